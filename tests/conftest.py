@@ -1,0 +1,88 @@
+"""Fixtures for all tests: one PostgreSQL and one NATS a session, a fresh migrated database a test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from deploy.embedded import Nats, Postgres
+
+_numbers = count()
+
+
+def _new_data_dir() -> Path:
+    """A new directory that PostgreSQL's user may pass through, so that root needs no second place for its files."""
+    directory = Path(tempfile.mkdtemp(prefix="ledger-"))
+    directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    return directory
+
+
+def _remove(directory: Path) -> None:
+    if (link := directory / "postgres").is_symlink():
+        shutil.rmtree(link.resolve().parent)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """An empty data directory; whatever was made from it, elsewhere too, is removed afterwards."""
+    directory = _new_data_dir()
+    yield directory
+    _remove(directory)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of an empty database on the session's PostgreSQL, durable as in production."""
+    directory = _new_data_dir()
+    server = Postgres(directory)
+    yield server.start()
+    server.stop()
+    _remove(directory)
+
+
+@pytest.fixture(scope="session")
+def nats_url() -> Iterator[str]:
+    """The URL of the session's NATS with JetStream; its streams stay from test to test."""
+    directory = _new_data_dir()
+    server = Nats(directory, None)
+    yield server.start()
+    server.stop()
+    _remove(directory)
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_url: str) -> str:
+    from ledger.storage.migrations import migrate
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ledger_template")
+    migrate(make_conninfo(postgres_url, dbname="ledger_template"))
+    return "ledger_template"
+
+
+@pytest.fixture
+def database(postgres_url: str, _template: str) -> Iterator[str]:
+    """The URL of a fresh database with all migrations applied, dropped afterwards."""
+    name = f"ledger_test_{next(_numbers)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        create = SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(create.format(Identifier(name), Identifier(_template)))
+        yield make_conninfo(postgres_url, dbname=name)
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The directory of real input that lies beside this repository; without it the test is skipped."""
+    directory = Path(__file__).parents[2] / "shared" / "data"
+    if not directory.is_dir():
+        pytest.skip(f"needs the real input in {directory}")
+    return directory
