@@ -1,0 +1,77 @@
+"""Every stream, subject, durable and header name of the message queue: here once, and typed.
+
+Subjects never carry ids of customers, promises or cases: metrics and permissions are kept by subject.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+COMMAND_BYTES: Final = 64 * 1024
+"""The largest command (its body) that is taken."""
+MESSAGE_BYTES: Final = 4 * COMMAND_BYTES
+"""The largest message that the command stream stores; above it NATS itself tells the sender. A dead letter holds the
+bytes in base64, and must still be below the 1 MiB that one NATS message may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One JetStream stream, as `provision` creates it. Sizes in bytes, ages in seconds, 0 = no limit."""
+
+    name: str
+    subjects: tuple[str, ...]
+    description: str
+    max_bytes: int
+    max_age_seconds: int = 0
+    max_message_bytes: int = -1
+    work_queue: bool = False
+    drop_oldest: bool = False
+    atomic_batches: bool = False
+
+
+COMMANDS: Final = Stream(
+    name="LEDGER_COMMANDS",
+    subjects=("ledger.commands.>",),
+    description="Commands for the promise ledger. A command leaves the stream once it is answered.",
+    max_bytes=4 * 2**30,
+    max_message_bytes=MESSAGE_BYTES,
+    work_queue=True,
+)
+RECEIPTS: Final = Stream(
+    name="LEDGER_RECEIPTS",
+    subjects=("ledger.receipts.>",),
+    description="Receipts and refusals for each source. The oldest go first: the inbox gives any of them again.",
+    max_bytes=4 * 2**30,
+    max_age_seconds=7 * 24 * 3600,
+    drop_oldest=True,
+    atomic_batches=True,
+)
+DEADLETTERS: Final = Stream(
+    name="LEDGER_DEADLETTERS",
+    subjects=("ledger.deadletters",),
+    description="What could not be parsed or kept failing, with its bytes and the reason, until it is replayed.",
+    max_bytes=2**30,
+)
+STREAMS: Final = (COMMANDS, RECEIPTS, DEADLETTERS)
+
+INTAKE_DURABLE: Final = "intake"
+"""The durable pull consumer of COMMANDS; any number of intakes may share it."""
+DEADLETTER_SUBJECT: Final = "ledger.deadletters"
+
+REPLY_TO: Final = "reply_to"
+CONTENT_TYPE: Final = "content-type"
+STRUCTURED: Final = "application/cloudevents+json"
+BINARY_PREFIX: Final = "ce-"
+
+
+def command_subject(command_type: str) -> str:
+    """The subject for commands of one type: `ledger.commands.promise.make`."""
+    return f"ledger.commands.{command_type}"
+
+
+def receipts_subject(source: str) -> str:
+    """The subject of the durable answers to one source, as one token.
+
+    A dot in a source would make two tokens of it (and `a..b` an illegal subject), so it is written `%2E`; `%` is not
+    allowed in a source, so no two sources share a subject: `crm.eu` reads `ledger.receipts.crm%2Eeu`.
+    """
+    return "ledger.receipts." + source.replace(".", "%2E")
