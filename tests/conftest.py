@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from deploy.embedded import Nats, Postgres
@@ -58,13 +58,17 @@ def nats_url() -> Iterator[str]:
     _remove(directory)
 
 
+def _other_database(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
 @pytest.fixture(scope="session")
 def _template(postgres_url: str) -> str:
     from ledger.storage.migrations import migrate
 
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE ledger_template")
-    migrate(make_conninfo(postgres_url, dbname="ledger_template"))
+    migrate(_other_database(postgres_url, "ledger_template"))
     return "ledger_template"
 
 
@@ -75,7 +79,7 @@ def database(postgres_url: str, _template: str) -> Iterator[str]:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         create = SQL("CREATE DATABASE {} TEMPLATE {}")
         connection.execute(create.format(Identifier(name), Identifier(_template)))
-        yield make_conninfo(postgres_url, dbname=name)
+        yield _other_database(postgres_url, name)
         connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
