@@ -55,19 +55,14 @@ class Signature:
     @classmethod
     def parse(cls, line: str) -> Self:
         """Return the signature in `line` (with its newline), or raise `MalformedNote`."""
-        dash, name, blob = _three(line)
-        data = base64_of(blob.removesuffix("\n"))
-        if dash != "—" or not valid_name(name) or data is None or len(data) < 5:
+        words = line.removesuffix("\n").split(" ")
+        data = base64_of(words[2]) if len(words) == 3 else None
+        if data is None or len(data) < 5 or not valid_name(words[1]):
             raise MalformedNote("a signature line is not `— name base64`")
-        signature = cls(name, data[:4], data[4:])
+        signature = cls(words[1], data[:4], data[4:])
         if signature.format() != line:
             raise MalformedNote("a signature line is not in its one legal spelling")
         return signature
-
-
-def _three(line: str) -> tuple[str, str, str]:
-    words = line.split(" ")
-    return (words[0], words[1], words[2]) if len(words) == 3 else ("", "", "")
 
 
 @dataclass(frozen=True)
