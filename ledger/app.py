@@ -1,0 +1,294 @@
+"""The ledger: commands in, outcomes with proofs out. The only composition root for writes.
+
+One append, step by step; what a crash leaves is said at each step:
+
+ 1. lock the head row                     nothing happened; the commands are delivered again
+ 2. inbox: which commands were seen       nothing happened
+ 3. load streams, decide in order         nothing happened
+ 4. entries, seals, leaves, frontier      nothing happened
+ 5. insert, move the head, COMMIT         before: nothing happened. During: the database knows whether it did; the
+                                          redelivered command finds its inbox row or is decided again
+ 6. guard file, signature, receipts       committed and unsigned: the next start signs the head, the redelivered
+                                          command finds its inbox row and gets its receipt
+"""
+
+import base64
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from eventsourcing.persistence import OperationalError
+from psycopg.rows import tuple_row
+
+from ledger.deciding import Batch, Decided, Earlier, Fresh, Streams, Submission
+from ledger.domain.refusals import CommandRefused
+from ledger.erasure.keyring import Keyring
+from ledger.receipts import Outcome, ProvenEvent, Receipt, Refusal
+from ledger.settings import MAX_BATCH, Settings
+from ledger.storage import keys
+from ledger.storage.entries import StoredEntry, decode
+from ledger.storage.guard import ForkGuard
+from ledger.storage.recorder import Head, LogRecorder, open_datastore
+from ledger.storage.signer import CheckpointSigner, Fork, Signed
+from ledger.storage.sql import QUERIES
+from ledger.storage.tree import TreeReader
+from ledger.tlog.merkle import Extension, leaf_hash
+from ledger.tlog.note import Signer
+from ledger.tlog.proof_file import ProofFile, format_many
+
+Clock = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """Now, in UTC. The ledger never lets recorded_at fall behind the last one, whatever this says."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A committed batch, not yet signed for: hand it to `Ledger.answer`."""
+
+    submissions: Sequence[Submission]
+    decided: Sequence[Decided]
+    recorded_at: datetime
+    grown_from: Head
+    extension: Extension | None
+    """None where every command had been recorded before."""
+
+
+class Ledger:
+    """Appends commands to one log and proves that it did. Thread-safe: one append at a time, one answer at a time.
+
+    Another process may append to the same log: both are correct, neither is faster.
+    """
+
+    def __init__(
+        self,
+        recorder: LogRecorder,
+        *,
+        secrets: keys.Secrets,
+        origin: str,
+        guard: ForkGuard,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._recorder = recorder
+        self._digest_key = secrets.digest
+        self._keyring = Keyring(secrets.kek)
+        self._streams = Streams()
+        self._clock = clock
+        self._guard = guard
+        self._appending = threading.Lock()
+        self._answering = threading.Lock()
+        self._tiles: dict[tuple[int, int], list[bytes]] = {}
+        signer = Signer(origin, secrets.log)
+        self.origin = origin
+        self.vkey = signer.vkey
+        self._signer = CheckpointSigner(
+            signer=signer, guard=guard, root_at=self._root_at, store=self._store_checkpoint, clock=clock
+        )
+
+    @classmethod
+    def open(cls, settings: Settings, *, clock: Clock = system_clock) -> Self:
+        """The ledger that `settings` name, its head signed. Close it, or use it as a context manager.
+
+        Raises NoLog before `migrate`, KeyProblem without its secrets, Fork where database and guard contradict.
+        """
+        assert settings.database_url is not None, "the settings name no database"
+        recorder = LogRecorder(open_datastore(settings.database_url))
+        try:
+            origin = recorder.origin()
+            secrets = keys.load(settings.keys_dir)
+            ledger = cls(recorder, secrets=secrets, origin=origin, guard=ForkGuard(settings.guard_path), clock=clock)
+        except BaseException:
+            recorder.datastore.close()
+            raise
+        try:
+            ledger.start()
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def start(self) -> Signed:
+        """Sign the head as found, also what a crash left unsigned. Raises Fork where it must not be signed."""
+        head = self._recorder.head()
+        with self._recorder.datastore.get_connection() as connection:
+            stored = connection.cursor(row_factory=tuple_row).execute(QUERIES["last_checkpoint"]).fetchone()
+        with self._answering:
+            return self._signer.start(head.size, head.frontier.root(), has_checkpoints=stored is not None)
+
+    def close(self) -> None:
+        """Store the newest checkpoint if the database is there, and let go of everything."""
+        try:
+            with self._answering:
+                self._signer.flush()
+        except OperationalError:
+            pass  # the database is away: the next start signs and stores the same head
+        finally:
+            self._recorder.datastore.close()
+            self._guard.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def submit(self, batch: Sequence[Submission]) -> list[Outcome]:
+        """Append `batch` (1..500 commands) durably and answer each, in order."""
+        return self.answer(self.append(batch))
+
+    def append(self, batch: Sequence[Submission]) -> Appended:
+        """Decide `batch` in order and commit what it becomes, as one transaction; a refusal harms no neighbour.
+
+        Raises OperationalError (eventsourcing.persistence) when the database is away: submit the same again, nothing
+        is recorded twice.
+        """
+        if not 0 < len(batch) <= MAX_BATCH:
+            raise ValueError(f"a batch has 1 to {MAX_BATCH} commands, not {len(batch)}")
+        with self._appending:
+            try:
+                return self._append(batch)
+            except BaseException:
+                self._streams.forget()
+                self._keyring.forget()
+                raise
+
+    def _append(self, batch: Sequence[Submission]) -> Appended:
+        with self._recorder.appending() as append:  # step 1: lock the head
+            head = append.head
+            if self._streams.size != head.size:  # another writer was here: what we remember may be old
+                self._streams.forget()
+                self._keyring.forget()
+            recorded_at = max(self._clock(), head.recorded_at)  # never decreasing, also when the clock does
+            work = Batch(
+                append,
+                streams=self._streams,
+                keyring=self._keyring,
+                digest_key=self._digest_key,
+                recorded_at=recorded_at,
+            )
+            decided = work.decide(batch)  # steps 2 to 4
+            rows, extension = work.rows, None
+            if rows.events:
+                extension = append.write(
+                    rows.events, recorded_at=recorded_at, inbox=rows.inbox, sealed=rows.sealed, keys=rows.keys
+                )
+        # Step 5 is done here: committed. Only now may anything be remembered, signed or said.
+        self._keyring.remember(work.new_keys)
+        self._streams.size = head.size + len(rows.events)
+        return Appended(batch, decided, recorded_at, head, extension)
+
+    def answer(self, appended: Appended) -> list[Outcome]:
+        """Sign for a committed batch and prove each of its events (step 6).
+
+        Raises Fork where the database contradicts what was signed before: then nothing is said about this batch.
+        """
+        with self._answering:
+            signed = self._sign(appended)
+            return _Answers(self, appended, signed).all()
+
+    def flush(self) -> None:
+        """Store the newest checkpoint if that is still to be done; called once a second when idle."""
+        with self._answering:
+            self._signer.flush()
+
+    def _sign(self, appended: Appended) -> Signed:
+        head = appended.grown_from
+        extension = appended.extension
+        if extension is None:
+            return self._signer.cover(head.size, head.frontier.root(), grown_from=(head.size, head.frontier.root()))
+        return self._signer.cover(extension.size, extension.root, grown_from=(head.size, head.frontier.root()))
+
+    def stored_entries(self, leaf_indexes: Sequence[int]) -> list[tuple[StoredEntry, bytes]]:
+        """The entries at those leaves with their leaf hashes, by index."""
+        with self._recorder.datastore.get_connection() as connection:
+            rows = (
+                connection.cursor(row_factory=tuple_row)
+                .execute(QUERIES["entries"], {"ids": [index + 1 for index in leaf_indexes]})
+                .fetchall()
+            )
+        return [(decode(row[0], row[1], bytes(row[2])), leaf_hash(bytes(row[2]))) for row in rows]
+
+    def inclusion_proofs(self, leaf_indexes: Sequence[int], size: int) -> list[tuple[int, list[bytes]]]:
+        """Proofs of those leaves in the committed tree of the first `size` leaves."""
+        with self._recorder.datastore.get_connection() as connection:
+            reader = TreeReader(connection.cursor(row_factory=tuple_row), self._tiles)
+            return [(index, reader.inclusion_proof(index, size)) for index in leaf_indexes]
+
+    def _root_at(self, size: int) -> bytes:
+        with self._recorder.datastore.get_connection() as connection:
+            return TreeReader(connection.cursor(row_factory=tuple_row), self._tiles).root(size)
+
+    def _store_checkpoint(self, signed: Signed, stored_at: datetime) -> None:
+        with self._recorder.datastore.get_connection() as connection:
+            connection.execute(
+                QUERIES["store_checkpoint"],
+                {"size": signed.size, "note": signed.note.decode(), "stored_at": stored_at},
+            )
+
+
+class _Answers:
+    """The outcomes of one signed batch: fresh ones from its own extension, earlier ones from the stored log."""
+
+    def __init__(self, ledger: Ledger, appended: Appended, signed: Signed) -> None:
+        self._appended = appended
+        self._entries: dict[int, StoredEntry] = {}
+        self._leaves: dict[int, str] = {}
+        self._proofs: dict[int, str] = {}
+        unproven: list[int] = []
+        for decided in appended.decided:
+            if isinstance(decided, Earlier):
+                unproven += range(decided.leaf_index, decided.leaf_index + decided.events)
+        for entry, leaf in ledger.stored_entries(unproven) if unproven else []:
+            self._entries[entry.leaf_index] = entry
+            self._leaves[entry.leaf_index] = base64.b64encode(leaf).decode()
+        extension = appended.extension
+        if extension is not None:
+            first, leaves = extension.completed(0)
+            self._leaves.update((index, base64.b64encode(leaf).decode()) for index, leaf in enumerate(leaves, first))
+            if extension.size == signed.size:
+                self._proofs.update(enumerate(format_many(extension, signed.note), first))
+            else:  # another writer signed further on: its checkpoint covers these leaves, the proofs are longer
+                unproven += range(first, extension.size)
+        unproven = [index for index in dict.fromkeys(unproven) if index not in self._proofs]
+        for index, proof in ledger.inclusion_proofs(unproven, signed.size) if unproven else []:
+            self._proofs[index] = ProofFile(index, tuple(proof), signed.note).format()
+
+    def all(self) -> list[Outcome]:
+        """One outcome a submission, in order."""
+        return [
+            self._fresh(submission, decided) if isinstance(decided, Fresh) else self._earlier(submission, decided)
+            for submission, decided in zip(self._appended.submissions, self._appended.decided, strict=True)
+        ]
+
+    def _fresh(self, submission: Submission, decided: Fresh) -> Outcome:
+        first = decided.events[0]
+        if isinstance(first, CommandRefused):
+            return Refusal(submission.source, submission.command_id, first.code, first.message)
+        events = [
+            self._proven(event_id, event.TOPIC, index)
+            for index, (event, event_id) in enumerate(
+                zip(decided.events, decided.event_ids, strict=True), decided.leaf_index
+            )
+        ]
+        return Receipt(submission.source, submission.command_id, events, self._appended.recorded_at)
+
+    def _earlier(self, submission: Submission, decided: Earlier) -> Outcome:
+        entries = [self._entries[decided.leaf_index + number] for number in range(decided.events)]
+        first = entries[0]
+        if isinstance(first.event, CommandRefused):
+            return Refusal(submission.source, submission.command_id, first.event.code, first.event.message)
+        events = [self._proven(entry.heading.event_id, entry.event.TOPIC, entry.leaf_index) for entry in entries]
+        return Receipt(submission.source, submission.command_id, events, first.happened.recorded_at)
+
+    def _proven(self, event_id: str, topic: str, index: int) -> ProvenEvent:
+        return ProvenEvent(event_id, topic, index, self._leaves[index], self._proofs[index])
+
+
+__all__ = ["Appended", "Clock", "Fork", "Ledger", "Outcome", "Submission", "system_clock"]

@@ -1,0 +1,266 @@
+"""One batch of commands under the head lock: which were seen before, what the others become, as rows to write."""
+
+import base64
+import hmac
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ledger.domain.dispatch import decide, evolve
+from ledger.domain.errors import Refused
+from ledger.domain.model import Command, Event, Happened
+from ledger.domain.refusals import CommandRefused
+from ledger.erasure.keyring import DataKey, Erased, Keyring, NewKey
+from ledger.erasure.sealing import RANDOM_SIZE, seal
+from ledger.storage.entries import EntryTooLarge, Heading, decode, encode, personal_data
+from ledger.storage.recorder import Append, EventRow, InboxRow, SealedRow
+
+CACHED_STREAMS = 200_000
+REFUSALS = "source:"
+_HEX_VARIANT = "89ab"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One parsed command. (source, command_id) names it for ever; `canonical` is its `data` as sent, as JCS."""
+
+    source: str
+    command_id: str
+    command: Command
+    canonical: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """The command was decided now: `events` events from `leaf_index` on."""
+
+    leaf_index: int
+    events: Sequence[Event]
+    event_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The command was delivered again: it became these leaves the first time."""
+
+    leaf_index: int
+    events: int
+
+
+Decided = Fresh | Earlier
+
+
+class Streams:
+    """The states of streams as of one size of the log, kept between appends while nobody else moves the head."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Load everything anew: a transaction failed, or another writer appended."""
+        self.size = -1
+        self._known: dict[str, tuple[Any, int]] = {}
+
+    def load(self, append: Append, names: Iterable[str]) -> None:
+        """Make the states of `names` available with one query."""
+        if len(self._known) > CACHED_STREAMS:
+            self._known.clear()
+        missing = [name for name in dict.fromkeys(names) if name not in self._known]
+        if not missing:
+            return
+        loaded: dict[str, tuple[Any, int]] = dict.fromkeys(missing, (None, 0))
+        for number, stream, topic, state in append.ask("streams", {"streams": missing}):
+            entry = decode(number - 1, topic, bytes(state))
+            loaded[stream] = (evolve(loaded[stream][0], entry.event, entry.happened), entry.heading.version)
+        self._known.update(loaded)
+
+    def state(self, append: Append, name: str) -> Any:
+        """The state of one stream, None where it has no event yet."""
+        if name not in self._known:
+            self.load(append, [name])
+        return self._known[name][0]
+
+    def next_version(self, append: Append, name: str) -> int:
+        """The version that the next event of `name` gets, from 1."""
+        if name not in self._known:
+            if name.startswith(REFUSALS):  # they have no state and are many: only the last version is read
+                rows = append.ask("stream_version", {"stream": name})
+                self._known[name] = (None, rows[0][0] if rows else 0)
+            else:
+                self.load(append, [name])
+        return self._known[name][1] + 1
+
+    def apply(self, name: str, event: Event, happened: Happened) -> None:
+        """Take in an event that was just decided; the stream is loaded."""
+        state, version = self._known[name]
+        self._known[name] = (evolve(state, event, happened), version + 1)
+
+
+@dataclass(slots=True)
+class Rows:
+    """What one batch writes."""
+
+    events: list[EventRow] = field(default_factory=list)
+    inbox: list[InboxRow] = field(default_factory=list)
+    sealed: list[SealedRow] = field(default_factory=list)
+    keys: list[NewKey] = field(default_factory=list)
+
+
+class Batch:
+    """Decides the commands of one append in order, each seeing the ones before; `rows` is what to write."""
+
+    def __init__(
+        self, append: Append, *, streams: Streams, keyring: Keyring, digest_key: bytes, recorded_at: datetime
+    ) -> None:
+        self.rows = Rows()
+        self.new_keys: dict[str, DataKey] = {}
+        self._append = append
+        self._streams = streams
+        self._keyring = keyring
+        self._digest_key = digest_key
+        self._recorded_at = recorded_at
+        self._keys: dict[str, DataKey | Erased | None] = {}
+        self._seen: dict[tuple[str, str], list[tuple[bytes, Earlier]]] = {}
+        self._ids = _event_ids()
+
+    def decide(self, submissions: Sequence[Submission]) -> list[Decided]:
+        """What became of each submission, in order. A refusal is an event like any other."""
+        self._find_known(submissions)
+        fresh = [s.command for s in submissions if (s.source, s.command_id) not in self._seen]
+        self._streams.load(self._append, (name for command in fresh for name in command.streams()))
+        self._find_keys(fresh)
+        return [self._decide_one(submission) for submission in submissions]
+
+    def _find_known(self, submissions: Sequence[Submission]) -> None:
+        asked = {"sources": [s.source for s in submissions], "ids": [s.command_id for s in submissions]}
+        for source, command_id, digest, leaf_index, events in self._append.ask("known_commands", asked):
+            known = self._seen.setdefault((source, command_id), [])
+            if (seen := (bytes(digest), Earlier(leaf_index, events))) not in known:
+                known.append(seen)
+
+    def _find_keys(self, commands: Sequence[Command]) -> None:
+        customers: dict[str, None] = {}
+        for command in commands:
+            if (customer_id := getattr(command, "customer_id", None)) is not None:
+                customers[customer_id] = None
+            else:
+                for name in command.streams():
+                    state = self._streams.state(self._append, name)
+                    if (customer_id := getattr(state, "customer_id", None)) is not None:
+                        customers[customer_id] = None
+        self._find_keys_of(customers)
+
+    def _find_keys_of(self, customers: Iterable[str]) -> None:
+        unasked = [customer_id for customer_id in customers if customer_id not in self._keys]
+        found = self._keyring.find(self._append.cursor, unasked)
+        self._keys.update((customer_id, found.get(customer_id)) for customer_id in unasked)
+
+    def _decide_one(self, submission: Submission) -> Decided:
+        command = submission.command
+        digest = hmac.digest(self._digest_key, command.TYPE.encode() + b"\0" + submission.canonical, "sha256")
+        key = (submission.source, submission.command_id)
+        known = self._seen.get(key)
+        if known is None:
+            try:
+                return self._record(submission, digest, decide(command, self._state, self._recorded_at))
+            except Refused as refused:
+                code, message = refused.code, refused.message
+            except EntryTooLarge as error:
+                code, message = "too-large", f"{error}: shorten it"
+        else:
+            for seen, earlier in known:
+                if seen == digest:
+                    return earlier
+            code = "id-reused"
+            message = (
+                f"the id {submission.command_id} of source {submission.source} was used before with other content: "
+                "a command is never rewritten, send the new one under a new id"
+            )
+        refusal = CommandRefused(
+            customer_id=None,
+            refused_source=submission.source,
+            refused_id=submission.command_id,
+            command_type=command.TYPE,
+            code=code,
+            message=message,
+        )
+        return self._record(submission, digest, (refusal,))
+
+    def _state(self, stream: str) -> Any:
+        return self._streams.state(self._append, stream)
+
+    def _record(self, submission: Submission, digest: bytes, events: Sequence[Event]) -> Fresh:
+        """Turn the events of one command into rows, all of them or (EntryTooLarge) none."""
+        command = submission.command
+        happened = Happened(command.occurred_at, self._recorded_at, command.actor, submission.source)
+        spelled_digest = base64.b64encode(digest).decode()
+        first = self._append.head.size + len(self.rows.events)
+        versions: dict[str, int] = {}
+        rows, sealed, event_ids = [], [], []
+        for leaf_index, event in enumerate(events, first):
+            stream = event.stream
+            version = versions[stream] = versions.get(stream) or self._streams.next_version(self._append, stream)
+            versions[stream] += 1
+            event_id = next(self._ids)
+            heading = Heading(
+                event_id, stream, version, happened, submission.command_id, spelled_digest, command.case_id
+            )
+            personal, sealed_row = self._seal(event, event_id, leaf_index)
+            rows.append(EventRow(stream, version, event.TOPIC, encode(event, heading, personal)))
+            event_ids.append(event_id)
+            if sealed_row is not None:
+                sealed.append(sealed_row)
+        self.rows.events += rows
+        self.rows.sealed += sealed
+        self.rows.inbox.append(InboxRow(submission.source, submission.command_id, digest, first, len(events)))
+        for event in events:
+            self._streams.apply(event.stream, event, happened)
+        known = self._seen.setdefault((submission.source, submission.command_id), [])
+        known.append((digest, Earlier(first, len(events))))
+        return Fresh(first, events, event_ids)
+
+    def _seal(self, event: Event, event_id: str, leaf_index: int) -> tuple[dict[str, Any] | None, SealedRow | None]:
+        personal = personal_data(event)
+        if personal is None:
+            return None, None
+        customer_id = event.customer_id
+        assert customer_id is not None, f"{event.TOPIC} has personal members and no customer"
+        key = self._key(customer_id)
+        spelled, ciphertext = seal(
+            key.cipher,
+            random=os.urandom(RANDOM_SIZE),
+            event_id=event_id,
+            customer_id=customer_id,
+            key_version=key.version,
+            personal=personal,
+        )
+        row = SealedRow(leaf_index, customer_id, key.version, ciphertext)
+        return {"commitment": base64.b64encode(spelled).decode(), "key": key.version}, row
+
+    def _key(self, customer_id: str) -> DataKey:
+        self._find_keys_of([customer_id])
+        key = self._keys[customer_id]
+        if key is None:
+            made, rows = self._keyring.make([customer_id])
+            key = self._keys[customer_id] = made[customer_id]
+            self.new_keys.update(made)
+            self.rows.keys += rows
+        if isinstance(key, Erased):
+            raise Refused(
+                "customer-erased",
+                f"the data of customer {customer_id} was erased on {key.destroyed_at:%Y-%m-%d}: nothing personal is "
+                "recorded about them any more",
+            )
+        return key
+
+
+def _event_ids() -> Iterator[str]:
+    """Random UUIDs (version 4), many from one read of the system's randomness."""
+    while True:
+        random = os.urandom(16 * 64).hex()
+        for start in range(0, len(random), 32):
+            part = random[start : start + 32]
+            variant = _HEX_VARIANT[int(part[16], 16) & 3]
+            yield f"{part[:8]}-{part[8:12]}-4{part[13:16]}-{variant}{part[17:20]}-{part[20:]}"

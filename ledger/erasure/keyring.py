@@ -1,0 +1,123 @@
+"""Data keys: one a customer and incarnation, wrapped by a key-encryption key that is never in the database."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg import Connection, Cursor
+from psycopg.rows import tuple_row
+
+from ledger.storage.sql import QUERIES
+
+KEY_SIZE = 32
+NONCE_SIZE = 12
+CACHE_LIMIT = 100_000
+
+
+class KeyUnwrapFailed(RuntimeError):
+    """A wrapped data key does not open: the key-encryption key is not the one that this log was written under."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """The cipher of one customer's current incarnation; `version` counts incarnations from 1."""
+
+    cipher: AESGCM
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """The customer's key was destroyed: not the same as a customer never heard of."""
+
+    destroyed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key made in this transaction, to be stored with it."""
+
+    customer_id: str
+    version: int
+    wrapped: bytes
+
+
+class Keyring:
+    """Opens and makes data keys. Not thread-safe: belongs to whoever holds the ledger's lock, or to one reader.
+
+    Keys made for a transaction are cached only by `remember`, after its commit: a rolled-back key must not seal
+    anything.
+    """
+
+    def __init__(self, key_encryption_key: bytes) -> None:
+        self._wrapper = AESGCM(key_encryption_key)
+        self._cache: dict[str, DataKey | Erased] = {}
+
+    def find(self, cursor: Cursor[Any], customers: Iterable[str]) -> dict[str, DataKey | Erased]:
+        """The current keys of those customers that have one; who is missing from the answer is unknown."""
+        found: dict[str, DataKey | Erased] = {}
+        missing: list[str] = []
+        for customer_id in customers:
+            key = self._cache.get(customer_id)
+            if key is None:
+                missing.append(customer_id)
+            else:
+                found[customer_id] = key
+        if missing:
+            stored = {}
+            cursor.execute(QUERIES["customer_keys"], {"customers": missing})
+            for customer_id, version, wrapped, destroyed_at in cursor.fetchall():
+                stored[customer_id] = (
+                    Erased(destroyed_at)
+                    if wrapped is None
+                    else DataKey(self.unwrap(customer_id, version, wrapped), version)
+                )
+            self.remember(stored)
+            found.update(stored)
+        return found
+
+    def make(self, customers: Sequence[str]) -> tuple[dict[str, DataKey], list[NewKey]]:
+        """First keys for customers who have none: usable at once, valid once the rows are committed."""
+        random = os.urandom((KEY_SIZE + NONCE_SIZE) * len(customers))
+        keys, rows = {}, []
+        for number, customer_id in enumerate(customers):
+            start = number * (KEY_SIZE + NONCE_SIZE)
+            secret = random[start : start + KEY_SIZE]
+            nonce = random[start + KEY_SIZE : start + KEY_SIZE + NONCE_SIZE]
+            wrapped = nonce + self._wrapper.encrypt(nonce, secret, _wrap_data(customer_id, 1))
+            keys[customer_id] = DataKey(AESGCM(secret), 1)
+            rows.append(NewKey(customer_id, 1, wrapped))
+        return keys, rows
+
+    def remember(self, keys: dict[str, DataKey] | dict[str, DataKey | Erased]) -> None:
+        """Keep committed keys at hand; the cache is emptied when it is full rather than grown for ever."""
+        if len(self._cache) + len(keys) > CACHE_LIMIT:
+            self._cache.clear()
+        self._cache.update(keys)
+
+    def forget(self) -> None:
+        """Drop every cached key: another writer may have destroyed some."""
+        self._cache.clear()
+
+    def unwrap(self, customer_id: str, version: int, wrapped: bytes) -> AESGCM:
+        """The cipher of a stored key. Raises KeyUnwrapFailed under a wrong key-encryption key."""
+        try:
+            secret = self._wrapper.decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], _wrap_data(customer_id, version))
+        except (InvalidTag, ValueError) as error:
+            raise KeyUnwrapFailed(
+                f"the data key of customer {customer_id} does not open: keys/kek is not the key of this log"
+            ) from error
+        return AESGCM(secret)
+
+
+def reader(connection: Connection[Any]) -> Cursor[Any]:
+    """A cursor whose rows are tuples, as `Keyring.find` expects."""
+    return connection.cursor(row_factory=tuple_row)
+
+
+def _wrap_data(customer_id: str, version: int) -> bytes:
+    return f"promise-ledger/data-key/v1|{customer_id}|{version}".encode()

@@ -1,0 +1,35 @@
+"""The one place that reads the environment (LEDGER_*), once."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MAX_BATCH = 500
+"""Commands that one transaction decides at most; also the size of one fetch from the queue."""
+
+
+class Settings(BaseSettings):
+    """Where a ledger lives and what it is called. Frozen: read at start, never changed afterwards."""
+
+    model_config = SettingsConfigDict(env_prefix="LEDGER_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default=Path(".ledger"), description="keys, fork guard, embedded servers, run.json")
+    database_url: str | None = Field(default=None, description="PostgreSQL; empty: that of the running `up`")
+    broker_url: str | None = Field(default=None, description="NATS; empty: that of the running `up`")
+    http_port: int = Field(default=8080, ge=0, le=65535, description="/health and /metrics; 0 takes a free port")
+    origin: str = Field(
+        default="localhost/promise-ledger",
+        pattern=r"^[A-Za-z0-9._/:-]{1,128}$",
+        description="the log's name in checkpoints, fixed when the log is created",
+    )
+
+    @property
+    def keys_dir(self) -> Path:
+        """The directory of the secrets that are not in the database (mode 0700)."""
+        return self.data_dir / "keys"
+
+    @property
+    def guard_path(self) -> Path:
+        """The fork guard: the last signed checkpoint, kept outside the database."""
+        return self.data_dir / "guard"

@@ -1,0 +1,66 @@
+"""The three secrets of a log, in files outside the database (directory 0700, files 0600).
+
+keys/log      Ed25519 seed: signs checkpoints
+keys/kek      key-encryption key: wraps the customers' data keys
+keys/digest   key of the command digests, so that an unkeyed hash of somebody's words is nowhere
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SECRET_SIZE = 32
+
+
+class KeyProblem(RuntimeError):
+    """A secret is missing, unreadable for us or readable for others."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """The secrets of one log, 32 bytes each."""
+
+    log: bytes
+    kek: bytes
+    digest: bytes
+
+
+def load(directory: Path) -> Secrets:
+    """The secrets kept in `directory`. Raises KeyProblem with what to do where one is missing or too open."""
+    return Secrets(**{name: _load(directory / name) for name in ("log", "kek", "digest")})
+
+
+def create(directory: Path) -> Secrets:
+    """Make what is missing of a new log's secrets, then load them. Never replaces a file.
+
+    Call it only while the log is empty: a log signed under one key cannot be carried on under another.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("log", "kek", "digest"):
+        path = directory / name
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(handle, os.urandom(SECRET_SIZE))
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            partial.rename(path)
+    return load(directory)
+
+
+def _load(path: Path) -> bytes:
+    try:
+        secret = path.read_bytes()
+        mode = path.stat().st_mode & 0o777
+    except FileNotFoundError as error:
+        raise KeyProblem(f"the key file {path} is missing: put it back from its backup") from error
+    except PermissionError as error:
+        raise KeyProblem(f"the key file {path} cannot be read by this user") from error
+    if mode & 0o077:
+        raise KeyProblem(f"the key file {path} is readable for others (mode {mode:03o}): chmod 600 it")
+    if len(secret) != SECRET_SIZE:
+        raise KeyProblem(f"the key file {path} holds {len(secret)} bytes, not 32: put it back from its backup")
+    return secret

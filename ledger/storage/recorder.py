@@ -1,0 +1,228 @@
+"""The recorder: eventsourcing's PostgreSQL recorder with a head row as lock, dense leaf indexes and a hash tree.
+
+Replaces `insert_events` whole: the library's own hooks commit even when they raise, its EXCLUSIVE table lock cannot be
+granted to an append-only role, and its serial column leaves gaps.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from eventsourcing.persistence import ProgrammingError, StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg import Cursor
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
+
+from ledger.erasure.keyring import NewKey
+from ledger.storage.sql import QUERIES
+from ledger.storage.tree import RightEdge
+from ledger.tlog.merkle import Extension, Frontier, leaf_hash
+
+SCHEMA = "ledger"
+CHANNEL = "events"
+_NO_LOG = "this database holds no ledger yet: run `promise-ledger migrate`"
+
+
+class NoLog(RuntimeError):
+    """The database holds no ledger yet: `promise-ledger migrate` creates it."""
+
+
+# Columns and their types, as COPY sends them.
+_EVENTS = {
+    "notification_id": "int8",
+    "originator_id": "text",
+    "originator_version": "int8",
+    "topic": "text",
+    "state": "bytea",
+}
+_INBOX = {"source": "text", "command_id": "text", "digest": "bytea", "leaf_index": "int8", "events": "int2"}
+_KEYS = {"customer_id": "text", "key_version": "int4", "wrapped": "bytea", "created_at": "timestamptz"}
+_SEALED = {"leaf_index": "int8", "customer_id": "text", "key_version": "int4", "ciphertext": "bytea"}
+_TILES = {"level": "int2", "index": "int8", "hashes": "bytea"}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The committed end of the log."""
+
+    size: int
+    frontier: Frontier
+    recorded_at: datetime
+
+
+class EventRow(NamedTuple):
+    """One row of ledger.events without its number: stream, version from 1, topic, entry bytes."""
+
+    stream: str
+    version: int
+    topic: str
+    state: bytes
+
+
+class InboxRow(NamedTuple):
+    """Which command became which events: `leaf_index` is the first of `events` many."""
+
+    source: str
+    command_id: str
+    digest: bytes
+    leaf_index: int
+    events: int
+
+
+class SealedRow(NamedTuple):
+    """The sealed personal members of the event at `leaf_index`."""
+
+    leaf_index: int
+    customer_id: str
+    key_version: int
+    ciphertext: bytes
+
+
+class Append:
+    """One append under the head lock. Everything written here is committed together, or not at all."""
+
+    def __init__(self, cursor: Cursor[Any], head: Head, edge: RightEdge) -> None:
+        self.cursor = cursor
+        self.head = head
+        self._edge = edge
+        self.extension: Extension | None = None
+
+    def ask(self, name: str, parameters: dict[str, Any]) -> list[Any]:
+        """The rows of one named query, as tuples."""
+        return self.cursor.execute(QUERIES[name], parameters, prepare=True).fetchall()
+
+    def write(
+        self,
+        events: Sequence[EventRow],
+        *,
+        recorded_at: datetime,
+        inbox: Sequence[InboxRow] = (),
+        sealed: Sequence[SealedRow] = (),
+        keys: Sequence[NewKey] = (),
+    ) -> Extension:
+        """Insert `events` as the next leaves, extend the tree, move the head. Once an append; before the commit.
+
+        Crash anywhere in here: the transaction is gone as a whole and the commands are delivered again.
+        """
+        assert self.extension is None, "an append writes once"
+        size = self.head.size
+        cursor = self.cursor
+        self._copy("events", _EVENTS, ((number, *row) for number, row in enumerate(events, size + 1)))
+        self._copy("inbox", _INBOX, inbox)
+        self._copy("customer_keys", _KEYS, ((key.customer_id, key.version, key.wrapped, recorded_at) for key in keys))
+        self._copy("sealed", _SEALED, sealed)
+        leaves = [leaf_hash(row.state) for row in events]
+        self.extension = Extension(self.head.frontier, leaves)
+        tiles = self._edge.extend(cursor, size, leaves)
+        self._copy("tiles", _TILES, tiles)
+        cursor.execute(
+            QUERIES["move_head"],
+            {
+                "size": self.extension.frontier.size,
+                "frontier": self.extension.frontier.to_bytes(),
+                "recorded_at": recorded_at,
+            },
+            prepare=True,
+        )
+        cursor.execute(SQL("NOTIFY {}").format(Identifier(CHANNEL)))
+        return self.extension
+
+    def _copy(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
+        """Insert `rows` with one binary COPY, the fastest way in; nothing is sent where there are none."""
+        rows = iter(rows)
+        first = next(rows, None)
+        if first is None:
+            return
+        statement = SQL("COPY {}.{} ({}) FROM STDIN (FORMAT BINARY)").format(
+            Identifier(SCHEMA), Identifier(table), SQL(", ").join(map(Identifier, columns))
+        )
+        with self.cursor.copy(statement) as copy:
+            copy.set_types(list(columns.values()))
+            write_row = copy.write_row
+            write_row(first)
+            for row in rows:
+                write_row(row)
+
+
+class LogRecorder(PostgresApplicationRecorder):
+    """Appends to one log, in one order, with its tree. Several may run on one database: the head row is their lock."""
+
+    def __init__(self, datastore: PostgresDatastore) -> None:
+        super().__init__(datastore, events_table_name="events")
+        self._edge = RightEdge()
+
+    @contextmanager
+    def appending(self) -> Iterator[Append]:
+        """One transaction under the head lock; commits when the block ends, rolls back when it raises.
+
+        Raises NoLog where the database holds no ledger, OperationalError (eventsourcing.persistence) where it cannot
+        be reached: then nobody can tell whether a commit under way took place, and the inbox answers that later.
+        """
+        try:
+            with self.datastore.get_connection() as connection, connection.transaction():
+                cursor = connection.cursor(row_factory=tuple_row)
+                append = Append(cursor, self._head(cursor, "lock_head"), self._edge)
+                yield append
+        except BaseException:
+            self._edge.forget()
+            raise
+
+    def head(self) -> Head:
+        """The committed head, without a lock."""
+        with self.datastore.get_connection() as connection:
+            return self._head(connection.cursor(row_factory=tuple_row), "read_head")
+
+    def origin(self) -> str:
+        """The name of this log in its checkpoints. Raises NoLog before `migrate`."""
+        try:
+            with self.datastore.get_connection() as connection:
+                row = connection.cursor(row_factory=tuple_row).execute(QUERIES["read_head"]).fetchone()
+        except ProgrammingError as error:
+            raise NoLog(_NO_LOG) from error
+        if row is None:
+            raise NoLog(_NO_LOG)
+        return str(row[3])
+
+    def _head(self, cursor: Cursor[Any], query: str) -> Head:
+        row = cursor.execute(QUERIES[query]).fetchone()
+        if row is None:
+            raise NoLog(_NO_LOG)
+        size, frontier, recorded_at = row[:3]
+        return Head(size, Frontier.from_bytes(size, frontier), recorded_at.astimezone(UTC))
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Append events made elsewhere, as eventsourcing's applications do; the ledger itself uses `appending`.
+
+        Returns their notification ids. Raises IntegrityError where a stream has that version already.
+        """
+        if kwargs:
+            raise ProgrammingError(f"insert_events takes no {', '.join(kwargs)}")
+        if not stored_events:
+            return []
+        rows = [EventRow(str(e.originator_id), e.originator_version, e.topic, e.state) for e in stored_events]
+        with self.appending() as append:
+            append.write(rows, recorded_at=append.head.recorded_at)
+        first = append.head.size + 1
+        return list(range(first, first + len(rows)))
+
+
+def open_datastore(url: str, *, pool_size: int = 2, schema: str = SCHEMA) -> PostgresDatastore:
+    """eventsourcing's connection pool for `url` (postgresql://…), with text stream ids."""
+    parts = conninfo_to_dict(url)
+    return PostgresDatastore(
+        dbname=str(parts.get("dbname") or ""),
+        host=str(parts.get("host") or ""),
+        port=str(parts.get("port") or "5432"),
+        user=str(parts.get("user") or ""),
+        password=str(parts.get("password") or ""),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        connect_timeout=30,
+        idle_in_transaction_session_timeout=60,
+        schema=schema,
+        originator_id_type="text",
+    )

@@ -1,0 +1,120 @@
+"""Signs checkpoints: only over what is committed, only what is consistent with everything signed before."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ledger.storage.guard import ForkGuard
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import Signer, Verifier, open_note
+
+STORE_INTERVAL = timedelta(seconds=1)
+
+
+class Fork(RuntimeError):
+    """The database and the last signed checkpoint contradict each other: nothing is signed, an operator must decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signed checkpoint over committed leaves."""
+
+    size: int
+    root: bytes
+    note: bytes
+
+
+class CheckpointSigner:
+    """Signs heads of one log. `root_at(size)` reads the root of a prefix of the committed tree."""
+
+    def __init__(
+        self,
+        *,
+        signer: Signer,
+        guard: ForkGuard,
+        root_at: Callable[[int], bytes],
+        store: Callable[[Signed, datetime], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._signer = signer
+        self._verifier = Verifier.parse(signer.vkey)
+        self._guard = guard
+        self._root_at = root_at
+        self._store = store
+        self._clock = clock
+        self._unstored: Signed | None = None
+        self._stored_at: datetime | None = None
+
+    def start(self, size: int, root: bytes, *, has_checkpoints: bool) -> Signed:
+        """Sign the head found at start, or refuse. Raises Fork where it contradicts what was signed before.
+
+        An empty guard is believed only where the database says as well that nothing was ever signed.
+        """
+        with self._guard.locked():
+            if self._guard.read() is None and (size > 0 or has_checkpoints):
+                raise Fork(
+                    "the fork guard is missing while the database holds a log that was signed: put the guard file "
+                    "back from its backup; without it nobody can tell whether this database is an old copy"
+                )
+        signed = self.cover(size, root, grown_from=(0, b""))
+        self.flush()
+        return signed
+
+    def cover(self, size: int, root: bytes, *, grown_from: tuple[int, bytes]) -> Signed:
+        """A signed checkpoint of at least `size` committed leaves.
+
+        `grown_from` is the (size, root) that this head was extended from: where that is what was signed last, the
+        new head is consistent by construction, and nothing is read. A crash before the guard is written: nothing left
+        the process, the next start signs the head. After it: the next start finds the same root and signs it again.
+        """
+        with self._guard.locked():
+            last = self._last_signed()
+            if last is not None and last.size >= size:
+                if last.size == size:
+                    _require(last.root == root, last.size)
+                else:
+                    # Another writer signed further on; its checkpoint covers ours once the database agrees with it.
+                    self._require_consistent(last)
+                return last
+            if last is not None and (last.size, last.root) != grown_from:
+                self._require_consistent(last)
+            note = self._signer.sign(Checkpoint(self._signer.name, size, root).format())
+            self._guard.write(note)
+        signed = Signed(size, root, note)
+        self._unstored = signed
+        now = self._clock()
+        if self._stored_at is None or not timedelta(0) <= now - self._stored_at < STORE_INTERVAL:
+            self.flush()
+        return signed
+
+    def flush(self) -> None:
+        """Store the newest checkpoint in the database if that has not been done; called when idle and at the end."""
+        if self._unstored is not None:
+            now = self._clock()
+            self._store(self._unstored, now)
+            self._stored_at, self._unstored = now, None
+
+    def _last_signed(self) -> Signed | None:
+        note = self._guard.read()
+        if note is None:
+            return None
+        checkpoint = Checkpoint.parse(open_note(note, [self._verifier]).text)
+        return Signed(checkpoint.size, checkpoint.root, note)
+
+    def _require_consistent(self, last: Signed) -> None:
+        try:
+            root = self._root_at(last.size)
+        except LookupError as error:
+            raise Fork(
+                f"a checkpoint over {last.size} events was signed, and the database holds fewer: it is an older copy "
+                "or was truncated; restore the newest backup"
+            ) from error
+        _require(root == last.root, last.size)
+
+
+def _require(same: bool, size: int) -> None:
+    if not same:
+        raise Fork(
+            f"the first {size} events in the database are not those that were signed: it was rewritten; "
+            "run `promise-ledger verify` and restore the newest backup"
+        )
