@@ -1,0 +1,113 @@
+"""What the timer announces about promises, once each: a warning, a missed deadline, a condition not met in time.
+
+Announcements change no answer: `timeliness` is computed without them. They tell those who listen, on record.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from ledger.domain.errors import Refused
+from ledger.domain.lifecycle import allows
+from ledger.domain.model import Command, Event, Happened, Moment, State, States
+from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, known_promise, moved
+
+MOOT: Final = "moot"
+RULES: Mapping[str, str] = {
+    MOOT: "The timer announces what is so now, and each thing once: whatever came first makes it moot.",
+}
+
+Percent = Annotated[int, Field(ge=1, le=99)]
+
+
+class AnnounceWarning(PromiseCommand):
+    """`percent` of the time from making to `due_at` is over."""
+
+    TYPE = "promise.announce_warning"
+    INTERNAL = True
+    due_at: Moment
+    percent: Percent
+
+
+class AnnounceDeadline(PromiseCommand):
+    TYPE = "promise.announce_deadline"
+    INTERNAL = True
+    due_at: Moment
+
+
+class ExpireCondition(PromiseCommand):
+    TYPE = "promise.expire_condition"
+    INTERNAL = True
+    condition_by: Moment
+
+
+class DeadlineWarned(PromiseEvent):
+    TOPIC = "promise.deadline_warned"
+    due_at: Moment
+    percent: Percent
+
+
+class DeadlinePassed(PromiseEvent):
+    TOPIC = "promise.deadline_passed"
+    due_at: Moment
+
+
+class ConditionExpired(PromiseEvent):
+    """The condition was not met by `condition_by`: the promise ended then, whenever that was announced."""
+
+    TOPIC = "promise.condition_expired"
+    condition_by: Moment
+
+
+COMMANDS: Final[tuple[type[Command], ...]] = (AnnounceWarning, AnnounceDeadline, ExpireCondition)
+EVENTS: Final[tuple[type[Event], ...]] = (DeadlineWarned, DeadlinePassed, ConditionExpired)
+
+
+def warning_at(promise: Promise, percent: int) -> datetime:
+    """The moment at which `percent` of the time from making the promise to its present due time is over."""
+    span_us = (promise.due_at - promise.made_at) // timedelta(microseconds=1)
+    return promise.made_at + timedelta(microseconds=span_us * percent // 100)
+
+
+def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]:
+    """The announcement; refused `moot` where it is not so at `now`, was made already, or the promise moved on."""
+    assert isinstance(command, PromiseCommand)
+    promise = known_promise(states, command.promise_id)
+    if not allows(command.TYPE, promise) or not _due_now(command, promise, now):
+        raise Refused(MOOT, f"{command.TYPE} says nothing new about promise {command.promise_id} at {now}.")
+    names = {"promise_id": promise.promise_id, "customer_id": promise.customer_id}
+    match command:
+        case AnnounceWarning(due_at=due_at, percent=percent):
+            return (DeadlineWarned(**names, due_at=due_at, percent=percent),)
+        case AnnounceDeadline(due_at=due_at):
+            return (DeadlinePassed(**names, due_at=due_at),)
+        case ExpireCondition(condition_by=condition_by):
+            return (ConditionExpired(**names, condition_by=condition_by),)
+    raise AssertionError(command.TYPE)
+
+
+def _due_now(command: PromiseCommand, promise: Promise, now: datetime) -> bool:
+    match command:
+        case AnnounceWarning(due_at=due_at, percent=percent):
+            highest = promise.deadline_warned_percent or 0
+            return due_at == promise.due_at and percent > highest and warning_at(promise, percent) <= now <= due_at
+        case AnnounceDeadline(due_at=due_at):
+            return due_at == promise.due_at < now and not promise.deadline_passed
+        case ExpireCondition(condition_by=condition_by):
+            return condition_by == promise.condition_by and condition_by < now
+    raise AssertionError(command.TYPE)
+
+
+def evolve(state: State | None, event: Event, happened: Happened) -> Promise:
+    """The promise, knowing what has been announced."""
+    assert isinstance(state, Promise)
+    match event:
+        case DeadlineWarned(percent=percent):
+            return moved(state, event, happened, {"deadline_warned_percent": percent})
+        case DeadlinePassed():
+            return moved(state, event, happened, {"deadline_passed": True})
+        case ConditionExpired(condition_by=condition_by):
+            return moved(state, event, happened, {"ended_at": condition_by})
+    raise AssertionError(event.TOPIC)

@@ -1,0 +1,140 @@
+"""The kinds of value, and the bases of commands, events and states, that every family of the domain is made of."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, StringConstraints
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError, core_schema
+
+ID_PATTERN: Final = r"^[A-Za-z0-9._:-]{1,128}$"
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII | re.IGNORECASE)
+
+
+def utc_moment(value: object) -> datetime:
+    """The moment that `value` names, in UTC, to the microsecond (further digits are cut off).
+
+    `value` is an aware datetime or an RFC 3339 string with an offset; anything else is refused: pydantic alone would
+    take "1700000000", a date without seconds, and a time without an offset. Source: RFC 3339, section 5.6.
+    """
+    if isinstance(value, str):
+        found = _RFC3339.fullmatch(value)
+        if found is None:
+            raise PydanticCustomError("moment", "must be an RFC 3339 time with an offset")
+        if found[1] is None:
+            raise PydanticCustomError("moment_without_offset", "has no offset")
+        try:
+            value = datetime.fromisoformat(value.upper())
+        except ValueError as error:
+            raise PydanticCustomError("moment", "is not a time of any calendar day") from error
+    elif not isinstance(value, datetime):
+        raise PydanticCustomError("moment", "must be an RFC 3339 time with an offset")
+    if value.tzinfo is UTC:
+        return value
+    if value.utcoffset() is None:
+        raise PydanticCustomError("moment_without_offset", "has no offset")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("moment_out_of_range", "is outside the years 1 to 9999") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """Marks a text as personal: sealed under the customer's key, never in the log in the clear."""
+
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Moment = Annotated[
+    datetime,
+    GetPydanticSchema(
+        lambda _source, _handler: core_schema.no_info_plain_validator_function(utc_moment),
+        lambda _schema, _handler: {"type": "string", "format": "date-time"},
+    ),
+]
+PersonalText = Annotated[str, StringConstraints(min_length=1, max_length=16384, pattern=r"^[^\x00]*$"), Personal()]
+# A short reference or statement about a thing ("ticket 4711", "signed delivery note 88"), stored in the clear for
+# ever: never words about a person, never a customer's own words. Those belong into a PersonalText.
+Evidence = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Ids = Annotated[tuple[Id, ...], Field(max_length=256)]
+Channel = Literal["in_person", "phone", "video", "chat", "email", "letter", "voicemail", "post"]
+Severity = Annotated[int, Field(ge=1, le=4)]
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What an event carries beside itself: when, when written down, who acted, which service sent it."""
+
+    occurred_at: datetime
+    recorded_at: datetime
+    actor: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What one stream adds up to. `version` is the number of its events."""
+
+    customer_id: str | None
+    version: int
+
+
+States = Callable[[str], State | None]
+
+
+class Part(BaseModel):
+    """An object inside a command."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Command(Part):
+    """An order from a backend service: the members of the CloudEvent's `data`, and nothing else."""
+
+    TYPE: ClassVar[str]
+    INTERNAL: ClassVar[bool] = False  # True: only the ledger's own timer may send it
+
+    actor: Id
+    occurred_at: Moment
+    case_id: Id | None = None
+
+    def streams(self) -> tuple[str, ...]:
+        """The streams that `decide` reads or writes, as far as the command names them.
+
+        A stream that only a state names (what a follow-up is about) is asked of `states` while deciding, so `states`
+        must be able to load one that is not listed here.
+        """
+        raise NotImplementedError
+
+
+class Event(BaseModel):
+    """A fact. Its members hold strings, whole numbers, booleans, null, moments and arrays of ids, never an object.
+
+    A personal member is None where it was not given, and also where it is read back sealed or erased.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    TOPIC: ClassVar[str]  # frozen: stored with every event
+    PERSONAL: ClassVar[tuple[str, ...]] = ()
+
+    customer_id: Id | None = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        cls.PERSONAL = tuple(name for name, field in cls.model_fields.items() if is_personal(field))
+
+    @property
+    def stream(self) -> str:
+        """The stream that the event belongs to, such as `promise:P-1`."""
+        raise NotImplementedError
+
+
+def is_personal(annotation: Any) -> bool:
+    """True when a field, or a type inside its annotation, carries the mark `Personal`."""
+    if isinstance(annotation, FieldInfo):
+        return any(isinstance(mark, Personal) for mark in annotation.metadata) or is_personal(annotation.annotation)
+    marks = getattr(annotation, "__metadata__", ())
+    return any(isinstance(mark, Personal) for mark in marks) or any(map(is_personal, get_args(annotation)))
