@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Final, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, StringConstraints
 from pydantic.fields import FieldInfo
@@ -74,12 +74,17 @@ class Happened:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """What one stream adds up to. `version` is the number of its events."""
+class State(Protocol):
+    """What one stream adds up to. `version` is the number of its events.
 
-    customer_id: str | None
-    version: int
+    Every state is a NamedTuple: frozen like a dataclass, and three to seven times faster to make and to replace,
+    which each append and each rebuild does once an event.
+    """
+
+    @property
+    def customer_id(self) -> str | None: ...
+    @property
+    def version(self) -> int: ...
 
 
 States = Callable[[str], State | None]

@@ -6,9 +6,8 @@ auditor finds a rule of promises in this file or in the table, nowhere else.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from ledger.domain.errors import (
     DUE_BEFORE_MADE,
@@ -340,12 +339,12 @@ EVENTS: Final[tuple[type[Event], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promise(State):
+class Promise(NamedTuple):
     """One promise. Moments are those at which things happened (`occurred_at`), never when they were written down."""
 
     promise_id: str
     customer_id: str
+    version: int
     kind: Kind
     owner: str
     channel: Channel
@@ -609,7 +608,7 @@ def evolve(state: State | None, event: Event, happened: Happened) -> Promise:
     return moved(state, event, happened, _facts(state, event, happened))
 
 
-def moved(promise: Promise, event: Event, happened: Happened, facts: Mapping[str, Any]) -> Promise:
+def moved(promise: Promise, event: Event, happened: Happened, facts: dict[str, Any]) -> Promise:
     """The promise with its axes moved as the table says, and then `facts` (new values by field) set."""
     row = transition(event.TOPIC, promise)
     assert row is not None, f"{event.TOPIC} does not follow {promise}"
@@ -621,7 +620,7 @@ def moved(promise: Promise, event: Event, happened: Happened, facts: Mapping[str
         changes["fulfilment"] = row.to_fulfilment
     if row.to_fulfilment == "none":
         changes |= {"claimed_at": None, "claimed_by": None}
-    return replace(promise, **changes | dict(facts))
+    return promise._replace(**changes | facts)
 
 
 def _new(event: PromiseMade, happened: Happened) -> Promise:

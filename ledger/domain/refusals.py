@@ -1,9 +1,8 @@
 """Refusals on record: an attempt that a rule refused is part of the history too."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
@@ -32,9 +31,11 @@ COMMANDS: Final[tuple[type[Command], ...]] = ()
 EVENTS: Final[tuple[type[Event], ...]] = (CommandRefused,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source(State):
-    """A backend service, as far as the ledger keeps a stream for it: its refused commands are counted by `version`."""
+class Source(NamedTuple):
+    """A backend service, as far as the ledger keeps a stream for it: `version` counts its refused commands."""
+
+    customer_id: None
+    version: int
 
 
 def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]:
@@ -47,4 +48,4 @@ def evolve(state: State | None, event: Event, happened: Happened) -> Source:
     if state is None:
         return Source(customer_id=None, version=1)
     assert isinstance(state, Source)
-    return replace(state, version=state.version + 1)
+    return state._replace(version=state.version + 1)
