@@ -1,0 +1,196 @@
+"""CloudEvents 1.0 in, `Submission` out; or `Malformed`, with one sentence for the sender.
+
+Both content modes of the NATS binding are taken: structured (the whole event is the body) and binary (attributes in
+`ce-*` headers, the body is `data`). The canonical bytes, which the inbox compares for ever, are those of `data` exactly
+as it was sent: sorted keys, no spaces, and only what RFC 8785 (JCS) and I-JSON allow.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from consumers.channels import BINARY_PREFIX, COMMAND_BYTES, CONTENT_TYPE
+from ledger.app import Submission
+from ledger.domain.dispatch import COMMANDS
+from ledger.domain.model import ID_PATTERN, Command, Id, Moment
+
+_CANONICAL: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+_BY_TYPE: Final[Mapping[str, type[Command]]] = {name: kind for name, kind in COMMANDS.items() if not kind.INTERNAL}
+_REQUIRED: Final = ("specversion", "id", "source", "type")
+_OPTIONAL: Final = ("time", "subject", "data", "datacontenttype", "dataschema")
+# Documented CloudEvents extensions; they change nothing about what is recorded.
+_TRACING: Final = ("traceparent", "tracestate", "correlationid", "causationid")
+_ORDERING: Final = ("partitionkey", "sequence", "sequencetype")
+_ATTRIBUTES: Final = frozenset(_REQUIRED + _OPTIONAL + _TRACING + _ORDERING)
+_ID: Final = TypeAdapter(Id).validator
+_MOMENT: Final = TypeAdapter(Moment).validator
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Names that may be repeated in an answer: anything longer or stranger might be somebody's words."""
+_ID_RULE: Final = "1 to 128 characters of A-Z a-z 0-9 . _ : -"
+
+
+class Malformed(Exception):
+    """Bytes that are no command: the sentence says what is wrong and what to do.
+
+    `source` and `command_id` are given where they could be read and are legal, so that the sender can be answered.
+    Neither the code nor the sentence ever repeats a value that was sent.
+    """
+
+    def __init__(self, code: str, reason: str, source: str | None = None, command_id: str | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.source = source
+        self.command_id = command_id
+
+    def to_json(self) -> bytes:
+        """The answer to the sender: status `malformed`, beside `recorded` and `refused`."""
+        answer = {"status": "malformed", "source": self.source, "id": self.command_id, "code": self.code}
+        return orjson.dumps(answer | {"message": self.reason})
+
+
+def parse(headers: Mapping[str, str], body: bytes) -> Submission:
+    """The command in one message. Raises `Malformed`."""
+    if len(body) > COMMAND_BYTES:
+        raise Malformed("too-large", f"The command has {len(body)} bytes; at most {COMMAND_BYTES} are taken.")
+    event, data = _event(headers, body)
+    source, command_id = _id(event, "source"), _id(event, "id")
+    try:
+        kind = _envelope(event)
+        canonical, complete = _data(event, data)
+        command = _command(kind, complete)
+    except Malformed as malformed:
+        malformed.source, malformed.command_id = source, command_id
+        raise
+    if source is None or command_id is None:
+        missing = "source" if source is None else "id"
+        found = "missing" if missing not in event else f"not {_ID_RULE}"
+        raise Malformed(f"bad-{missing}", f"The event's {missing} is {found}.", source, command_id)
+    return Submission(source, command_id, command, canonical)
+
+
+def _event(headers: Mapping[str, str], body: bytes) -> tuple[Mapping[str, Any], Any]:
+    """The attributes and `data`, in whichever mode they came. A structured event counts without a content type."""
+    names = {name.lower(): value for name, value in headers.items()}
+    content = names.get(CONTENT_TYPE, "")
+    if content.startswith("application/cloudevents-batch"):
+        raise Malformed("not-one-event", "Batches of CloudEvents are not taken: send one event in each message.")
+    value = _json(body)
+    if not content.startswith("application/cloudevents") and "ce-specversion" in names:
+        attributes = {name[3:]: text for name, text in names.items() if name.startswith(BINARY_PREFIX)}
+        return attributes, value
+    if not isinstance(value, dict):
+        raise Malformed("not-an-event", "The body is JSON, but not a CloudEvent: it must be an object.")
+    return value, value.get("data")
+
+
+def _json(body: bytes) -> Any:
+    try:
+        value = orjson.loads(body)
+        quotes = orjson.dumps(value).count(b'"')
+    except orjson.JSONDecodeError as error:
+        raise _not_json(body, error) from None
+    except TypeError:  # orjson reads deeper nesting than it writes
+        raise Malformed("nested-too-deeply", "The JSON is nested too deeply.") from None
+    # A name given twice leaves fewer quotes in what was read. Only \u0022 could hide that, so then look closely.
+    if quotes != body.count(b'"') or rb"\u0022" in body:
+        json.loads(body, object_pairs_hook=_no_name_twice)
+    return value
+
+
+def _not_json(body: bytes, error: orjson.JSONDecodeError) -> Malformed:
+    try:
+        body.decode()
+    except UnicodeDecodeError as wrong:
+        return Malformed("not-utf-8", f"The body is not UTF-8: byte {wrong.start} does not belong there.")
+    if "depth" in error.msg:
+        return Malformed("nested-too-deeply", "The JSON is nested too deeply.")
+    return Malformed("not-json", f"The body is not JSON: it breaks at character {error.pos}.")
+
+
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise Malformed("name-twice", "The JSON has an object with the same name twice: say each thing once.")
+    return dict(pairs)
+
+
+def _id(event: Mapping[str, Any], name: str) -> str | None:
+    try:
+        value: str = _ID.validate_python(event.get(name), strict=True)
+    except ValidationError:
+        return None
+    return value
+
+
+def _envelope(event: Mapping[str, Any]) -> type[Command]:
+    """The class of the command that the attributes name; refuses attributes that we would have to ignore."""
+    if event.get("specversion") != "1.0":
+        raise Malformed("bad-specversion", 'The event must say "specversion": "1.0".')
+    for name in event.keys() - _ATTRIBUTES:
+        shown = f"called {name}" if _PLAIN.fullmatch(name) else "with a strange name"
+        raise Malformed("unknown-member", f"The event has an attribute {shown}, which the ledger does not know.")
+    content = event.get("datacontenttype", "application/json")
+    if not isinstance(content, str) or not content.lower().startswith("application/json"):
+        raise Malformed("bad-datacontenttype", "The event's datacontenttype must be application/json, or left out.")
+    kind = event.get("type")
+    if not isinstance(kind, str) or kind not in _BY_TYPE:
+        shown = f"type {kind}" if isinstance(kind, str) and _PLAIN.fullmatch(kind) else "type of this event"
+        known = "`promise-ledger schema` lists the types that there are"
+        raise Malformed("unknown-type", f"The {shown} is not known: {known}.")
+    return _BY_TYPE[kind]
+
+
+def _data(event: Mapping[str, Any], data: Any) -> tuple[bytes, bytes]:
+    """Canonical `data` as sent, and the same with the event's `time` where `data` has no `occurred_at`."""
+    if not isinstance(data, dict):
+        raise Malformed("bad-data", "The event's data must be a JSON object.")
+    try:
+        canonical = orjson.dumps(data, option=_CANONICAL)
+    except TypeError:
+        raise Malformed("bad-number", "The data holds an integer that is beyond 2^53: send it as a string.") from None
+    if "time" in event:
+        _check_time(event["time"])
+    if "occurred_at" in data:
+        return canonical, canonical
+    if "time" not in event:
+        raise Malformed("no-time", "Neither data.occurred_at nor the event's time says when it happened.")
+    return canonical, orjson.dumps(data | {"occurred_at": event["time"]})
+
+
+def _check_time(time: Any) -> None:
+    try:
+        _MOMENT.validate_json(orjson.dumps(time), strict=True)
+    except (ValidationError, TypeError):
+        rule = "an RFC 3339 time with an offset, like 2026-11-21T10:00:00+01:00"
+        raise Malformed("bad-time", f"The event's time must be {rule}.") from None
+
+
+def _command(kind: type[Command], data: bytes) -> Command:
+    try:
+        command: Command = kind.__pydantic_validator__.validate_json(data, strict=True)
+    except ValidationError as error:
+        raise _bad_member(kind, error) from None
+    return command
+
+
+def _bad_member(kind: type[Command], error: ValidationError) -> Malformed:
+    """The first thing that the schema does not allow, without the value that was sent."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    member = f"data.{path}" if _PLAIN.fullmatch(path) else "A member of data with a strange name"
+    what, sentence = first["type"], first["msg"]
+    if what == "extra_forbidden":
+        return Malformed("unknown-member", f"{member} is not a member of {kind.TYPE}: remove it, or correct its name.")
+    if what == "missing":
+        return Malformed("missing-member", f"{member} is missing.")
+    if what == "string_pattern_mismatch":
+        id_wanted = first.get("ctx", {}).get("pattern") == ID_PATTERN
+        rule = _ID_RULE if id_wanted else "text without NUL and other control characters"
+        return Malformed("bad-member", f"{member} must be {rule}.")
+    if sentence.startswith(("must ", "has ", "is ")):
+        return Malformed("bad-member", f"{member} {sentence}.")
+    return Malformed("bad-member", f"{member} is not as it must be: {sentence.removeprefix('Value error, ')}.")

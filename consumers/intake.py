@@ -1,0 +1,310 @@
+"""The intake: commands from the queue in batches, each appended, answered and acknowledged, or dead-lettered.
+
+Two stages, so that a batch is appended while the answers of the one before it go out:
+
+    fetch -> parse -> append (one worker thread, one batch at a time)
+                        -> sign, prove, dead-letter, answer, acknowledge (one batch at a time)
+
+What a crash leaves, in the order of the durable steps: before the commit, nothing; after it, the messages are delivered
+again and the inbox gives the first answer; after the durable answer, they get that answer a second time. Nothing is
+acknowledged before its answer, or its dead letter, is stored.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import eventsourcing.persistence
+import nats.errors
+import psycopg
+import structlog
+from faststream.middlewares import AckPolicy
+from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.message import NatsMessage
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from consumers.answers import Answer, deliver
+from consumers.channels import COMMANDS, INTAKE_DURABLE, command_subject
+from consumers.cloudevents import Malformed, parse
+from consumers.connection import Progress, connection_of
+from consumers.deadletters import bury
+from ledger.app import Appended, Ledger, Submission
+from ledger.settings import MAX_BATCH, Settings
+from ledger.storage.signer import Fork
+
+T = TypeVar("T")
+LINGER_SECONDS: Final = 0.02
+DELIVERIES: Final = 5
+"""Deliveries after which a command that fails by itself, while others do not, goes to the dead letters."""
+LONGEST_DELAY_SECONDS: Final = 30.0
+_AWAY: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    eventsourcing.persistence.OperationalError,
+    eventsourcing.persistence.InterfaceError,
+)
+_log = structlog.get_logger("intake")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One message and the command in it."""
+
+    message: Msg
+    submission: Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """One message that no command can be made of, or that keeps failing, and what its sender is told."""
+
+    message: Msg
+    why: Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Jobs that are committed and not yet answered."""
+
+    appended: Appended
+    jobs: Sequence[Job]
+
+
+class Intake:
+    """Takes batches of messages, one after the other; `drained` waits for the last of them."""
+
+    def __init__(self, ledger: Ledger, connection: Client, progress: Progress, stop: asyncio.Event) -> None:
+        self._ledger = ledger
+        self._connection = connection
+        self._progress = progress
+        self._stop = stop
+        self._appending = ThreadPoolExecutor(1, "append")
+        self._answering = ThreadPoolExecutor(1, "answer")
+        self._taking = asyncio.Lock()
+        self._settling: asyncio.Task[None] | None = None
+        self._appends = 0
+        self._failing: dict[int, int] = {}  # stream sequence -> how many appends there had been when it first failed
+        self._failures = 0  # of the ledger as a whole, in a row
+        self.fork: Fork | None = None
+
+    async def take(self, messages: Sequence[Msg]) -> None:
+        """The batch is committed and its answers are on their way. What fails is delivered again, never lost."""
+        async with self._taking:
+            jobs, unfit = _sorted(messages)
+            appended = await self._append(jobs, unfit) if jobs else []
+            await self._settled()
+            self._settling = asyncio.create_task(self._settle(appended, unfit))
+
+    async def drained(self) -> None:
+        """The batch in flight is answered."""
+        async with self._taking:
+            await self._settled()
+
+    async def flush(self) -> None:
+        """The newest checkpoint is stored; the ledger asks to be called once a second."""
+        with suppress(*_AWAY):  # the next batch says so
+            await self._in(self._answering, self._ledger.flush)
+
+    def close(self) -> None:
+        """The worker threads are gone."""
+        self._appending.shutdown()
+        self._answering.shutdown()
+
+    async def _append(self, jobs: Sequence[Job], unfit: list[Unfit]) -> list[Committed]:
+        try:
+            appended = await self._in(self._appending, self._ledger.append, [job.submission for job in jobs])
+        except _AWAY as error:
+            await self._back_off([job.message for job in jobs], error)
+            return []
+        except Exception as error:
+            _log.exception("a batch failed, its commands are tried one by one", commands=len(jobs), error=repr(error))
+            return await self._one_by_one(jobs, unfit)
+        self._got_on()
+        return [Committed(appended, jobs)]
+
+    async def _one_by_one(self, jobs: Sequence[Job], unfit: list[Unfit]) -> list[Committed]:
+        """What can be appended is, and the rest waits; so one bad command never harms its neighbours."""
+        done: list[Committed] = []
+        failed: list[Job] = []
+        for number, job in enumerate(jobs):
+            try:
+                appended = await self._in(self._appending, self._ledger.append, [job.submission])
+            except _AWAY as error:
+                await self._back_off([job.message for job in jobs[number:]] + [job.message for job in failed], error)
+                return done
+            except Exception as error:
+                _log.error("a command failed", sequence=_sequence(job.message), error=repr(error))
+                failed.append(job)
+            else:
+                self._got_on()
+                done.append(Committed(appended, [job]))
+        if not done:
+            self._progress.failure = "no command can be appended, see the log"
+        for job in failed:
+            await self._later_or_never(job, unfit)
+        return done
+
+    async def _later_or_never(self, job: Job, unfit: list[Unfit]) -> None:
+        """Dead-letter a command that kept failing while others were appended: else it is the ledger that fails."""
+        deliveries = job.message.metadata.num_delivered
+        others = self._appends - self._failing.setdefault(_sequence(job.message), self._appends)
+        if deliveries < DELIVERIES or not others:
+            await _again([job.message], _delay(deliveries))
+            return
+        sentence = "The ledger failed at this command and keeps it for its operators: do not send it again."
+        known = job.submission
+        unfit.append(Unfit(job.message, Malformed("keeps-failing", sentence, known.source, known.command_id)))
+
+    async def _settle(self, committed: Sequence[Committed], unfit: Sequence[Unfit]) -> None:
+        messages = [job.message for part in committed for job in part.jobs] + [one.message for one in unfit]
+        try:
+            answers = [answer for part in committed for answer in await self._answers(part)]
+            answers += await asyncio.gather(*(self._buried(one) for one in unfit))
+            await deliver(self._connection, answers)
+        except Fork as fork:
+            self.fork = fork
+            self._stop.set()
+        except Exception as error:
+            await self._back_off(messages, error)
+
+    async def _answers(self, committed: Committed) -> list[Answer]:
+        outcomes = await self._in(self._answering, self._ledger.answer, committed.appended)
+        return [
+            Answer(job.message, outcome.source, outcome.to_json())
+            for job, outcome in zip(committed.jobs, outcomes, strict=True)
+        ]
+
+    async def _buried(self, unfit: Unfit) -> Answer:
+        """The answer to an unfit message, which is in the dead letters by then."""
+        why = unfit.why
+        await bury(self._connection, unfit.message, why)
+        _log.warning("dead letter", code=why.code, sequence=_sequence(unfit.message), source=why.source)
+        self._failing.pop(_sequence(unfit.message), None)
+        return Answer(unfit.message, why.source, why.to_json())
+
+    async def _back_off(self, messages: Sequence[Msg], error: Exception) -> None:
+        """The messages come again after a growing, bounded pause, in which nothing more is taken."""
+        self._failures += 1
+        delay = _delay(self._failures)
+        self._progress.failure = " ".join(str(error).split()) or repr(error)
+        _log.error("cannot go on", error=self._progress.failure, commands=len(messages), seconds=delay)
+        with suppress(nats.errors.Error):  # NATS is away: it delivers them again by itself
+            await _again(messages, delay)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay)
+
+    def _got_on(self) -> None:
+        self._appends += 1
+        self._failures = 0
+        self._progress.failure = None
+        self._progress.appended_at = time.time()
+
+    async def _settled(self) -> None:
+        if self._settling is not None:
+            await self._settling
+
+    async def _in(self, thread: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, function, *arguments)
+
+
+async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, progress: Progress | None = None) -> None:
+    """Take commands until `stop` is set; the batch in flight is then finished and answered.
+
+    Reconnects to NATS for ever. Raises `NotProvisioned` before `migrate`, and `Fork` where the ledger must not sign.
+    """
+    assert settings.broker_url is not None, "the settings name no broker"
+    progress = progress or Progress()
+    broker = connection_of(settings.broker_url, progress)
+    intake = Intake(ledger, await broker.connect(), progress, stop)
+    subscriber = broker.subscriber(
+        COMMANDS.subjects[0],
+        stream=JStream(COMMANDS.name, declare=False),
+        durable=INTAKE_DURABLE,
+        pull_sub=PullSub(batch=True, batch_size=MAX_BATCH, timeout=LINGER_SECONDS),
+        decoder=_raw,
+        ack_policy=AckPolicy.MANUAL,
+        no_reply=True,
+    )
+
+    @subscriber
+    async def take(messages: list[Msg]) -> None:
+        await intake.take(messages)
+
+    try:
+        await broker.start()
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1)
+            await intake.flush()
+    finally:
+        await _finish(broker, subscriber.subscription, intake)
+    if intake.fork is not None:
+        raise intake.fork
+
+
+async def _finish(broker: NatsBroker, pull: Any, intake: Intake) -> None:
+    """Nothing is fetched any more, the batch in flight is answered, and then the connection goes."""
+    with suppress(nats.errors.Error):  # NATS is away: what was in flight is delivered again
+        if pull is not None:
+            await pull.close()
+        await intake.drained()
+        await broker.stop()
+    intake.close()
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """What `main` returns, run on uvloop where that is installed."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
+
+
+async def _raw(message: NatsMessage) -> Any:
+    """The messages as they came: FastStream would decode them together, and fail them together."""
+    return message.raw_message
+
+
+def _sorted(messages: Sequence[Msg]) -> tuple[list[Job], list[Unfit]]:
+    jobs: list[Job] = []
+    unfit: list[Unfit] = []
+    for message in messages:
+        try:
+            jobs.append(Job(message, _parsed(message)))
+        except Malformed as malformed:
+            unfit.append(Unfit(message, malformed))
+        except Exception as error:  # a fault of ours, at one message: its neighbours must not pay for it
+            _log.exception("a message could not be parsed", sequence=_sequence(message), error=repr(error))
+            unfit.append(Unfit(message, Malformed("not-understood", "The ledger failed at reading this message.")))
+    return jobs, unfit
+
+
+def _parsed(message: Msg) -> Submission:
+    """Raises `Malformed`, also where the subject belongs to another type: permissions in NATS are by subject."""
+    submission = parse(message.headers or {}, message.data)
+    expected = command_subject(submission.command.TYPE)
+    if message.subject != expected:
+        sentence = f"This command belongs to the subject {expected}, and came on another one."
+        raise Malformed("wrong-subject", sentence, submission.source, submission.command_id)
+    return submission
+
+
+async def _again(messages: Sequence[Msg], delay: float) -> None:
+    for message in messages:
+        await message.nak(delay=delay)
+
+
+def _delay(times: int) -> float:
+    """1, 2, 4 … seconds, up to the longest."""
+    return min(2.0 ** min(times - 1, 10), LONGEST_DELAY_SECONDS)
+
+
+def _sequence(message: Msg) -> int:
+    return message.metadata.sequence.stream
