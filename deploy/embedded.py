@@ -68,6 +68,8 @@ NATS_SYNC_INTERVAL: Final = "1s"
 class Postgres:
     """One PostgreSQL server with an empty database `ledger`. Start it from the main thread (see `spawn`)."""
 
+    name = "PostgreSQL"
+
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.url = ""
@@ -92,7 +94,7 @@ class Postgres:
         user = server_user()
         programs = binaries(user)
         self._place = cluster(self.data_dir, user) or self._make(programs, user)
-        wait_for_leftover(self._place / "postmaster.pid", self._place, name="PostgreSQL")
+        wait_for_leftover(self._place / "postmaster.pid", self._place, name=self.name)
         self._sockets = self._sockets or socket_directory(self._place, user)
         guards = GUARDS | {"unix_socket_directories": str(self._sockets)}
         self._process = spawn(
@@ -104,20 +106,28 @@ class Postgres:
             user=user,
         )
         try:
-            wait_until(self._answers, self._process, name="PostgreSQL", log=self.log, seconds=300)
+            wait_until(self._answers, self, seconds=300)
             self._create_database()
+        except psycopg.Error as error:
+            self._end()
+            raise SetupError(f"{self.name} did not start: {error} (see {self.log})") from error
         except BaseException:
-            self.stop()
+            self._end()
             raise
         self.url = self._url(DATABASE)
         return self.url
 
     def stop(self) -> None:
         """No process is left; committed work is safe whichever signal it took."""
-        stop(self._process, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))
+        self._end()
         if self._sockets and self._place:
             remove_socket_directory(self._sockets, self._place)
-        self._process, self._sockets = None, None
+        self._sockets = None
+
+    def _end(self) -> None:
+        """No process is left; the socket keeps its place, so that a restart has the same URL."""
+        stop(self._process, (signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0))
+        self._process = None
 
     def _make(self, programs: Path, user: ServerUser | None) -> Path:
         """A new cluster under its final name; an interruption before that leaves none."""
@@ -167,6 +177,8 @@ class Postgres:
 class Nats:
     """One NATS server with JetStream on 127.0.0.1. `port` 0 or None takes a free one and keeps it over restarts."""
 
+    name = "NATS"
+
     def __init__(self, data_dir: Path, port: int | None = 4222) -> None:
         self.data_dir = data_dir
         self.port = port or 0
@@ -194,8 +206,8 @@ class Nats:
         store = self.data_dir / "nats"
         store.mkdir(mode=0o700, exist_ok=True)
         pid_file = store / "nats.pid"
-        wait_for_leftover(pid_file, store, name="NATS")
-        self.port = free_port(self.port)
+        wait_for_leftover(pid_file, store, name=self.name)
+        self.port = free_port(self.port, "--nats-port")
         configuration = store / "nats.conf"
         configuration.write_text(json.dumps(self._configuration(store, pid_file), indent=1), encoding="utf-8")
         self._process = spawn(
@@ -206,7 +218,7 @@ class Nats:
             directory=store,
         )
         try:
-            wait_until(self._greets, self._process, name="NATS", log=self.log, seconds=120)
+            wait_until(self._greets, self, seconds=120)
         except BaseException:
             self.stop()
             raise
@@ -236,8 +248,8 @@ class Nats:
         return greeting.startswith(b"INFO ") and json.loads(greeting[5:]).get("jetstream") is True
 
 
-def free_port(port: int) -> int:
-    """`port` itself where it is free on 127.0.0.1, any free one for 0. `SetupError` where it is taken."""
+def free_port(port: int, option: str) -> int:
+    """`port` itself where it is free on 127.0.0.1, any free one for 0; `SetupError` naming `option` where taken."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -245,7 +257,7 @@ def free_port(port: int) -> int:
         except (OSError, OverflowError):
             raise SetupError(
                 f"Port {port} on 127.0.0.1 cannot be used, most likely another program has it: "
-                "stop that one or choose another port with --nats-port (0 takes a free one)."
+                "stop that one or choose another port with {option} (0 takes a free one)."
             ) from None
         chosen: int = probe.getsockname()[1]
         return chosen

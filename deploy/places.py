@@ -7,6 +7,7 @@ when needed, a copy of the binaries live below `ELSEWHERE` instead; a symbolic l
 
 import fcntl
 import hashlib
+import logging
 import os
 import pwd
 import shutil
@@ -232,6 +233,8 @@ def new_cluster(data_dir: Path, user: ServerUser | None) -> Path:
         shutil.rmtree(fresh)
     if not passable(user, data_dir):
         name = hashlib.sha256(bytes(data_dir.resolve())).hexdigest()[:12]
+        for earlier in ELSEWHERE.glob(f"{name}-*"):
+            logging.warning("%s is left from a ledger that was deleted here: delete it too when you are sure.", earlier)
         fresh = new_elsewhere(f"{name}-") / "postgres"
     fresh.mkdir(mode=0o700)
     if user:

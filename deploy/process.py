@@ -9,8 +9,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from deploy.places import ServerUser, SetupError
+
+
+class Part(Protocol):
+    """What a supervisor keeps running: `deploy.embedded`'s servers and the services of `deploy.up`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def log(self) -> Path: ...
+    def start(self) -> str: ...
+    def running(self) -> bool: ...
+    def stop(self) -> None: ...
+
 
 PR_SET_PDEATHSIG = 1
 LOG_LIMIT_BYTES = 20_000_000
@@ -72,16 +86,18 @@ def stop(process: subprocess.Popen[bytes] | None, *steps: tuple[signal.Signals, 
             process.wait(seconds)
 
 
-def wait_until(
-    ready: Callable[[], bool], process: subprocess.Popen[bytes], *, name: str, log: Path, seconds: float
-) -> None:
-    """Returns once `ready()`. `SetupError`, quoting the log, where `process` ends or time runs out first."""
+def wait_until(ready: Callable[[], bool], *parts: Part, seconds: float) -> None:
+    """Returns once `ready()`. `SetupError`, quoting the log, where one of `parts` ends or time runs out first."""
     deadline = time.monotonic() + seconds
     while not ready():
-        if process.poll() is not None:
-            raise SetupError(f"{name} did not start: {last_line(log)} (see {log})")
+        for part in parts:
+            if not part.running():
+                raise SetupError(f"{part.name} did not start: {last_line(part.log)} (see {part.log})")
         if time.monotonic() > deadline:
-            raise SetupError(f"{name} was not ready after {seconds:.0f} seconds: {last_line(log)} (see {log})")
+            last = parts[-1]
+            raise SetupError(
+                f"{last.name} was not ready in {seconds:.0f} seconds: {last_line(last.log)} (see {last.log})"
+            )
         time.sleep(0.02)
 
 

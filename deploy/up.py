@@ -1,0 +1,216 @@
+"""`promise-ledger up`: one supervisor over PostgreSQL, NATS, intake (with the timer) and projections (with HTTP).
+
+What dies is started again. Stopping goes from the outside in: the services finish their batch, then NATS, then
+PostgreSQL. A kill -9 of the supervisor takes everything along (see `deploy.process.spawn`), and loses nothing.
+"""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from consumers.provision import ProvisionError, provision
+from deploy.embedded import Nats, Postgres, free_port
+from deploy.places import SetupError, hold, prepare
+from deploy.process import Part, spawn, stop, wait_until
+from ledger.settings import Settings
+from ledger.storage.migrations import MigrationChanged, create_log, migrate
+
+FIRST_RETRY_SECONDS = 0.5
+LAST_RETRY_SECONDS = 15.0
+STEADY_SECONDS = 60.0
+"""After running so long a part's next failure counts as its first."""
+
+
+@dataclass
+class Service:
+    """`promise-ledger serve NAME` as a child process."""
+
+    name: str
+    data_dir: Path
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.data_dir / f"log/{self.name}.log"
+
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> str:
+        # -P: a directory named `deploy` where the operator happens to be is not ours
+        self.process = spawn(
+            [sys.executable, "-P", "-m", "deploy.cli", "serve", self.name],
+            log=self.log,
+            death_signal=signal.SIGKILL,
+            environment=self.environment,
+            directory=Path.cwd(),
+        )
+        return self.name
+
+    def ask_to_stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def stop(self) -> None:
+        """It has ended, after its batch in hand where that takes less than 30 seconds."""
+        stop(self.process, (signal.SIGTERM, 30.0))
+
+
+@dataclass
+class Watched:
+    """One part and when it may be started again: at once, then ever later up to `LAST_RETRY_SECONDS`."""
+
+    part: Part
+    started_at: float = field(default_factory=time.monotonic)
+    failures: int = 0
+    retry_at: float | None = None
+
+    def look(self, now: float) -> None:
+        if self.part.running():
+            return
+        if self.retry_at is None:
+            self.failures = 1 if now - self.started_at > STEADY_SECONDS else self.failures + 1
+            delay = min(FIRST_RETRY_SECONDS * 2 ** (self.failures - 1), LAST_RETRY_SECONDS)
+            self.retry_at = now + delay
+            say(f"{self.part.name} ended unexpectedly, starting it again in {delay:g} s (see {self.part.log})")
+        if now >= self.retry_at:
+            self.retry_at, self.started_at = None, now
+            try:
+                self.part.start()
+            except (SetupError, OSError) as error:
+                say(str(error))
+
+
+def up(settings: Settings, *, nats_port: int = 4222, demo: bool = False) -> int:
+    """Run until SIGINT, SIGTERM or SIGHUP; the exit code. 1 after one sentence on stderr where it cannot start here."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    parts: list[Part] = []
+    data_dir = settings.data_dir
+    try:
+        data_dir = prepare(settings.data_dir)
+        with hold(data_dir):
+            try:
+                settings = _start(settings.model_copy(update={"data_dir": data_dir}), nats_port, parts)
+                say(f"ready: data in {data_dir}, queue at {settings.broker_url}, {http_url(settings)}")
+                if demo:
+                    threading.Thread(target=_play, args=[settings], daemon=True).start()
+                _watch(parts)
+            finally:
+                _stop(data_dir, parts)
+    except KeyboardInterrupt:
+        return 0
+    except (SetupError, MigrationChanged, ProvisionError, OSError) as error:
+        say(str(error))
+        return 1
+
+
+def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
+    """Everything runs and is healthy; the settings that say where. What was started is in `parts`, in order."""
+    data_dir = settings.data_dir
+    http_port = free_port(settings.http_port, "--http-port")
+    postgres, nats = Postgres(data_dir), Nats(data_dir, nats_port)
+    for server in (postgres, nats):
+        parts.append(server)
+        server.start()
+    where = {"database_url": postgres.url, "broker_url": nats.url, "http_port": http_port}
+    settings = settings.model_copy(update=where)
+    _make_ready(settings)
+    _write_run_file(settings)
+    environment = os.environ | {
+        "LEDGER_DATA_DIR": str(data_dir),
+        "LEDGER_DATABASE_URL": postgres.url,
+        "LEDGER_BROKER_URL": nats.url,
+        "LEDGER_HTTP_PORT": str(http_port),
+        "LEDGER_ORIGIN": settings.origin,
+        "PYTHONUNBUFFERED": "1",
+    }
+    services = [Service(name, data_dir, environment) for name in ("intake", "projections")]
+    for service in services:
+        parts.append(service)
+        service.start()
+    wait_until(lambda: healthy(http_port), *services, seconds=120)
+    return settings
+
+
+def _make_ready(settings: Settings) -> None:
+    """Tables, the log itself, and the queue exist; nothing happens where they do already."""
+    assert settings.database_url is not None
+    assert settings.broker_url is not None
+    migrate(settings.database_url)
+    create_log(settings)
+    provision(settings.broker_url)
+
+
+def _watch(parts: Sequence[Part]) -> NoReturn:
+    watched = [Watched(part) for part in parts]
+    while True:
+        for each in watched:
+            each.look(time.monotonic())
+        time.sleep(0.2)
+
+
+def _stop(data_dir: Path, parts: Sequence[Part]) -> None:
+    """No process is left. A second signal does not interrupt this: every wait in it is bounded."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if parts:
+        say("stopping")
+    (data_dir / "run.json").unlink(missing_ok=True)
+    for part in parts:
+        if isinstance(part, Service):
+            part.ask_to_stop()
+    for part in reversed(parts):
+        part.stop()
+
+
+def _play(settings: Settings) -> None:
+    from deploy.demo import play
+
+    try:
+        play(settings)
+    except Exception as error:  # the ledger runs on; the demo's failure is told, not hidden
+        say(f"the demo failed: {error!r}")
+
+
+def _write_run_file(settings: Settings) -> None:
+    """Where commands of the same directory find this ledger, whole or not at all."""
+    content = {
+        "database_url": settings.database_url,
+        "broker_url": settings.broker_url,
+        "http_url": http_url(settings),
+        "pid": os.getpid(),
+    }
+    fresh = settings.data_dir / "run.json.new"
+    fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    fresh.replace(settings.data_dir / "run.json")
+
+
+def http_url(settings: Settings) -> str:
+    return f"http://127.0.0.1:{settings.http_port}"
+
+
+def healthy(http_port: int) -> bool:
+    """Whether `/health` answers 200, asked without any proxy."""
+    connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def say(sentence: str) -> None:
+    print(f"promise-ledger: {sentence}", file=sys.stderr, flush=True)
