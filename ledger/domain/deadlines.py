@@ -11,8 +11,9 @@ from pydantic import Field
 
 from ledger.domain.errors import Refused
 from ledger.domain.lifecycle import allows
+from ledger.domain.lookups import existing
 from ledger.domain.model import Command, Event, Happened, Moment, State, States
-from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, known_promise, moved
+from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, moved
 
 MOOT: Final = "moot"
 RULES: Mapping[str, str] = {
@@ -74,7 +75,7 @@ def warning_at(promise: Promise, percent: int) -> datetime:
 def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]:
     """The announcement; refused `moot` where it is not so at `now`, was made already, or the promise moved on."""
     assert isinstance(command, PromiseCommand)
-    promise = known_promise(states, command.promise_id)
+    promise = existing(states, Promise, f"promise:{command.promise_id}")
     if not allows(command.TYPE, promise) or not _due_now(command, promise, now):
         raise Refused(MOOT, f"{command.TYPE} says nothing new about promise {command.promise_id} at {now}.")
     names = {"promise_id": promise.promise_id, "customer_id": promise.customer_id}

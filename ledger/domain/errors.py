@@ -42,7 +42,7 @@ RULES: Mapping[str, str] = {
     DUE_BEFORE_MADE: "Nothing is due before the moment at which that was said, and a new due time lies after it.",
     ABOUT_ONE_THING: "`about` names exactly one thing.",
     UNKNOWN_PROMISE: "A promise must have been made before anything else can happen to it.",
-    UNKNOWN_DISCLOSURE: "A disclosure must have been made before anything can rest on it or be done to it.",
+    UNKNOWN_DISCLOSURE: "A disclosure must have been made before anything rests on it or happens to it.",
     UNKNOWN_CONCERN: "A concern must have been raised before anything else can happen to it.",
 }
 

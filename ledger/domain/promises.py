@@ -9,16 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from ledger.domain.errors import (
-    DUE_BEFORE_MADE,
-    ID_TAKEN,
-    NOT_ALLOWED,
-    UNKNOWN_DISCLOSURE,
-    UNKNOWN_PROMISE,
-    WRONG_CUSTOMER,
-    Refused,
-)
+from ledger.domain.errors import DUE_BEFORE_MADE, NOT_ALLOWED, WRONG_CUSTOMER, Refused
 from ledger.domain.lifecycle import EndedAs, Fulfilment, Standing, Verification, allows, possible, transition
+from ledger.domain.lookups import existing, refuse_taken, refuse_unknown_basis
 from ledger.domain.model import (
     Channel,
     Command,
@@ -397,24 +390,6 @@ def late_against_original(promise: Promise) -> bool:
     return promise.claimed_at is not None and promise.claimed_at > promise.original_due_at
 
 
-def known_promise(states: States, promise_id: str, customer_id: str | None = None) -> Promise:
-    """The promise; refused where it does not exist, or belongs to another customer than `customer_id`."""
-    promise = states(f"promise:{promise_id}")
-    if promise is None:
-        raise Refused(UNKNOWN_PROMISE, f"There is no promise {promise_id}: make it first, or correct the id.")
-    assert isinstance(promise, Promise)
-    if customer_id is not None and promise.customer_id != customer_id:
-        raise Refused(WRONG_CUSTOMER, f"Promise {promise_id} was not made to customer {customer_id}.")
-    return promise
-
-
-def rests_on_known(states: States, based_on: tuple[str, ...]) -> None:
-    """Refused where something rests on a disclosure that was never made."""
-    for disclosure_id in based_on:
-        if states(f"disclosure:{disclosure_id}") is None:
-            raise Refused(UNKNOWN_DISCLOSURE, f"There is no disclosure {disclosure_id} to rest on: make it first.")
-
-
 def promise_made(terms: PromiseTerms, made_at: datetime, states: States) -> PromiseMade:
     """The event of making the promise; refused as `RULES` say. Every command that makes one comes through here."""
     if terms.due_in is not None or terms.calendar_id is not None:
@@ -428,9 +403,8 @@ def promise_made(terms: PromiseTerms, made_at: datetime, states: States) -> Prom
         raise Refused(CONDITION_AFTER_DUE, f"The condition is to be met by {condition.by}, after the due time.")
     if condition is not None and condition.by < made_at:
         raise Refused(CONDITION_PASSED, f"The condition was to be met by {condition.by}, before the promise was made.")
-    if states(f"promise:{terms.promise_id}") is not None:
-        raise Refused(ID_TAKEN, f"Promise {terms.promise_id} exists: a new promise needs an id of its own.")
-    rests_on_known(states, terms.based_on)
+    refuse_taken(states, f"promise:{terms.promise_id}")
+    refuse_unknown_basis(states, terms.based_on)
     return PromiseMade(
         promise_id=terms.promise_id,
         customer_id=terms.customer_id,
@@ -467,7 +441,7 @@ def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]
     if isinstance(command, MakePromise):
         return (promise_made(command, command.occurred_at, states),)
     assert isinstance(command, PromiseCommand)
-    promise = known_promise(states, command.promise_id)
+    promise = existing(states, Promise, f"promise:{command.promise_id}")
     require(command.TYPE, promise)
     if isinstance(command, SupersedePromise):
         return _supersede(command, promise, states)
