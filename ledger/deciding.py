@@ -154,6 +154,8 @@ class Batch:
 
     def _find_keys_of(self, customers: Iterable[str]) -> None:
         unasked = [customer_id for customer_id in customers if customer_id not in self._keys]
+        if not unasked:
+            return
         found = self._keyring.find(self._append.cursor, unasked)
         self._keys.update((customer_id, found.get(customer_id)) for customer_id in unasked)
 
@@ -240,7 +242,8 @@ class Batch:
         return {"commitment": base64.b64encode(spelled).decode(), "key": key.version}, row
 
     def _key(self, customer_id: str) -> DataKey:
-        self._find_keys_of([customer_id])
+        if customer_id not in self._keys:
+            self._find_keys_of([customer_id])
         key = self._keys[customer_id]
         if key is None:
             made, rows = self._keyring.make([customer_id])

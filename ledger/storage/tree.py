@@ -17,6 +17,7 @@ TILE_WIDTH = 256
 TILE_HEIGHT = 8
 HASH_SIZE = 32
 CACHED_TILES = 1024
+MAX_LEVEL = 7
 
 
 def subtree_root(hashes: Sequence[bytes]) -> bytes:
@@ -44,9 +45,14 @@ class RightEdge:
         self._levels: list[list[bytes]] = []
 
     def extend(self, cursor: Cursor[Any], size: int, leaves: Sequence[bytes]) -> list[TileRow]:
-        """The tiles that become full when `leaves` (leaf hashes) follow the first `size` leaves."""
+        """As `grow`, after reading the edge of the first `size` leaves where it is not the one kept here."""
         if self._size != size:
             self._levels = _load_edge(cursor, size)
+            self._size = size
+        return self.grow(size, leaves)
+
+    def grow(self, size: int, leaves: Sequence[bytes]) -> list[TileRow]:
+        """The tiles that become full when `leaves` (leaf hashes) follow the first `size` leaves, lowest level first."""
         full: list[TileRow] = []
         self._add(0, size, leaves, full)
         self._size = size + len(leaves)
