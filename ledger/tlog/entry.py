@@ -3,10 +3,11 @@
     canonical({"v": 1, "type": "promise.made"}) == b'{"type":"promise.made","v":1}'
 
 Only strings, integers within ±(2^53 - 1), booleans, null, arrays, objects with ASCII keys: no floats, whose
-spelling differs between languages. Aware datetimes are written in UTC with a `Z`. Hash these bytes, store these bytes.
+spelling differs between languages. Datetimes must be UTC and are written with a `Z`. Hash these bytes, and store
+these bytes.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ MAX_ENTRY_SIZE = 65_535
 """Bytes of an entry: what the two-byte length of an entry bundle can say."""
 _MAX_DEPTH = 32
 _MAX_INTEGER = 2**53 - 1
+_UTC_OFFSET = timedelta(0)
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
 
 
@@ -49,12 +51,12 @@ def _check(value: object, depth: int) -> None:
         return
     if isinstance(value, int) and kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER:
         return
-    if isinstance(value, datetime) and kind is datetime and value.utcoffset() is not None:
+    if isinstance(value, datetime) and kind is datetime and value.utcoffset() == _UTC_OFFSET:
         return
     if depth < _MAX_DEPTH and isinstance(value, (dict, list, tuple)) and kind in (dict, list, tuple):
         _check_items(value, depth + 1)
         return
-    raise MalformedEntry(f"a {kind.__name__} like this (out of range, naive or nested too deeply) is not allowed")
+    raise MalformedEntry(f"a {kind.__name__} like this (out of range, not UTC, nested too deeply) is not allowed")
 
 
 def _check_items(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> None:

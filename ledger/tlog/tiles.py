@@ -45,11 +45,10 @@ def tile_path(level: int, index: int, width: int = WIDTH) -> str:
         raise MalformedTile("a tile's level, index and width are integers")
     if not (ENTRIES <= level <= _MAX_LEVEL and 0 <= index <= MAX_SIZE and 1 <= width <= WIDTH):
         raise MalformedTile(f"no tile has level {level}, index {index} and width {width}")
-    groups = f"{index:,}".split(",")
-    name = "/x".join(group.zfill(3) for group in groups)
-    prefix = "x" if len(groups) > 1 else ""
+    *groups, last = [group.zfill(3) for group in f"{index:,}".split(",")]
+    name = "".join(f"x{group}/" for group in groups) + last
     suffix = "" if width == WIDTH else f".p/{width}"
-    return f"tile/{'entries' if level == ENTRIES else level}/{prefix}{name}{suffix}"
+    return f"tile/{'entries' if level == ENTRIES else level}/{name}{suffix}"
 
 
 def parse_tile_path(path: str | bytes) -> Tile:
