@@ -257,7 +257,7 @@ def free_port(port: int, option: str) -> int:
         except (OSError, OverflowError):
             raise SetupError(
                 f"Port {port} on 127.0.0.1 cannot be used, most likely another program has it: "
-                "stop that one or choose another port with {option} (0 takes a free one)."
+                f"stop that one or choose another port with {option} (0 takes a free one)."
             ) from None
         chosen: int = probe.getsockname()[1]
         return chosen

@@ -106,10 +106,11 @@ def up(settings: Settings, *, nats_port: int = 4222, demo: bool = False) -> int:
                 if demo:
                     threading.Thread(target=_play, args=[settings], daemon=True).start()
                 _watch(parts)
+            except KeyboardInterrupt:
+                say("stopping")
+                return 0
             finally:
                 _stop(data_dir, parts)
-    except KeyboardInterrupt:
-        return 0
     except (SetupError, MigrationChanged, ProvisionError, OSError) as error:
         say(str(error))
         return 1
@@ -164,8 +165,6 @@ def _stop(data_dir: Path, parts: Sequence[Part]) -> None:
     """No process is left. A second signal does not interrupt this: every wait in it is bounded."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if parts:
-        say("stopping")
     (data_dir / "run.json").unlink(missing_ok=True)
     for part in parts:
         if isinstance(part, Service):
