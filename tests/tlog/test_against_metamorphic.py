@@ -46,7 +46,7 @@ def test_they_accept_our_checkpoints_and_proofs_under_them():
     theirs.checkpoint_verify_consistency(older, newer, [LOG.vkey], naive_consistency(3, 0, 7))
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(st.data())
 def test_we_agree_on_every_bent_inclusion_proof(data: st.DataObject):
     size = data.draw(st.integers(1, 40))
@@ -58,7 +58,7 @@ def test_we_agree_on_every_bent_inclusion_proof(data: st.DataObject):
     assert ours == holds(lambda: theirs.verify_inclusion(index, size, LEAVES[index], proof, root), theirs.VerifyError)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(st.data())
 def test_we_agree_on_every_bent_consistency_proof(data: st.DataObject):
     size2 = data.draw(st.integers(1, 40))

@@ -19,13 +19,13 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=200, deadline=None, database=None)
 @given(VALUES)
 def test_canonical_is_rfc_8785(value):
     assert canonical(value) == rfc8785.dumps(value)
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
 def test_a_canonical_entry_survives_its_bytes(value):
     assert parse_entry(canonical(value)) == value
@@ -118,10 +118,10 @@ GOOD = b'{"a":1,"b":[true,null,"x"]}'
         b'{"a":"\\ud800"}',
         b'{"a":"\n"}',
         '{"é":1}'.encode(),
-        b'{"a":' + b"[" * 100_00 + b"]" * 100_00 + b"}",
-        b'{"a":"' + b"x" * 65_535 + b'"}',
+        pytest.param(b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}", id="deeply nested"),
+        pytest.param(b'{"a":"' + b"x" * 65_535 + b'"}', id="too long"),
         b"\xef\xbb\xbf{}",
-        b'{"a":' + b"9" * 60_000 + b"}",
+        pytest.param(b'{"a":' + b"9" * 60_000 + b"}", id="a huge number"),
         None,
         7,
         "{}",

@@ -82,7 +82,7 @@ def test_a_parser_accepts_only_what_it_would_write(name: str):
     for example in examples:
         assert reading(example) == example
 
-    @settings(max_examples=250, deadline=None, database=None)
+    @settings(max_examples=150, deadline=None, database=None)
     @given(mutations(examples))
     def check(data: bytes) -> None:
         try:
@@ -94,7 +94,7 @@ def test_a_parser_accepts_only_what_it_would_write(name: str):
     check()
 
 
-@settings(max_examples=250, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(mutations([POLICY.encode()]))
 def test_a_policy_is_read_or_malformed(data: bytes):
     try:
@@ -103,7 +103,7 @@ def test_a_policy_is_read_or_malformed(data: bytes):
         return
 
 
-@settings(max_examples=250, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(mutations([SIGNED, COSIGNED]))
 def test_no_changed_note_opens_as_another_checkpoint(data: bytes):
     try:
@@ -113,7 +113,7 @@ def test_no_changed_note_opens_as_another_checkpoint(data: bytes):
     assert opened == checkpoint(7)
 
 
-@settings(max_examples=250, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(mutations([PROOF_FILE.format().encode(), PROOF_FILE_WITH_EXTRA.format().encode()]))
 def test_no_changed_proof_file_proves_anything_else(data: bytes):
     try:
@@ -127,7 +127,7 @@ def test_no_changed_proof_file_proves_anything_else(data: bytes):
 ANYTHING = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=40) | st.just(b"h" * 32)
 
 
-@settings(max_examples=250, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(ANYTHING, ANYTHING, ANYTHING, ANYTHING | st.lists(ANYTHING, max_size=5), ANYTHING)
 def test_no_noise_is_a_proof(first, second, third, proof, fifth):
     for verify, arguments in [

@@ -79,8 +79,8 @@ def test_thresholds_count_members():
         b"# \xff\nquorum none\n",
         None,
         7,
-        "#" * 70_000 + "\nquorum none\n",
-        "quorum none\n" + "".join(f"group g{i} any x\n" for i in range(300)),
+        pytest.param("#" * 70_000 + "\nquorum none\n", id="too long"),
+        pytest.param("quorum none\n" + "".join(f"group g{i} any x\n" for i in range(300)), id="too many lines"),
     ],
 )
 def test_text_that_is_no_policy_is_malformed(text):

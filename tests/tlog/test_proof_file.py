@@ -87,13 +87,13 @@ NOTE = "\n" + SIGNED.decode()
         HEAD + "index 4\n" + H * 64 + NOTE,
         HEAD + "index 9223372036854775808\n" + NOTE,
         HEAD + "index ٤\n" + NOTE,
-        HEAD + f"extra {'A' * 87_384}AAAA\nindex 4\n{NOTE}",
+        pytest.param(HEAD + f"extra {'A' * 87_384}AAAA\nindex 4\n{NOTE}", id="too much extra"),
         HEAD + "index 4\n" + H + "\njust text\n",
         HEAD + "index 4\n" + H + "\nnot a checkpoint\n\n— a AAAAAAAA\n",
         None,
         5,
         b"\xff",
-        "x" * 2_000_000,
+        pytest.param("x" * 2_000_000, id="too long"),
     ],
 )
 def test_text_that_is_no_proof_file_is_malformed(text):

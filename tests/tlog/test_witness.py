@@ -189,7 +189,7 @@ LINE = "A" * 43 + "=\n"
         "old 3\nAAAA\n\n" + SIGNED.decode(),
         "old 3\n\n\n" + LINE,
         "old 3\n\ntext\n\n— a AAAAAAAA\n",
-        "x" * 3_000_000,
+        pytest.param("x" * 3_000_000, id="too long"),
         None,
         7,
         b"\xff",
