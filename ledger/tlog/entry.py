@@ -7,6 +7,7 @@ spelling differs between languages. Datetimes must be UTC and are written with a
 these bytes.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
 
 def canonical(value: object) -> bytes:
     """Return the JCS bytes of `value`, or raise `MalformedEntry` where it is outside the kinds named above."""
-    _check(value, 0)
+    _check((value,), 0)
     try:
         return orjson.dumps(value, option=_OPTIONS)
     except orjson.JSONEncodeError as error:
@@ -44,27 +45,24 @@ def parse_entry(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _check(value: object, depth: int) -> None:
-    """Raise `MalformedEntry` for anything whose orjson spelling is not JCS. Exact types: no subclass may differ."""
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return
-    if isinstance(value, int) and kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER:
-        return
-    if isinstance(value, datetime) and kind is datetime and value.utcoffset() == _UTC_OFFSET:
-        return
-    if depth < _MAX_DEPTH and isinstance(value, (dict, list, tuple)) and kind in (dict, list, tuple):
-        _check_items(value, depth + 1)
-        return
-    raise MalformedEntry(f"a {kind.__name__} like this (out of range, not UTC, nested too deeply) is not allowed")
+def _check(values: Iterable[Any], depth: int) -> None:
+    """Raise `MalformedEntry` for anything whose orjson spelling is not JCS. Exact types: a subclass may differ."""
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bool or value is None or (kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER):
+            continue
+        if depth == _MAX_DEPTH:
+            raise MalformedEntry(f"nested more than {_MAX_DEPTH} deep")
+        if kind is dict:
+            _check_keys(value)
+            _check(value.values(), depth + 1)
+        elif kind is list or kind is tuple:
+            _check(value, depth + 1)
+        elif kind is not datetime or value.utcoffset() != _UTC_OFFSET:
+            raise MalformedEntry(f"a {kind.__name__} like this cannot be in an entry")
 
 
-def _check_items(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> None:
-    if isinstance(value, dict):
-        for key in value:
-            if type(key) is not str or not key.isascii():
-                raise MalformedEntry("an object key is not ASCII text")
-        value = list(value.values())
-    for item in value:
-        if type(item) is not str:
-            _check(item, depth)
+def _check_keys(value: dict[Any, Any]) -> None:
+    for key in value:
+        if type(key) is not str or not key.isascii():
+            raise MalformedEntry("an object key is not ASCII text")
