@@ -1,0 +1,148 @@
+"""`given(facts).when(command).then(events)` or `.refused(code)`, and short ways to write facts and commands.
+
+All stories play in March 2026: `day(5)` is the fifth at midnight UTC. The promise P-1 to customer C-1 was made by owner
+u-1 on day 1 and is due on day 10, unless a story says otherwise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ledger.domain import dispatch
+from ledger.domain.concerns import ConcernRaised
+from ledger.domain.disclosures import DisclosureMade
+from ledger.domain.errors import Refused
+from ledger.domain.followups import FollowUpScheduled
+from ledger.domain.model import Command, Event, Happened, State
+from ledger.domain.promises import Promise, PromiseMade
+
+
+def day(number: int, hour: int = 0) -> datetime:
+    return datetime(2026, 3, number, hour, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """An event and when it occurred; it was recorded at once."""
+
+    event: Event
+    at: datetime
+    actor: str = "u-1"
+
+
+def on(number: int, event: Event, actor: str = "u-1") -> Fact:
+    return Fact(event, day(number), actor)
+
+
+def made(promise_id: str = "P-1", **changes: Any) -> Fact:
+    terms: dict[str, Any] = {
+        "promise_id": promise_id,
+        "customer_id": "C-1",
+        "kind": "deliver",
+        "text": "The router comes.",
+        "owner": "u-1",
+        "channel": "phone",
+        "basis": "known",
+        "due_at": day(10),
+        "verification": "required",
+    }
+    return on(1, PromiseMade(**terms | changes))
+
+
+def told(disclosure_id: str = "D-1", customer_id: str = "C-1", number: int = 2) -> Fact:
+    return on(
+        number,
+        DisclosureMade(
+            disclosure_id=disclosure_id,
+            customer_id=customer_id,
+            about_promise_id="P-1",
+            text="It comes later.",
+            owner="u-1",
+            apology=True,
+            channel="phone",
+            basis="known",
+        ),
+    )
+
+
+def raised(concern_id: str = "Q-1", customer_id: str = "C-1") -> Fact:
+    return on(1, ConcernRaised(concern_id=concern_id, customer_id=customer_id, text="Will it ever come?"))
+
+
+def scheduled(followup_id: str = "F-1", **about: str) -> Fact:
+    about = about or {"about_problem_id": "X-1"}
+    event = FollowUpScheduled(followup_id=followup_id, customer_id="C-1", due_at=day(12), owner="u-1", **about)
+    return on(2, event)
+
+
+def told_states(facts: Sequence[Fact]) -> dict[str, State]:
+    """The state of every stream after `facts`, in order."""
+    states: dict[str, State] = {}
+    for fact in facts:
+        happened = Happened(fact.at, fact.at, fact.actor, "crm")
+        states[fact.event.stream] = dispatch.evolve(states.get(fact.event.stream), fact.event, happened)
+    return states
+
+
+def promise_after(*facts: Fact) -> Promise:
+    promise = told_states(facts)["promise:P-1"]
+    assert isinstance(promise, Promise)
+    return promise
+
+
+@dataclass(frozen=True)
+class Given:
+    facts: tuple[Fact, ...]
+
+    def when(self, command: Command, now: datetime | None = None) -> "When":
+        return When(self.facts, command, now or command.occurred_at)
+
+
+@dataclass(frozen=True)
+class When:
+    facts: tuple[Fact, ...]
+    command: Command
+    now: datetime
+
+    def _events(self) -> tuple[Event, ...]:
+        return dispatch.decide(self.command, told_states(self.facts).get, self.now)
+
+    def then(self, *events: Event) -> "Then":
+        assert self._events() == events
+        happened = (Fact(event, self.command.occurred_at, self.command.actor) for event in events)
+        return Then(told_states((*self.facts, *happened)))
+
+    def refused(self, code: str, *words: str) -> None:
+        with pytest.raises(Refused) as refusal:
+            self._events()
+        assert refusal.value.code == code
+        assert code in dispatch.RULES
+        for word in words:
+            assert word in refusal.value.message
+
+
+@dataclass(frozen=True)
+class Then:
+    """What the events lead to: `.so(stream, field=value, …)`."""
+
+    states: dict[str, State]
+
+    def so(self, stream: str, **fields: Any) -> "Then":
+        state = self.states[stream]
+        assert {name: getattr(state, name) for name in fields} == fields
+        return self
+
+
+def given(*facts: Fact) -> Given:
+    return Given(facts)
+
+
+def order(command: type[Command], number: int = 5, /, **members: Any) -> Any:
+    """A command of u-2 on that day, about P-1 where it is about a promise."""
+    given: dict[str, Any] = {"actor": "u-2", "occurred_at": day(number)}
+    if "promise_id" in command.model_fields:
+        given["promise_id"] = "P-1"
+    return command(**given | members)

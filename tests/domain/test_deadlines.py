@@ -1,0 +1,145 @@
+"""The timer's announcements: once each, only when so, and without a say in any axis but an expired condition."""
+
+from typing import Any
+
+import pytest
+
+from ledger.domain.deadlines import (
+    AnnounceDeadline,
+    AnnounceWarning,
+    ConditionExpired,
+    DeadlinePassed,
+    DeadlineWarned,
+    ExpireCondition,
+    warning_at,
+)
+from ledger.domain.promises import (
+    PromiseActivated,
+    PromiseBroken,
+    PromiseClaimedKept,
+    PromiseDisputed,
+    PromiseRescheduled,
+    timeliness,
+)
+from tests.domain.story import Fact, day, given, made, on, order, promise_after
+
+P1 = {"promise_id": "P-1", "customer_id": "C-1"}
+PASSED = on(11, DeadlinePassed(**P1, due_at=day(10)))
+CLAIMED = on(4, PromiseClaimedKept(**P1))
+DISPUTED = on(5, PromiseDisputed(**P1))
+MOVED = on(6, PromiseRescheduled(**P1, old_due_at=day(10), new_due_at=day(19), disclosure_id="D-1"))
+BROKEN = on(6, PromiseBroken(**P1, reason_code="x"))
+CONDITIONAL = made(condition_by=day(8))
+
+
+def deadline(due: int = 10, number: int = 11) -> Any:
+    return order(AnnounceDeadline, number, due_at=day(due))
+
+
+def warning(percent: int = 50, number: int = 7, due: int = 10) -> Any:
+    return order(AnnounceWarning, number, due_at=day(due), percent=percent)
+
+
+def expiry(by: int = 8, number: int = 9) -> Any:
+    return order(ExpireCondition, number, condition_by=day(by))
+
+
+def test_a_missed_deadline_is_announced() -> None:
+    given(made()).when(deadline()).then(DeadlinePassed(**P1, due_at=day(10))).so(
+        "promise:P-1", deadline_passed=True, latched=False, standing="active"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "command"),
+    [
+        ((made(),), deadline(number=10)),
+        ((made(),), deadline(due=9)),
+        ((made(), PASSED), deadline(number=12)),
+        ((made(), CLAIMED), deadline()),
+        ((made(), BROKEN), deadline()),
+        ((made(), MOVED), deadline()),
+        ((CONDITIONAL,), deadline()),
+    ],
+    ids=["not yet", "another due time", "announced", "claimed", "ended", "rescheduled", "conditional"],
+)
+def test_a_deadline_that_is_moot(facts: tuple[Fact, ...], command: Any) -> None:
+    given(*facts).when(command).refused("moot", "P-1")
+
+
+def test_the_deadline_of_the_next_cycle_and_of_a_new_due_time_is_announced_too() -> None:
+    given(made(), CLAIMED, DISPUTED).when(deadline()).then(DeadlinePassed(**P1, due_at=day(10)))
+    moved = on(12, PromiseRescheduled(**P1, old_due_at=day(10), new_due_at=day(19), disclosure_id="D-1"))
+    given(made(), PASSED, moved).when(deadline(19, 20)).then(DeadlinePassed(**P1, due_at=day(19)))
+
+
+def test_announcing_changes_no_answer_about_the_promise() -> None:
+    late_news = on(9, PromiseClaimedKept(**P1))
+    for facts in ([made()], [made(), late_news]):
+        announced = promise_after(made(), PASSED, *facts[1:])
+        for asked in (day(9), day(10), day(11), day(30)):
+            assert timeliness(announced, asked) == timeliness(promise_after(*facts), asked)
+
+
+def test_a_warning_comes_when_that_share_of_the_time_is_over() -> None:
+    # from day 1 to day 10 are 216 hours: half of them end on day 5 at noon, 80 per cent (172.8 h) on day 8 at 04:48
+    promise = promise_after(made())
+    assert warning_at(promise, 50) == day(5, 12)
+    assert warning_at(promise, 80) == day(8, 4).replace(minute=48)
+    given(made()).when(warning(50), now=day(5, 12)).then(DeadlineWarned(**P1, due_at=day(10), percent=50)).so(
+        "promise:P-1", deadline_warned_percent=50, warned_at=None, standing="active"
+    )
+
+
+WARNED = on(6, DeadlineWarned(**P1, due_at=day(10), percent=50))
+
+
+@pytest.mark.parametrize(
+    ("facts", "command"),
+    [
+        ((made(),), warning(50, number=5)),
+        ((made(),), warning(50, number=11)),
+        ((made(),), warning(due=9)),
+        ((made(), WARNED), warning(50)),
+        ((made(), WARNED), warning(40)),
+        ((made(), CLAIMED), warning()),
+        ((made(), BROKEN), warning()),
+        ((CONDITIONAL,), warning()),
+    ],
+    ids=["not yet", "past due", "another due time", "warned", "warned higher", "claimed", "ended", "conditional"],
+)
+def test_a_warning_that_is_moot(facts: tuple[Fact, ...], command: Any) -> None:
+    given(*facts).when(command).refused("moot")
+
+
+def test_a_higher_percentage_warns_again_and_so_does_a_new_due_time() -> None:
+    given(made(), WARNED).when(warning(80, 9)).then(DeadlineWarned(**P1, due_at=day(10), percent=80))
+    # from day 1 to day 19 half of the time ends on day 10
+    given(made(), WARNED, MOVED).when(warning(50, 10, due=19)).then(DeadlineWarned(**P1, due_at=day(19), percent=50))
+
+
+def test_an_expired_condition_ends_the_promise_at_its_deadline_whenever_that_is_announced() -> None:
+    given(CONDITIONAL).when(expiry(number=20)).then(ConditionExpired(**P1, condition_by=day(8))).so(
+        "promise:P-1", standing="ended", ended_as="expired", ended_at=day(8), fulfilment="none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "command"),
+    [
+        ((CONDITIONAL,), expiry(number=8)),
+        ((CONDITIONAL,), expiry(by=7)),
+        ((CONDITIONAL, on(7, PromiseActivated(**P1))), expiry()),
+        ((CONDITIONAL, on(9, ConditionExpired(**P1, condition_by=day(8)))), expiry()),
+        ((made(),), expiry()),
+    ],
+    ids=["not yet", "another deadline", "met", "announced", "no condition"],
+)
+def test_an_expiry_that_is_moot(facts: tuple[Fact, ...], command: Any) -> None:
+    given(*facts).when(command).refused("moot")
+
+
+@pytest.mark.parametrize("command", [deadline(), warning(), expiry()], ids=lambda command: command.TYPE)
+def test_the_timer_too_needs_a_promise_and_only_the_timer_may_send_it(command: Any) -> None:
+    given().when(command).refused("unknown-promise")
+    assert command.INTERNAL

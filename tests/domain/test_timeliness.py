@@ -1,0 +1,118 @@
+"""The third axis, worked out by hand. P-1 was made on day 1 and is due on day 10."""
+
+import pytest
+
+from ledger.domain.promises import (
+    PromiseActivated,
+    PromiseAtRisk,
+    PromiseBroken,
+    PromiseClaimedKept,
+    PromiseDisputed,
+    PromiseKept,
+    PromiseReadBack,
+    PromiseReleased,
+    PromiseRescheduled,
+    PromiseSuspended,
+    Timeliness,
+    late_against_original,
+    timeliness,
+)
+from tests.domain.story import Fact, day, made, on, promise_after
+
+P1 = {"promise_id": "P-1", "customer_id": "C-1"}
+
+
+def claimed(number: int) -> Fact:
+    return on(number, PromiseClaimedKept(**P1))
+
+
+def disputed(number: int) -> Fact:
+    return on(number, PromiseDisputed(**P1))
+
+
+def moved(number: int, old: int, new: int) -> Fact:
+    return on(number, PromiseRescheduled(**P1, old_due_at=day(old), new_due_at=day(new), disclosure_id="D-1"))
+
+
+WARNED = on(5, PromiseAtRisk(**P1))
+SUSPENDED = on(5, PromiseSuspended(**P1, review_at=day(25)))
+MADE = made()
+CONDITIONAL = made(condition_by=day(8))
+
+TABLE: list[tuple[str, tuple[Fact, ...], int, Timeliness]] = [
+    # what happened, facts, asked on day, expected
+    ("nothing yet", (MADE,), 9, "running"),
+    ("on the due moment it is not past due", (MADE,), 10, "running"),
+    ("past due", (MADE,), 11, "overdue"),
+    ("warned, before due", (MADE, WARNED), 9, "warned"),
+    ("warned, past due", (MADE, WARNED), 11, "overdue"),
+    ("suspension does not stop the clock", (MADE, SUSPENDED), 11, "overdue"),
+    ("claimed before due", (MADE, claimed(9)), 30, "on_time"),
+    ("claimed on the due moment", (MADE, claimed(10)), 30, "on_time"),
+    ("claimed after due", (MADE, claimed(11)), 30, "late"),
+    ("warned and claimed before due", (MADE, WARNED, claimed(9)), 30, "on_time"),
+    ("verified late, claimed on time", (MADE, claimed(9), on(12, PromiseKept(**P1, verified_by="C-1"))), 30, "on_time"),
+    ("claimed on time, disputed after due", (MADE, claimed(9), disputed(12)), 12, "overdue"),
+    ("… and claimed again", (MADE, claimed(9), disputed(12), claimed(13)), 30, "late"),
+    ("claimed early, disputed before due", (MADE, claimed(3), disputed(5)), 9, "running"),
+    ("… and claimed again in time", (MADE, claimed(3), disputed(5), claimed(8)), 30, "on_time"),
+    ("… and not claimed again", (MADE, claimed(3), disputed(5)), 11, "overdue"),
+    ("claimed late, disputed", (MADE, claimed(11), disputed(12)), 13, "overdue"),
+    ("rescheduled in time", (MADE, moved(9, 10, 20)), 15, "running"),
+    ("rescheduled in time, past the new due", (MADE, moved(9, 10, 20)), 21, "overdue"),
+    ("rescheduled in time, kept by the new due", (MADE, moved(9, 10, 20), claimed(15)), 30, "on_time"),
+    ("rescheduled after due: overdue stays", (MADE, moved(11, 10, 20)), 15, "overdue"),
+    ("rescheduled after due, kept by the new due", (MADE, moved(11, 10, 20), claimed(15)), 30, "late"),
+    ("claimed late, then rescheduled", (MADE, claimed(11), moved(12, 10, 20)), 30, "late"),
+    (
+        "… disputed, claimed by the new due",
+        (MADE, claimed(11), moved(12, 10, 20), disputed(13), claimed(14)),
+        30,
+        "late",
+    ),
+    ("rescheduled to earlier", (MADE, moved(2, 10, 5)), 6, "overdue"),
+    ("disputed after due, rescheduled", (MADE, claimed(9), disputed(12), moved(13, 10, 20)), 15, "overdue"),
+    ("claimed on time, rescheduled after due", (MADE, claimed(9), moved(12, 10, 20)), 30, "on_time"),
+    ("broken before due: never overdue", (MADE, on(8, PromiseBroken(**P1, reason_code="x"))), 30, "running"),
+    ("broken after due", (MADE, on(11, PromiseBroken(**P1, reason_code="x"))), 30, "overdue"),
+    (
+        "claimed on time, broken after due",
+        (MADE, claimed(9), on(11, PromiseBroken(**P1, reason_code="x"))),
+        30,
+        "overdue",
+    ),
+    ("released before due", (MADE, on(9, PromiseReleased(**P1, evidence="x"))), 30, "running"),
+    ("conditional, past due: nothing was owed", (CONDITIONAL,), 30, "running"),
+    ("condition met, past due", (CONDITIONAL, on(7, PromiseActivated(**P1))), 11, "overdue"),
+    (
+        "a late word that is no claim latches nothing",
+        (MADE, on(12, PromiseReadBack(**P1, confirmed=True)), claimed(9)),
+        30,
+        "on_time",
+    ),
+]
+
+
+@pytest.mark.parametrize(("facts", "asked", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_timeliness(facts: tuple[Fact, ...], asked: int, expected: Timeliness) -> None:
+    assert timeliness(promise_after(*facts), day(asked)) == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "against_present", "against_original"),
+    [
+        ((MADE, claimed(9)), "on_time", False),
+        ((MADE, claimed(11)), "late", True),
+        ((MADE, moved(9, 10, 20), claimed(15)), "on_time", True),
+        ((MADE, moved(9, 10, 20), claimed(10)), "on_time", False),
+        ((MADE, moved(9, 10, 20), claimed(21)), "late", True),
+        ((MADE, moved(2, 10, 5), claimed(8)), "late", False),
+        ((MADE, moved(9, 10, 20)), "running", False),
+    ],
+)
+def test_lateness_is_judged_against_both_due_times(
+    facts: tuple[Fact, ...], against_present: Timeliness, against_original: bool
+) -> None:
+    promise = promise_after(*facts)
+    assert timeliness(promise, day(12)) == against_present
+    assert late_against_original(promise) is against_original
