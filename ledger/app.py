@@ -26,6 +26,7 @@ from psycopg.rows import tuple_row
 from ledger.deciding import Batch, Decided, Earlier, Fresh, Streams, Submission
 from ledger.domain.refusals import CommandRefused
 from ledger.erasure.keyring import Keyring
+from ledger.mac import keyed
 from ledger.receipts import Outcome, ProvenEvent, Receipt, Refusal
 from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys
@@ -75,7 +76,7 @@ class Ledger:
         clock: Clock = system_clock,
     ) -> None:
         self._recorder = recorder
-        self._digest_key = secrets.digest
+        self._digest = keyed(secrets.digest)
         self._keyring = Keyring(secrets.kek)
         self._streams = Streams()
         self._clock = clock
@@ -170,7 +171,7 @@ class Ledger:
                 append,
                 streams=self._streams,
                 keyring=self._keyring,
-                digest_key=self._digest_key,
+                digest=self._digest,
                 recorded_at=recorded_at,
             )
             decided = work.decide(batch)  # steps 2 to 4

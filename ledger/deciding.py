@@ -1,12 +1,11 @@
 """One batch of commands under the head lock: which were seen before, what the others become, as rows to write."""
 
 import base64
-import hmac
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.domain.dispatch import decide, evolve
 from ledger.domain.errors import Refused
@@ -22,8 +21,7 @@ REFUSALS = "source:"
 _HEX_VARIANT = "89ab"
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """One parsed command. (source, command_id) names it for ever; `canonical` is its `data` as sent, as JCS."""
 
     source: str
@@ -32,8 +30,7 @@ class Submission:
     canonical: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
+class Fresh(NamedTuple):
     """The command was decided now: `events` events from `leaf_index` on."""
 
     leaf_index: int
@@ -41,8 +38,7 @@ class Fresh:
     event_ids: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(NamedTuple):
     """The command was delivered again: it became these leaves the first time."""
 
     leaf_index: int
@@ -112,14 +108,20 @@ class Batch:
     """Decides the commands of one append in order, each seeing the ones before; `rows` is what to write."""
 
     def __init__(
-        self, append: Append, *, streams: Streams, keyring: Keyring, digest_key: bytes, recorded_at: datetime
+        self,
+        append: Append,
+        *,
+        streams: Streams,
+        keyring: Keyring,
+        digest: Callable[[bytes], bytes],
+        recorded_at: datetime,
     ) -> None:
         self.rows = Rows()
         self.new_keys: dict[str, DataKey] = {}
         self._append = append
         self._streams = streams
         self._keyring = keyring
-        self._digest_key = digest_key
+        self._digest = digest
         self._recorded_at = recorded_at
         self._keys: dict[str, DataKey | Erased | None] = {}
         self._seen: dict[tuple[str, str], list[tuple[bytes, Earlier]]] = {}
@@ -161,7 +163,7 @@ class Batch:
 
     def _decide_one(self, submission: Submission) -> Decided:
         command = submission.command
-        digest = hmac.digest(self._digest_key, command.TYPE.encode() + b"\0" + submission.canonical, "sha256")
+        digest = self._digest(command.TYPE.encode() + b"\0" + submission.canonical)
         key = (submission.source, submission.command_id)
         known = self._seen.get(key)
         if known is None:

@@ -10,15 +10,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
 _OPTIONS = orjson.OPT_UTC_Z
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenEvent:
+class ProvenEvent(NamedTuple):
     """One recorded event: where it stands in the log and the tlog-proof (text) that it does."""
 
     event_id: str

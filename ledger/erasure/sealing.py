@@ -5,11 +5,12 @@ canonical JSON, r = 32 random bytes. Sealed = nonce || AES-256-GCM(data key, r |
 sealed row makes P unreadable and unguessable, while the entry, its hash and every proof stay as they are.
 """
 
-import hmac
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.mac import hmac_sha256
 
 OPENING_SIZE = 32
 NONCE_SIZE = 12
@@ -31,7 +32,7 @@ class Opened:
 
 def commitment(opening: bytes, event_id: str, personal: bytes) -> bytes:
     """The 32 bytes that the entry carries for `personal`; without `opening` nobody can test a guess against them."""
-    return hmac.digest(opening, _CONTEXT + event_id.encode() + b"\0" + personal, "sha256")
+    return hmac_sha256(opening, _CONTEXT + event_id.encode() + b"\0" + personal)
 
 
 def seal(

@@ -7,10 +7,9 @@
 The stored bytes are these bytes: nothing is hashed after re-serialising. Upcasting, when it comes, happens in `decode`.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -30,8 +29,7 @@ class EntryTooLarge(ValueError):
     """An event whose entry would exceed 65,535 bytes, the most that a tile bundle can carry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """What an entry carries beside its event's own data."""
 
     event_id: str
@@ -43,8 +41,7 @@ class Heading:
     case_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
+class StoredEntry(NamedTuple):
     """One event as read back. Personal fields of `event` are None: they are sealed beside the log."""
 
     leaf_index: int
