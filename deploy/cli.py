@@ -1,0 +1,466 @@
+"""The command `promise-ledger`. Exit codes: 0 good, 1 the answer is bad news, 2 used wrongly."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import nats.errors
+import orjson
+import psycopg
+import typer
+from eventsourcing.persistence import PersistenceError
+from psycopg.rows import tuple_row
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from consumers import client, deadletters
+from consumers.connection import NotProvisioned
+from consumers.importing import ImportMistake, import_file
+from consumers.provision import ProvisionError
+from deploy.finding import located, settings_for
+from deploy.migrating import make_ready
+from deploy.places import SetupError
+from deploy.tables import show
+from ledger.domain.dispatch import COMMANDS, EVENTS
+from ledger.domain.model import utc_moment
+from ledger.erasure.keyring import KeyUnwrapFailed
+from ledger.settings import Settings
+from ledger.storage import keys
+from ledger.storage.guard import GuardDamaged, read_guard
+from ledger.storage.migrations import MigrationChanged
+from ledger.storage.recorder import NoLog
+from ledger.storage.signer import Fork
+from ledger.storage.sql import QUERIES
+from ledger.storage.tree import TreeReader
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import Note, Signer
+from ledger.tlog.proof_file import ProofFile
+from ledger.verification import Report, verify
+from projections import checking, queries, runner
+from projections.web.health import health
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+letters = typer.Typer(no_args_is_help=True, help="What could not be parsed or kept failing, with its reason.")
+app.add_typer(letters, name="deadletters")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_BAD_NEWS = (
+    SetupError,
+    NoLog,
+    Fork,
+    GuardDamaged,
+    ImportMistake,
+    MigrationChanged,
+    NotProvisioned,
+    ProvisionError,
+    KeyUnwrapFailed,
+    keys.KeyProblem,
+    deadletters.NoSuchLetter,
+    psycopg.Error,
+    PersistenceError,
+    nats.errors.Error,
+    OSError,
+)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return utc_moment(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}, for example 2026-11-21T10:00:00+01:00") from error
+
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data directory of the `up` to talk to.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+AsOf = Annotated[
+    datetime | None, typer.Option("--as-of", parser=_moment, metavar="TIME", help="As things stood at this moment.")
+]
+KnownAt = Annotated[
+    datetime | None, typer.Option("--known-at", parser=_moment, metavar="TIME", help="As recorded by this moment.")
+]
+
+
+@app.command()
+def up(
+    data_dir: DataDir = None,
+    nats_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the queue; 0 takes a free one.")] = 4222,
+    http_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of /health and /metrics.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Play the demo story through the queue.")] = False,
+) -> None:
+    """Run the whole ledger on this machine: PostgreSQL, NATS, intake, timer, projections. Until Ctrl-C."""
+    from deploy.up import up as run_up
+
+    raise typer.Exit(run_up(settings_for(data_dir, http_port=http_port), nats_port=nats_port, demo=demo))
+
+
+@app.command(hidden=True)
+def serve(part: str, data_dir: DataDir = None) -> None:
+    """Run one part: intake (with the timer) or projections (with HTTP)."""
+    from deploy.serve import serve_intake, serve_projections
+
+    parts: dict[str, Callable[[Settings], None]] = {"intake": serve_intake, "projections": serve_projections}
+    if part not in parts:
+        raise typer.BadParameter(f"there is no part {part}: intake or projections")
+    parts[part](located(data_dir))
+
+
+@app.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring database and queue to this version: tables, views, roles, the log itself, streams. Safe to repeat."""
+    for line in make_ready(located(data_dir)):
+        out.print(line)
+
+
+@app.command("health")
+def health_command(
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for it.")] = 0.0,
+) -> None:
+    """Whether commands, timer and projections get on; exit code 1 where one does not."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            now = health(_database(located(data_dir)))
+            if now.healthy or time.monotonic() >= deadline:
+                break
+        except SetupError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.2)
+    if as_json:
+        _print_json(now.to_dict())
+    else:
+        out.print(f"[bold]{'healthy' if now.healthy else 'failing'}[/bold], {now.size} events in the log")
+        for problem in now.problems:
+            out.print(f"- {problem}", markup=False)
+        show(out, "projections", now.projections, ("name", "version", "position", "lag", "reason"))
+    raise typer.Exit(0 if now.healthy else 1)
+
+
+@app.command()
+def record(
+    file: Annotated[str, typer.Argument(help="JSON Lines of CloudEvents; - reads standard input.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Send commands through the queue; one receipt or refusal a line on stdout, in the order of the input."""
+    settings = located(data_dir)
+    stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")
+    refused = 0
+    with stream:
+        for answer in client.record_file(settings.broker_url or "", stream):
+            refused += answer.status != "recorded"
+            sys.stdout.buffer.write(answer.body + b"\n")
+            sys.stdout.buffer.flush()
+    raise typer.Exit(1 if refused else 0)
+
+
+@app.command()
+def outstanding(
+    customer: Annotated[str | None, typer.Option("--customer", help="Only this customer's.")] = None,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is still owed: every promise that has not ended, with its three axes."""
+    with _reading(data_dir) as (connection, keyring):
+        rows = queries.outstanding(connection, keyring, customer=customer, as_of=as_of, known_at=known_at)
+    if as_json:
+        _print_json(rows)
+        return
+    columns = ("promise_id", "customer_id", "kind", "owner", "due_at", "standing", "fulfilment", "timeliness", "text")
+    show(out, "outstanding promises", rows, columns)
+
+
+@app.command("customer")
+def customer_command(
+    customer_id: Annotated[str, typer.Argument(metavar="ID")],
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """One customer: what is owed, which follow-ups are due, and everything that happened, in order."""
+    with _reading(data_dir) as (connection, keyring):
+        found = queries.customer(connection, keyring, customer_id, as_of=as_of, known_at=known_at)
+    if as_json:
+        _print_json(found)
+        return
+    columns = ("promise_id", "kind", "owner", "due_at", "standing", "fulfilment", "timeliness", "text")
+    show(out, f"outstanding promises to {customer_id}", found["outstanding"], columns)
+    show(out, "follow-ups due", found["followups"], ("followup_id", "due_at", "owner", "attempts"))
+    show(out, "what happened", found["timeline"], ("leaf_index", "occurred_at", "type", "actor", "text"))
+
+
+@app.command()
+def trail(
+    stream: Annotated[str, typer.Argument(help="A stream, such as promise:P-1.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every event of one stream, straight from the log."""
+    with _reading(data_dir) as (connection, keyring):
+        rows = queries.trail(connection, keyring, stream)
+    if as_json:
+        _print_json(rows)
+    else:
+        show(out, stream, rows, ("leaf_index", "occurred_at", "recorded_at", "type", "actor", "data", "text"))
+    raise typer.Exit(0 if rows else 1)
+
+
+@app.command("verify")
+def verify_command(
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    with_projections: Annotated[
+        bool, typer.Option("--projections", help="Derive the read tables again as well, and compare row by row.")
+    ] = False,
+    vkey: Annotated[
+        str | None, typer.Option("--vkey", help="The log's key as you keep it; by default that of keys/log.")
+    ] = None,
+) -> None:
+    """Derive everything from the stored bytes and compare it with what was signed; exit code 1 where it differs."""
+    settings = located(data_dir)
+    url = _database(settings)
+    with _bar("verifying") as advance:
+        report = verify(
+            url,
+            vkey=vkey or _vkey(settings),
+            guard_note=read_guard(settings.guard_path),
+            key_encryption_key=keys.load(settings.keys_dir).kek,
+            progress=advance,
+        )
+    found = _report(report)
+    if with_projections and report.problem is None:
+        with _bar("deriving the read tables") as advance:
+            difference = checking.check(url, keys.load(settings.keys_dir), advance)
+        found["projections"] = "ok" if difference is None else difference.to_dict()
+        found["ok"] = difference is None
+    if as_json:
+        _print_json(found)
+    else:
+        _tell(report, found)
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
+def _report(report: Report) -> dict[str, Any]:
+    problem = report.problem
+    return {
+        "ok": problem is None,
+        "size": report.size,
+        "root": report.root,
+        "signed_size": report.signed_size,
+        "unsigned_events": max(0, report.size - report.signed_size),
+        "checkpoints": report.checkpoints,
+        "problem": problem
+        and {
+            "table": problem.table,
+            "leaf_index": problem.leaf_index,
+            "stream": problem.stream,
+            "message": problem.message,
+        },
+    }
+
+
+def _tell(report: Report, found: dict[str, Any]) -> None:
+    if report.problem is None:
+        out.print(f"[bold green]verified[/bold green]: {report.size} events, root {report.root.hex()}")
+        out.print(
+            f"signed by the log's own key: events 0 to {report.signed_size - 1}"
+            if report.signed_size
+            else "nothing signed yet"
+        )
+        out.print(f"not covered yet: {found['unsigned_events']} events; stored checkpoints: {report.checkpoints}")
+    else:
+        problem = report.problem
+        where = "" if problem.leaf_index is None else f", leaf {problem.leaf_index}"
+        stream = "" if problem.stream is None else f", stream {problem.stream}"
+        out.print(f"[bold red]NOT AS RECORDED[/bold red]: table {problem.table}{where}{stream}: ", end="")
+        out.print(problem.message, markup=False)
+    if isinstance(difference := found.get("projections"), dict):
+        out.print(f"[bold red]READ TABLE CHANGED[/bold red]: {difference}")
+    elif difference:
+        out.print("the read tables are what the log makes them")
+
+
+@app.command()
+def prove(
+    leaf_index: Annotated[int, typer.Argument(min=0)],
+    data_dir: DataDir = None,
+) -> None:
+    """Print the tlog-proof of one event: that it stands at this index under the newest checkpoint."""
+    with psycopg.connect(_database(located(data_dir)), row_factory=tuple_row) as connection:
+        row = connection.execute(QUERIES["last_checkpoint"]).fetchone()
+        size = 0 if row is None else row[0]
+        if row is None or leaf_index >= size:
+            _fail(f"leaf {leaf_index} is not under a stored checkpoint: the newest covers {size} events")
+        proof = TreeReader(connection.cursor()).inclusion_proof(leaf_index, size)
+    sys.stdout.write(ProofFile(leaf_index, tuple(proof), row[1].encode()).format())
+
+
+@app.command("vkey")
+def vkey_command(data_dir: DataDir = None) -> None:
+    """Print the log's verifier key, for those who verify: pin it, do not ask for it each time."""
+    print(_vkey(located(data_dir)))
+
+
+@app.command()
+def checkpoint(data_dir: DataDir = None) -> None:
+    """Print the newest stored checkpoint, a signed note."""
+    with psycopg.connect(_database(located(data_dir)), row_factory=tuple_row) as connection:
+        row = connection.execute(QUERIES["last_checkpoint"]).fetchone()
+    if row is None:
+        _fail("nothing was signed yet")
+    sys.stdout.write(row[1])
+
+
+@app.command()
+def rebuild(
+    name: Annotated[str, typer.Argument(help="A projection, as `promise-ledger health` lists them.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Derive one projection again beside the old one, and switch over in one step."""
+    settings = located(data_dir)
+    if name not in runner.NAMES:
+        raise typer.BadParameter(f"there is no projection {name}: {', '.join(runner.NAMES)}")
+    with _bar(f"rebuilding {name}") as advance:
+        version = runner.rebuild(_database(settings), keys.load(settings.keys_dir), name, advance)
+    out.print(f"{name} is served from version {version}")
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A CSV export.")],
+    mapping: Annotated[Path, typer.Option("--mapping", exists=True, dir_okay=False, help="How rows become commands.")],
+    state: Annotated[Path | None, typer.Option("--state", help="Where progress is kept.")] = None,
+    key_file: Annotated[Path | None, typer.Option("--key-file", help="Key that makes ids safe.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the rows of a CSV export into commands and send them through the queue; goes on where it stopped."""
+    with _bar("importing") as advance:
+        report = import_file(located(data_dir), file, mapping, state=state, key_file=key_file, progress=advance)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        out.print(report.summary(), markup=False)
+    raise typer.Exit(0 if report.clean else 1)
+
+
+@app.command()
+def schema(as_json: AsJson = False) -> None:
+    """The message contract: every command and event type, with --json as JSON Schema."""
+    if as_json:
+        _print_json(
+            {
+                "commands": {
+                    name: command.model_json_schema() for name, command in COMMANDS.items() if not command.INTERNAL
+                },
+                "events": {name: event.model_json_schema() for name, event in EVENTS.items()},
+                "findings": {},
+            }
+        )
+        return
+    for name in sorted(name for name, command in COMMANDS.items() if not command.INTERNAL):
+        out.print(name)
+
+
+@letters.command("list")
+def list_letters(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """The dead letters, oldest first."""
+    found = deadletters.dead_letters(located(data_dir).broker_url or "")
+    rows = [
+        {
+            "number": letter.number,
+            "buried_at": letter.buried_at,
+            "source": letter.source,
+            "id": letter.command_id,
+            "code": letter.code,
+            "reason": letter.reason,
+            "subject": letter.subject,
+        }
+        for letter in found
+    ]
+    if as_json:
+        _print_json(rows)
+    else:
+        show(out, "dead letters", rows, ("number", "buried_at", "source", "id", "code", "reason"))
+
+
+@letters.command("replay")
+def replay_letter(
+    number: Annotated[int, typer.Argument(min=1)],
+    body: Annotated[Path | None, typer.Option("--body", exists=True, help="Send the content of this file instead.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Send one dead letter's message to the queue again, as it was or with a mended body."""
+    content = None if body is None else body.read_bytes()
+    deadletters.replay(located(data_dir).broker_url or "", number, body=content)
+    out.print(f"dead letter {number} is in the queue again")
+
+
+def main() -> None:
+    """Run the command; what cannot be done is said in one sentence on stderr, with exit code 1."""
+    try:
+        app()
+    except _BAD_NEWS as error:
+        err.print(f"promise-ledger: {' '.join(str(error).split())}", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(sentence: str) -> NoReturn:
+    err.print(f"promise-ledger: {sentence}", markup=False)
+    raise typer.Exit(1)
+
+
+def _database(settings: Settings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url
+
+
+def _vkey(settings: Settings) -> str:
+    with psycopg.connect(_database(settings), row_factory=tuple_row) as connection:
+        row = connection.execute(QUERIES["read_head"]).fetchone()
+    if row is None:
+        raise NoLog("this database holds no ledger yet: run `promise-ledger migrate`")
+    return Signer(row[3], keys.load(settings.keys_dir).log).vkey
+
+
+@contextmanager
+def _reading(data_dir: Path | None) -> Iterator[tuple[psycopg.Connection[Any], Any]]:
+    settings = located(data_dir)
+    with psycopg.connect(_database(settings)) as connection:
+        connection.read_only = True
+        yield connection, queries.keyring(keys.load(settings.keys_dir))
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr where that is a terminal; call it with (done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_json(document: Any) -> None:
+    options = orjson.OPT_UTC_Z | orjson.OPT_INDENT_2
+    sys.stdout.buffer.write(orjson.dumps(document, option=options, default=_spelled) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _spelled(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The processes that `up` supervises, and that a cluster runs one by one: `promise-ledger serve intake | projections`."""
+
+import asyncio
+import gc
+import signal
+import threading
+import time
+from typing import Any
+
+import structlog
+import uvicorn
+
+from consumers import intake, timer
+from consumers.connection import Progress
+from deploy.heartbeat import beat
+from ledger.app import Ledger
+from ledger.settings import Settings
+from ledger.storage import keys
+from projections.runner import Runner
+from projections.web.app import create_app
+
+_log = structlog.get_logger("serve")
+
+
+def spare_the_garbage_collector() -> None:
+    """Collect rarely: commands, events and cached states are acyclic, and scanning them took a fifth of an append."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+def serve_intake(settings: Settings) -> None:
+    """Take commands and announce deadlines until SIGTERM or SIGINT; the batch in flight is finished."""
+    assert settings.database_url is not None
+    url = settings.database_url
+    spare_the_garbage_collector()
+    with Ledger.open(settings) as ledger:
+        _log.info("intake begins", origin=ledger.origin, vkey=ledger.vkey)
+        intake.run(_serve_intake(settings, url, ledger))
+
+
+async def _serve_intake(settings: Settings, url: str, ledger: Ledger) -> None:
+    stop, stopped = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    progress, clockwork = Progress(fetched_at=time.time()), timer.Progress()
+    beats = [
+        threading.Thread(target=beat, args=(url, "intake", lambda: _intake_detail(progress), stopped), daemon=True),
+        threading.Thread(target=beat, args=(url, "timer", lambda: _timer_detail(clockwork), stopped), daemon=True),
+    ]
+    for thread in beats:
+        thread.start()
+    ticking = asyncio.create_task(timer.run(ledger, url, stop, progress=clockwork))
+    try:
+        await intake.serve(settings, ledger, stop, progress=progress)
+    finally:
+        stop.set()
+        stopped.set()
+        await ticking
+
+
+def _intake_detail(progress: Progress) -> dict[str, Any]:
+    return {
+        "fetch_seconds_ago": round(time.time() - progress.fetched_at, 3),
+        "appended_at": progress.appended_at,
+        "pending": progress.pending,
+        "failure": progress.failure,
+    }
+
+
+def _timer_detail(progress: timer.Progress) -> dict[str, Any]:
+    return {"announced": progress.announced, "failure": progress.failure}
+
+
+def serve_projections(settings: Settings) -> None:
+    """Keep the read tables and answer HTTP until SIGTERM or SIGINT."""
+    assert settings.database_url is not None
+    url = settings.database_url
+    spare_the_garbage_collector()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    config = uvicorn.Config(create_app(url), host="127.0.0.1", port=settings.http_port, log_config=None)
+    server = uvicorn.Server(config)
+    threads = [
+        threading.Thread(target=beat, args=(url, "projections", dict, stop)),
+        threading.Thread(target=server.run),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        Runner(url, keys.load(settings.keys_dir)).run(stop)
+    finally:
+        stop.set()
+        server.should_exit = True
+        for thread in threads:
+            thread.join()

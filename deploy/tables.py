@@ -1,0 +1,48 @@
+"""What people read on the terminal: rows as tables, moments to the second, colours only where they say something."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_COLOURS = {
+    "overdue": "bold red",
+    "late": "red",
+    "warned": "yellow",
+    "on_time": "green",
+    "verified": "green",
+    "claimed": "yellow",
+    "broken": "red",
+    "kept": "green",
+}
+
+
+def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> None:
+    """Print `rows` as one table of `columns`; a sentence instead where there are none."""
+    columns = list(columns)
+    if not rows:
+        console.print(f"[bold]{title}[/bold]: none")
+        return
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(row.get(column)) for column in columns))
+    console.print(table)
+    console.print()
+
+
+def cell(value: Any) -> Text:
+    """One value as it is shown; never interpreted as markup, since texts come from outside."""
+    if value is None:
+        return Text("")
+    if isinstance(value, datetime):
+        return Text(f"{value:%Y-%m-%d %H:%M:%SZ}")
+    if isinstance(value, timedelta):
+        return Text(str(value).split(".")[0])
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    return Text(str(value), style=_COLOURS.get(str(value), ""))

@@ -1,0 +1,59 @@
+"""The read side over HTTP: /health and /metrics."""
+
+from collections.abc import Iterator
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from projections.web.health import Health, health
+
+
+class LedgerMetrics(Collector):
+    """Metrics asked of the database at each scrape: true whichever process did the work."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges of this moment."""
+        now = health(self._url)
+        yield GaugeMetricFamily("ledger_healthy", "1 where everything gets on", int(now.healthy))
+        yield GaugeMetricFamily("ledger_events", "Events in the log", now.size)
+        yield GaugeMetricFamily("ledger_signed_events", "Events under the newest stored checkpoint", now.signed_size)
+        yield from _parts(now)
+        lag = GaugeMetricFamily("ledger_projection_lag_events", "Events not projected yet", labels=["projection"])
+        for projection in now.projections:
+            lag.add_metric([projection["name"]], projection["lag"])
+        yield lag
+
+
+def _parts(now: Health) -> Iterator[GaugeMetricFamily]:
+    seen = GaugeMetricFamily("ledger_part_seen_seconds", "Seconds since a part was last at work", labels=["part"])
+    for part, said in now.parts.items():
+        seen.add_metric([part], said["seconds_ago"])
+    yield seen
+    pending = now.parts.get("intake", {}).get("pending")
+    if pending is not None:
+        yield GaugeMetricFamily("ledger_commands_pending", "Commands waiting in the queue", pending)
+
+
+def create_app(url: str) -> FastAPI:
+    """The application over the database at `url`."""
+    app = FastAPI(title="promise ledger", docs_url=None, redoc_url=None, openapi_url=None)
+    registry = CollectorRegistry()
+    registry.register(LedgerMetrics(url))
+
+    @app.get("/health")
+    def get_health() -> JSONResponse:
+        now = health(url)
+        return JSONResponse(now.to_dict(), status_code=200 if now.healthy else 503)
+
+    @app.get("/metrics")
+    def get_metrics() -> PlainTextResponse:
+        return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
