@@ -83,7 +83,8 @@ def test_a_second_start_goes_on_with_the_same_data(home: Path) -> None:
     second.stop()
 
 
-def test_a_killed_server_starts_again_at_the_same_addresses(home: Path) -> None:
+def test_a_killed_server_starts_again_at_the_same_addresses(data_dir: Path) -> None:
+    home = data_dir / ("long" * 30)
     postgres, nats = Postgres(home), Nats(home, None)
     urls = postgres.start(), nats.start()
     remember(postgres.url)
