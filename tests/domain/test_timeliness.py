@@ -34,6 +34,11 @@ def moved(number: int, old: int, new: int) -> Fact:
     return on(number, PromiseRescheduled(**P1, old_due_at=day(old), new_due_at=day(new), disclosure_id="D-1"))
 
 
+def broken(number: int) -> Fact:
+    return on(number, PromiseBroken(**P1, reason_code="x"))
+
+
+READ_BACK_LATE = on(12, PromiseReadBack(**P1, confirmed=True))
 WARNED = on(5, PromiseAtRisk(**P1))
 SUSPENDED = on(5, PromiseSuspended(**P1, review_at=day(25)))
 MADE = made()
@@ -64,32 +69,17 @@ TABLE: list[tuple[str, tuple[Fact, ...], int, Timeliness]] = [
     ("rescheduled after due: overdue stays", (MADE, moved(11, 10, 20)), 15, "overdue"),
     ("rescheduled after due, kept by the new due", (MADE, moved(11, 10, 20), claimed(15)), 30, "late"),
     ("claimed late, then rescheduled", (MADE, claimed(11), moved(12, 10, 20)), 30, "late"),
-    (
-        "… disputed, claimed by the new due",
-        (MADE, claimed(11), moved(12, 10, 20), disputed(13), claimed(14)),
-        30,
-        "late",
-    ),
+    ("… disputed, claimed again", (MADE, claimed(11), moved(12, 10, 20), disputed(13), claimed(14)), 30, "late"),
     ("rescheduled to earlier", (MADE, moved(2, 10, 5)), 6, "overdue"),
     ("disputed after due, rescheduled", (MADE, claimed(9), disputed(12), moved(13, 10, 20)), 15, "overdue"),
     ("claimed on time, rescheduled after due", (MADE, claimed(9), moved(12, 10, 20)), 30, "on_time"),
-    ("broken before due: never overdue", (MADE, on(8, PromiseBroken(**P1, reason_code="x"))), 30, "running"),
-    ("broken after due", (MADE, on(11, PromiseBroken(**P1, reason_code="x"))), 30, "overdue"),
-    (
-        "claimed on time, broken after due",
-        (MADE, claimed(9), on(11, PromiseBroken(**P1, reason_code="x"))),
-        30,
-        "overdue",
-    ),
+    ("broken before due: never overdue", (MADE, broken(8)), 30, "running"),
+    ("broken after due", (MADE, broken(11)), 30, "overdue"),
+    ("claimed on time, broken after due", (MADE, claimed(9), broken(11)), 30, "overdue"),
     ("released before due", (MADE, on(9, PromiseReleased(**P1, evidence="x"))), 30, "running"),
     ("conditional, past due: nothing was owed", (CONDITIONAL,), 30, "running"),
     ("condition met, past due", (CONDITIONAL, on(7, PromiseActivated(**P1))), 11, "overdue"),
-    (
-        "a late word that is no claim latches nothing",
-        (MADE, on(12, PromiseReadBack(**P1, confirmed=True)), claimed(9)),
-        30,
-        "on_time",
-    ),
+    ("a late word that is no claim latches nothing", (MADE, READ_BACK_LATE, claimed(9)), 30, "on_time"),
 ]
 
 
