@@ -17,17 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from consumers.provision import ProvisionError, provision
 from deploy.embedded import Nats, Postgres, free_port
+from deploy.migrating import make_ready
 from deploy.places import SetupError, hold, prepare
 from deploy.process import Part, spawn, stop, wait_until
 from ledger.settings import Settings
-from ledger.storage.migrations import MigrationChanged, create_log, migrate
 
+HEALTHY_SECONDS = 60.0
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0
 STEADY_SECONDS = 60.0
 """After running so long a part's next failure counts as its first."""
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -92,32 +93,30 @@ class Watched:
 
 
 def up(settings: Settings, *, nats_port: int = 4222, demo: bool = False) -> int:
-    """Run until SIGINT, SIGTERM or SIGHUP; the exit code. 1 after one sentence on stderr where it cannot start here."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    """Run until SIGINT, SIGTERM or SIGHUP; the exit code. `SetupError` and others where it cannot start here."""
+    for number in _STOPPING:
         signal.signal(number, signal.default_int_handler)
+    data_dir = prepare(settings.data_dir)
     parts: list[Part] = []
-    data_dir = settings.data_dir
-    try:
-        data_dir = prepare(settings.data_dir)
-        with hold(data_dir):
-            try:
-                settings = _start(settings.model_copy(update={"data_dir": data_dir}), nats_port, parts)
-                say(f"ready: data in {data_dir}, queue at {settings.broker_url}, {http_url(settings)}")
-                if demo:
-                    threading.Thread(target=_play, args=[settings], daemon=True).start()
-                _watch(parts)
-            except KeyboardInterrupt:
-                say("stopping")
-                return 0
-            finally:
-                _stop(data_dir, parts)
-    except (SetupError, MigrationChanged, ProvisionError, OSError) as error:
-        say(str(error))
-        return 1
+    with hold(data_dir):
+        try:
+            settings = _start(settings.model_copy(update={"data_dir": data_dir}), nats_port, parts)
+            say(f"ready: data in {data_dir}, queue at {settings.broker_url}, {http_url(settings)}")
+            if demo:
+                threading.Thread(target=_play, args=[settings], daemon=True).start()
+            _watch(parts)
+        except KeyboardInterrupt:
+            say("stopping")
+            return 0
+        finally:
+            _stop(data_dir, parts)
 
 
 def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
-    """Everything runs and is healthy; the settings that say where. What was started is in `parts`, in order."""
+    """Everything runs; the settings that say where. What was started is in `parts`, in order.
+
+    A ledger that runs but does not get on (a projection stopped at a poison event) must stay up to be mended.
+    """
     data_dir = settings.data_dir
     http_port = free_port(settings.http_port, "--http-port")
     postgres, nats = Postgres(data_dir), Nats(data_dir, nats_port)
@@ -126,7 +125,8 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
         server.start()
     where = {"database_url": postgres.url, "broker_url": nats.url, "http_port": http_port}
     settings = settings.model_copy(update=where)
-    _make_ready(settings)
+    for _ in make_ready(settings):
+        pass
     _write_run_file(settings)
     environment = os.environ | {
         "LEDGER_DATA_DIR": str(data_dir),
@@ -140,17 +140,11 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
     for service in services:
         parts.append(service)
         service.start()
-    wait_until(lambda: healthy(http_port), *services, seconds=120)
+    deadline = time.monotonic() + HEALTHY_SECONDS
+    wait_until(lambda: healthy(http_port) or time.monotonic() > deadline, *services, seconds=2 * HEALTHY_SECONDS)
+    if not healthy(http_port):
+        say("everything runs, but something does not get on: ask `promise-ledger health`")
     return settings
-
-
-def _make_ready(settings: Settings) -> None:
-    """Tables, the log itself, and the queue exist; nothing happens where they do already."""
-    assert settings.database_url is not None
-    assert settings.broker_url is not None
-    migrate(settings.database_url)
-    create_log(settings)
-    provision(settings.broker_url)
 
 
 def _watch(parts: Sequence[Part]) -> NoReturn:
@@ -163,7 +157,7 @@ def _watch(parts: Sequence[Part]) -> NoReturn:
 
 def _stop(data_dir: Path, parts: Sequence[Part]) -> None:
     """No process is left. A second signal does not interrupt this: every wait in it is bounded."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)
     (data_dir / "run.json").unlink(missing_ok=True)
     for part in parts:
