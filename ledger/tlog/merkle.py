@@ -147,11 +147,6 @@ class Extension:
             if beyond is not None:
                 nodes.append(beyond)
 
-    @property
-    def height(self) -> int:
-        """The level of the root: 0 for one leaf, 3 for five to eight."""
-        return max(self.size - 1, 0).bit_length()
-
     def completed(self, level: int) -> tuple[int, list[bytes]]:
         """Return (first index, hashes) of the nodes of `level` that this extension completed."""
         first = self.old_size >> level
@@ -169,7 +164,7 @@ class Extension:
         """Return the proof of leaf `index` (old size <= index < size) in the tree of the new size, leaf to root."""
         assert self.old_size <= index < self.size, "only the new leaves have their proof here"
         proof = []
-        for nodes, first in zip(self._levels[: self.height], self._first, strict=False):
+        for nodes, first in zip(self._levels, self._first, strict=True):
             position = (index ^ 1) - first
             if position < len(nodes):
                 proof.append(nodes[position])
@@ -186,7 +181,7 @@ class Extension:
         Works from the root down, so that neighbours share what they have in common: `encode` runs once a node.
         """
         paths = [nothing]
-        for level in reversed(range(self.height)):
+        for level in reversed(range(len(self._levels))):
             paths = self._one_level_down(level, paths, encode)
         return paths if self.size > self.old_size else []
 

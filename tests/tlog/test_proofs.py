@@ -86,6 +86,14 @@ def test_a_proof_for_one_leaf_or_size_does_not_serve_another():
             verify_consistency(size, size - 1, naive_consistency(size - 1, 0, size), root, naive_root(0, size - 1))
 
 
+def test_a_lax_verifier_would_be_led_to_a_true_root_by_a_wrong_length_or_place():
+    root = naive_root(0, 2)
+    with pytest.raises(BadProof, match="do not prove"):
+        verify_inclusion(LEAVES[1], 1, 1, [LEAVES[0]], root)
+    with pytest.raises(BadProof, match="do not prove"):
+        verify_inclusion(LEAVES[1], 0, 1, [LEAVES[0]], root)
+
+
 H = b"h" * 32
 
 
