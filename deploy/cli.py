@@ -12,6 +12,7 @@ import nats.errors
 import orjson
 import psycopg
 import typer
+from consumers.importing import ImportMistake, import_file
 from eventsourcing.persistence import PersistenceError
 from psycopg.rows import tuple_row
 from rich.console import Console
@@ -19,7 +20,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from consumers import client, deadletters
 from consumers.connection import NotProvisioned
-from consumers.importing import ImportMistake, import_file
 from consumers.provision import ProvisionError
 from deploy.finding import located, settings_for
 from deploy.migrating import make_ready
@@ -36,8 +36,7 @@ from ledger.storage.recorder import NoLog
 from ledger.storage.signer import Fork
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
-from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.note import Note, Signer
+from ledger.tlog.note import Signer
 from ledger.tlog.proof_file import ProofFile
 from ledger.verification import Report, verify
 from projections import checking, queries, runner
@@ -151,9 +150,8 @@ def record(
 ) -> None:
     """Send commands through the queue; one receipt or refusal a line on stdout, in the order of the input."""
     settings = located(data_dir)
-    stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")
     refused = 0
-    with stream:
+    with sys.stdin.buffer if file == "-" else open(file, "rb") as stream:
         for answer in client.record_file(settings.broker_url or "", stream):
             refused += answer.status != "recorded"
             sys.stdout.buffer.write(answer.body + b"\n")
@@ -397,7 +395,7 @@ def list_letters(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @letters.command("replay")
 def replay_letter(
     number: Annotated[int, typer.Argument(min=1)],
-    body: Annotated[Path | None, typer.Option("--body", exists=True, help="Send the content of this file instead.")] = None,
+    body: Annotated[Path | None, typer.Option("--body", exists=True, help="Send this file's content instead.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Send one dead letter's message to the queue again, as it was or with a mended body."""

@@ -1,4 +1,4 @@
-"""The processes that `up` supervises, and that a cluster runs one by one: `promise-ledger serve intake | projections`."""
+"""The processes that `up` supervises and a cluster runs one by one: `promise-ledger serve intake`, `… projections`."""
 
 import asyncio
 import gc
