@@ -1,6 +1,6 @@
 """Names are frozen or documented: topics, refusal codes, personal members."""
 
-import ast
+import re
 from pathlib import Path
 
 from ledger.domain.dispatch import COMMANDS, EVENTS, FAMILIES, RULES
@@ -35,13 +35,8 @@ def test_the_glossary_lists_every_refusal_code_with_its_rule() -> None:
 
 
 def test_every_refusal_code_has_a_test() -> None:
-    called: set[str] = set()
-    for path in Path(__file__).parent.glob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "refused":
-                called |= {
-                    arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
-                }
+    stories = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    called = set(re.findall(r'\.refused\(\s*"([a-z-]+)"', stories))
     assert set(RULES) <= called
 
 
