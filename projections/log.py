@@ -1,0 +1,57 @@
+"""Reading the log for projections: dense batches of decoded entries, each decoded once for all that ask for it."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+
+from ledger.storage.entries import StoredEntry, decode
+from ledger.storage.sql import QUERIES
+
+CACHED_BATCHES = 4
+
+
+class MissingLeaf(RuntimeError):
+    """The log has a gap: an event was deleted. Nothing is read past it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The entries from leaf `first` (inclusive) to `stop` (exclusive), every one of them, in leaf order."""
+
+    first: int
+    stop: int
+    entries: Sequence[StoredEntry]
+
+
+class Log:
+    """Reads one log on a connection of its own. Decoding is the cost, so projections that stand together share it."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+        self._batches: OrderedDict[tuple[int, int], Batch] = OrderedDict()
+
+    def size(self) -> int:
+        """How many leaves are committed; 0 before the log is created."""
+        row = self._connection.execute(QUERIES["read_head"]).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def read(self, first: int, stop: int) -> Batch:
+        """The batch [first, stop), which is committed. Raises MissingLeaf or MalformedEntry."""
+        batch = self._batches.get((first, stop))
+        if batch is None:
+            batch = self._batches[first, stop] = self._decode(first, stop)
+            if len(self._batches) > CACHED_BATCHES:
+                self._batches.popitem(last=False)
+        return batch
+
+    def _decode(self, first: int, stop: int) -> Batch:
+        rows = self._connection.execute(QUERIES["range"], {"first": first, "stop": stop}, binary=True).fetchall()
+        for expected, (leaf_index, _, _) in enumerate(rows, first):
+            if leaf_index != expected:
+                raise MissingLeaf(f"leaf {expected} is missing from the log")
+        if len(rows) != stop - first:
+            raise MissingLeaf(f"leaf {first + len(rows)} is missing from the log")
+        return Batch(first, stop, [decode(leaf_index, topic, state) for leaf_index, topic, state in rows])

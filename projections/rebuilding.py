@@ -1,0 +1,61 @@
+"""Rebuild: the next version of a projection is derived beside the live one, then shown instead of it in one step."""
+
+from collections.abc import Sequence
+
+from ledger.storage.keys import Secrets
+from projections.applying import Applier, Progress
+from projections.log import Log
+from projections.versions import (
+    Definition,
+    NotInstalled,
+    add_indexes,
+    connect,
+    create,
+    drop_unfinished,
+    exclusive,
+    lock,
+    switch,
+)
+
+
+def rebuild(
+    url: str, secrets: Secrets, definitions: Sequence[Definition], progress: Progress = lambda done, total: None
+) -> dict[str, int]:
+    """Derive `definitions` again from the log and switch each over; returns the versions that are live now.
+
+    Readers see the old versions until the switch. Several at once decode the log once. Raises Stopped where an event
+    cannot be applied: the old version stays live. Crash at any point: the same, and the next rebuild clears up.
+    """
+    with connect(url, "rebuild") as writer, connect(url, "rebuild reader") as reader:
+        exclusive(writer)
+        numbers = {}
+        for definition in definitions:
+            drop_unfinished(writer, definition.name)
+            with writer.transaction(), writer.cursor() as cursor:
+                numbers[definition.name] = create(cursor, definition, live=False)
+        log = Log(reader)
+        applier = Applier(writer, log, secrets, numbers)
+        _fill(applier, log, definitions, progress)
+        for definition in definitions:
+            with writer.transaction(), writer.cursor() as cursor:
+                add_indexes(cursor, definition, numbers[definition.name])
+        _fill(applier, log, definitions, progress)  # what came while the indexes were made
+        for definition in definitions:
+            with writer.transaction(), writer.cursor() as cursor:
+                live = lock(cursor, definition.name)  # its runner waits, so that the new one is not behind it
+                if live is None:
+                    raise NotInstalled(
+                        f"the projection {definition.name} does not exist yet: run `promise-ledger migrate`"
+                    )
+                while applier.advance(definition, live.position):
+                    pass
+                switch(cursor, definition, live.number, numbers[definition.name])
+    return numbers
+
+
+def _fill(applier: Applier, log: Log, definitions: Sequence[Definition], progress: Progress) -> None:
+    """Apply all that is committed when this is called, to all of them in step."""
+    size, done = log.size(), 0
+    while applied := max(applier.advance(definition, size) for definition in definitions):
+        done += applied
+        progress(done, size)

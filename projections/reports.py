@@ -1,0 +1,14 @@
+"""Every projection that there is. Another report is one module and one word here.
+
+Texts come first, so that a promise just shown can be read already; the views of the others build on theirs.
+"""
+
+from typing import Final
+
+from projections.followups import FOLLOWUPS
+from projections.promises import PROMISES
+from projections.texts import TEXTS
+from projections.timeline import TIMELINE
+from projections.versions import Definition
+
+ALL: Final[tuple[Definition, ...]] = (TEXTS, PROMISES, FOLLOWUPS, TIMELINE)

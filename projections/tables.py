@@ -1,0 +1,64 @@
+"""Writing many rows at once: binary COPY into a table, or into a staging table and from there over what is there."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.sql import SQL, Composed, Identifier
+
+_COLUMNS = """
+SELECT attname, atttypid FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A read table of the version in use. Rows are tuples in the order of its columns."""
+
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[int, ...]
+
+    @classmethod
+    def find(cls, cursor: Cursor[Any], name: str) -> "Table":
+        """The table of that name on the search path."""
+        rows = cursor.execute(_COLUMNS, (name,)).fetchall()
+        return cls(name, tuple(row[0] for row in rows), tuple(row[1] for row in rows))
+
+    def insert(self, cursor: Cursor[Any], rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows that are not there yet."""
+        if rows:
+            _copy(cursor, self.name, self.types, rows)
+
+    def stage(self, cursor: Cursor[Any]) -> None:
+        """Make the staging table that `upsert` needs, once for a connection and version."""
+        staging = Identifier(f"incoming_{self.name}")
+        cursor.execute(SQL("DROP TABLE IF EXISTS pg_temp.{}").format(staging))
+        cursor.execute(SQL("CREATE TEMPORARY TABLE {} (LIKE {})").format(staging, Identifier(self.name)))
+
+    def upsert(self, cursor: Cursor[Any], key: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows, or replace those with the same `key`; no key stands twice in `rows`."""
+        if rows:
+            cursor.execute(SQL("TRUNCATE pg_temp.{}").format(Identifier(f"incoming_{self.name}")))
+            _copy(cursor, f"incoming_{self.name}", self.types, rows)
+            cursor.execute(self._merge(key))
+
+    def _merge(self, key: str) -> Composed:
+        others = [Identifier(column) for column in self.columns if column != key]
+        return SQL("INSERT INTO {} SELECT * FROM pg_temp.{} ON CONFLICT ({}) DO UPDATE SET ({}) = ({})").format(
+            Identifier(self.name),
+            Identifier(f"incoming_{self.name}"),
+            Identifier(key),
+            SQL(", ").join(others),
+            SQL(", ").join(SQL("EXCLUDED.{}").format(column) for column in others),
+        )
+
+
+def _copy(cursor: Cursor[Any], table: str, types: Sequence[int], rows: Iterable[Sequence[Any]]) -> None:
+    with cursor.copy(SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(Identifier(table))) as copy:
+        copy.set_types(types)
+        write_row = copy.write_row
+        for row in rows:
+            write_row(row)

@@ -1,0 +1,76 @@
+"""Personal texts in the clear: the one read table that erasure purges. Everything else that is read holds none."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import orjson
+from psycopg import Connection, Cursor
+
+from ledger.erasure.keyring import DataKey, Keyring
+from ledger.erasure.sealing import SealBroken, commitment, unseal
+from ledger.storage.entries import StoredEntry
+from ledger.storage.keys import Secrets
+from ledger.storage.sql import QUERIES, queries
+from projections.log import Batch
+from projections.tables import Table
+from projections.versions import Definition, use
+
+SQL = queries(Path(__file__).with_suffix(".sql"))
+
+
+class UnknownKey(RuntimeError):
+    """A text is sealed under a key that never was: keys of erased customers keep their row, without the key."""
+
+
+class TextFold:
+    """Opens the sealed texts of a batch, member by member; those whose key was destroyed have no row."""
+
+    def __init__(self, cursor: Cursor[Any], secrets: Secrets) -> None:
+        self._keyring = Keyring(secrets.kek)
+        self._texts = Table.find(cursor, "texts")
+
+    def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
+        sealed = cursor.execute(
+            QUERIES["sealed"], {"first": batch.first, "stop": batch.stop}, prepare=True, binary=True
+        ).fetchall()
+        self._keyring.forget()  # read anew under the lock of our version, so no text outlives its key (see `purge`)
+        keys = self._keyring.find(cursor, dict.fromkeys(row[1] for row in sealed))
+        rows: list[tuple[int, str, str, str]] = []
+        for leaf_index, customer_id, key_version, ciphertext in sealed:
+            key = keys.get(customer_id)
+            if key is None:
+                raise UnknownKey(f"the text of leaf {leaf_index} is sealed under a key that is not in the key table")
+            if isinstance(key, DataKey) and key.version == key_version:
+                entry = batch.entries[leaf_index - batch.first]
+                for member, text in _open(entry, key, customer_id, ciphertext).items():
+                    rows.append((leaf_index, customer_id, member, text))
+        self._texts.insert(cursor, rows)
+
+
+def _open(entry: StoredEntry, key: DataKey, customer_id: str, ciphertext: bytes) -> dict[str, str]:
+    """The texts of one entry by member. Raises SealBroken where they are not those that the entry commits to."""
+    event_id = entry.heading.event_id
+    opened = unseal(key.cipher, ciphertext, event_id=event_id, customer_id=customer_id, key_version=key.version)
+    spelled = base64.b64encode(commitment(opened.opening, event_id, opened.personal)).decode()
+    if entry.personal is None or entry.personal["commitment"] != spelled:
+        raise SealBroken(f"the sealed text of event {event_id} is not the one that its entry commits to")
+    texts: dict[str, str] = orjson.loads(opened.personal)
+    return texts
+
+
+def purge(connection: Connection[Any], customer_id: str) -> int:
+    """Delete the customer's texts in every version; returns how many. Call it after their key was destroyed.
+
+    The version rows are locked first: a batch in flight, which may have read the key before, is over by then, and a
+    later one finds the key destroyed.
+    """
+    purged = 0
+    with connection.transaction(), connection.cursor() as cursor:
+        for (number,) in cursor.execute(SQL["versions"]).fetchall():
+            use(cursor, TEXTS.name, number)
+            purged += cursor.execute(SQL["purge"], {"customer_id": customer_id}).rowcount
+    return purged
+
+
+TEXTS = Definition(name="texts", sql=SQL, keys={"texts": ("leaf_index", "member")}, start=TextFold)

@@ -1,0 +1,28 @@
+-- name: tables
+CREATE TABLE texts (
+    leaf_index  bigint NOT NULL,
+    customer_id text   NOT NULL,
+    member      text   NOT NULL,
+    text        text   NOT NULL,
+    PRIMARY KEY (leaf_index, member)
+);
+COMMENT ON TABLE texts IS 'Personal texts in the clear: purged when their customer is erased.';
+
+-- name: indexes
+-- Asked by erasure.
+CREATE INDEX texts_customer ON texts (customer_id);
+
+-- name: views
+CREATE OR REPLACE VIEW audit.texts AS SELECT leaf_index, customer_id, member, text FROM texts;
+COMMENT ON VIEW audit.texts IS 'Personal texts that may still be read, one row a text. Erased ones have no row.';
+COMMENT ON COLUMN audit.texts.leaf_index IS 'The event that the text belongs to: its index in the log, from 0.';
+COMMENT ON COLUMN audit.texts.customer_id IS 'Whose text it is.';
+COMMENT ON COLUMN audit.texts.member IS 'What the text is in that event: text, reason, condition_text, correction …';
+COMMENT ON COLUMN audit.texts.text IS 'The words.';
+
+-- name: versions
+-- Asked by purge: waits for the batches in flight.
+SELECT number FROM projection.versions WHERE name = 'texts' FOR UPDATE;
+
+-- name: purge
+DELETE FROM texts WHERE customer_id = %(customer_id)s;

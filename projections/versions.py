@@ -1,0 +1,201 @@
+"""Versions of projections: each has its tables in a schema of its own, one is live, and the views in `audit` show it.
+
+A rebuild makes the next version beside the live one and switches in one transaction, so that a reader sees the old or
+the new one, never half of either. Crash before the switch: the old version stays live, and the half-built one is
+dropped by the next rebuild.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString, NamedTuple
+
+import psycopg
+from psycopg import Connection, Cursor
+from psycopg.sql import SQL, Identifier
+
+from ledger.storage.keys import Secrets
+from ledger.storage.sql import queries
+from projections.log import Batch
+
+QUERIES = queries(Path(__file__).with_name("versions.sql"))
+_CHANGES = "SELECT pg_advisory_xact_lock(hashtext('promise-ledger projections'))"
+
+Fold = Callable[[Cursor[Any], Batch], None]
+"""Writes what a batch means into the tables that the cursor's search_path names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One projection: its SQL (sections `tables`, `indexes`, `views`) and the fold that fills the tables.
+
+    `keys` names its tables and the columns that tell their rows apart. `start` gives a fold with an empty memory.
+    """
+
+    name: str
+    sql: Mapping[str, LiteralString]
+    keys: Mapping[str, tuple[str, ...]]
+    start: Callable[[Cursor[Any], Secrets], Fold]
+
+    @property
+    def digest(self) -> str:
+        """What the tables of this release are made of. The fold is not in it: `verify --projections` finds that."""
+        return hashlib.sha256((self.sql["tables"] + self.sql["indexes"]).encode()).hexdigest()
+
+
+class Version(NamedTuple):
+    """One version of a projection. `position` is the number of leaves applied."""
+
+    number: int
+    position: int
+    digest: str
+
+
+class ProjectionStatus(NamedTuple):
+    """How a live projection stands. `stopped_at` is the leaf that it cannot apply, None while all is well."""
+
+    name: str
+    version: int
+    position: int
+    lag_events: int
+    stopped_at: int | None
+    reason: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return self._asdict()
+
+
+class NotInstalled(RuntimeError):
+    """The read side does not exist in this database yet: `promise-ledger migrate` creates it."""
+
+
+class Outdated(RuntimeError):
+    """The live tables were made by another release: `promise-ledger rebuild` makes those of this one."""
+
+
+def connect(url: str, name: str) -> Connection[tuple[Any, ...]]:
+    """A connection for writing read tables.
+
+    synchronous_commit is off: the position moves in the same transaction as the rows, so what a power cut takes is
+    applied again. The log itself never commits that way.
+    """
+    return psycopg.connect(
+        url,
+        autocommit=True,
+        application_name=f"promise-ledger {name}",
+        options="-c synchronous_commit=off -c timezone=UTC",
+    )
+
+
+def schema_of(name: str, number: int) -> str:
+    """The schema that holds the tables of one version."""
+    return f"read_{name}_v{number}"
+
+
+def use(cursor: Cursor[Any], name: str, number: int) -> None:
+    """Make unqualified table names mean those of this version until the transaction ends."""
+    cursor.execute("SELECT set_config('search_path', %s, true)", (schema_of(name, number),))
+
+
+def lock(cursor: Cursor[Any], name: str, number: int | None = None) -> Version | None:
+    """The version (None: the live one), locked against other runners until the transaction ends."""
+    row = cursor.execute(QUERIES["lock"], {"name": name, "number": number}).fetchone()
+    return None if row is None else Version(*row)
+
+
+def create(cursor: Cursor[Any], definition: Definition, *, live: bool) -> int:
+    """Begin a version at position 0, its tables empty and without their further indexes. Returns its number."""
+    cursor.execute(_CHANGES)
+    row = cursor.execute(
+        QUERIES["begin"], {"name": definition.name, "live": live, "digest": definition.digest}
+    ).fetchone()
+    assert row is not None
+    number = int(row[0])
+    cursor.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema_of(definition.name, number))))
+    use(cursor, definition.name, number)
+    cursor.execute(definition.sql["tables"])
+    return number
+
+
+def add_indexes(cursor: Cursor[Any], definition: Definition, number: int) -> None:
+    """Create the indexes that readers need: once the tables are full, which is several times cheaper."""
+    use(cursor, definition.name, number)
+    cursor.execute(definition.sql["indexes"])
+
+
+def show(cursor: Cursor[Any], definition: Definition, number: int) -> None:
+    """Make the views in `audit` show this version."""
+    use(cursor, definition.name, number)
+    cursor.execute(definition.sql["views"])
+    cursor.execute(QUERIES["share_comments"])
+    cursor.execute(QUERIES["grants"])
+
+
+def drop(cursor: Cursor[Any], name: str, number: int) -> None:
+    """Remove a version and its tables."""
+    cursor.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema_of(name, number))))
+    cursor.execute(QUERIES["forget"], {"name": name, "number": number})
+
+
+def drop_unfinished(connection: Connection[Any], name: str) -> None:
+    """Remove what a rebuild or a check left half-built. The caller holds `exclusive`."""
+    with connection.transaction(), connection.cursor() as cursor:
+        for (number,) in cursor.execute(QUERIES["unfinished"], {"name": name}).fetchall():
+            drop(cursor, name, number)
+
+
+def exclusive(connection: Connection[Any]) -> None:
+    """Wait for other rebuilds and checks; ours lasts until the connection closes, also when the process dies."""
+    connection.execute("SELECT pg_advisory_lock(hashtext('promise-ledger rebuild'))")
+
+
+def switch(cursor: Cursor[Any], definition: Definition, old: int, new: int) -> None:
+    """Show version `new` instead of `old`, which is gone afterwards: all in the caller's transaction."""
+    show(cursor, definition, new)
+    drop(cursor, definition.name, old)
+    cursor.execute(QUERIES["make_live"], {"name": definition.name, "number": new})
+
+
+def install(url: str, definitions: Sequence[Definition]) -> list[str]:
+    """Create what is missing of the read side and renew its views; twice is as good as once.
+
+    Returns the projections whose live tables are those of another release: they stay as they are until a rebuild.
+    """
+    outdated = []
+    with connect(url, "install") as connection, connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(_CHANGES)
+        cursor.execute(QUERIES["create"])
+        live = {name: (number, digest) for name, number, digest in cursor.execute(QUERIES["live"]).fetchall()}
+        for definition in definitions:
+            number, digest = live.get(definition.name, (None, definition.digest))
+            if number is None:
+                number = create(cursor, definition, live=True)
+                add_indexes(cursor, definition, number)
+            if digest == definition.digest:
+                show(cursor, definition, number)
+            else:
+                outdated.append(definition.name)
+    return outdated
+
+
+def status(url: str, definitions: Sequence[Definition]) -> list[ProjectionStatus]:
+    """How each live projection stands, by name. Raises NotInstalled before `migrate`."""
+    digests = {definition.name: definition.digest for definition in definitions}
+    with connect(url, "status") as connection:
+        try:
+            rows = connection.execute(QUERIES["status"]).fetchall()
+        except psycopg.errors.UndefinedTable as error:
+            raise NotInstalled("the read side does not exist yet: run `promise-ledger migrate`") from error
+    found = []
+    for name, number, position, lag, digest, stopped_at, reason in rows:
+        if digest != digests.get(name):
+            stopped_at, reason = position, str(outdated(name))
+        found.append(ProjectionStatus(name, number, position, lag, stopped_at, reason))
+    return found
+
+
+def outdated(name: str) -> Outdated:
+    """The sentence for tables of another release."""
+    return Outdated(f"the tables of {name} were made by another release: run `promise-ledger rebuild {name}`")

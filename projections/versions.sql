@@ -1,0 +1,95 @@
+-- name: create
+-- Asked by migrate: the bookkeeping of all projections, and who may read what they show.
+CREATE SCHEMA IF NOT EXISTS projection;
+COMMENT ON SCHEMA projection IS 'Which version of each projection exists, how far it has come, and why it stopped if it did.';
+
+CREATE TABLE IF NOT EXISTS projection.versions (
+    name       text        NOT NULL,
+    number     integer     NOT NULL CHECK (number >= 1),
+    live       boolean     NOT NULL,
+    position   bigint      NOT NULL DEFAULT 0 CHECK (position >= 0),
+    digest     text        NOT NULL,
+    stopped_at bigint,
+    reason     text,
+    PRIMARY KEY (name, number)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS versions_live ON projection.versions (name) WHERE live;
+COMMENT ON TABLE projection.versions IS 'One row a version: its tables stand in the schema read_<name>_v<number>.';
+COMMENT ON COLUMN projection.versions.position IS 'Leaves applied; moved in the transaction that writes the rows.';
+COMMENT ON COLUMN projection.versions.digest IS 'SHA-256 of the SQL that made the tables.';
+COMMENT ON COLUMN projection.versions.stopped_at IS 'The leaf that could not be applied; empty while all is well.';
+
+DO $$ BEGIN
+    CREATE ROLE ledger_auditor NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- there already, or made by a neighbour just now
+END $$;
+CREATE SCHEMA IF NOT EXISTS audit;
+COMMENT ON SCHEMA audit IS 'What auditors read: views and functions, nothing else.';
+
+-- name: lock
+-- Asked before every batch: two runners take turns, and neither writes into a version that was switched away.
+SELECT number, position, digest FROM projection.versions
+WHERE name = %(name)s AND CASE WHEN %(number)s::integer IS NULL THEN live ELSE number = %(number)s END FOR UPDATE;
+
+-- name: position
+-- Asked by check, within its snapshot.
+SELECT number, position, digest FROM projection.versions WHERE name = %(name)s AND live;
+
+-- name: move
+-- The last statement of a batch.
+UPDATE projection.versions SET position = %(position)s, stopped_at = NULL, reason = NULL
+WHERE name = %(name)s AND number = %(number)s;
+
+-- name: stop
+-- A leaf that cannot be applied; only while the version still stands before it.
+UPDATE projection.versions SET stopped_at = position, reason = %(reason)s
+WHERE name = %(name)s AND position = %(leaf_index)s
+  AND CASE WHEN %(number)s::integer IS NULL THEN live ELSE number = %(number)s END;
+
+-- name: begin
+-- A new version beside those there are.
+INSERT INTO projection.versions (name, number, live, digest)
+SELECT %(name)s, coalesce(max(number), 0) + 1, %(live)s, %(digest)s FROM projection.versions WHERE name = %(name)s
+RETURNING number;
+
+-- name: live
+-- Asked by migrate.
+SELECT name, number, digest FROM projection.versions WHERE live;
+
+-- name: unfinished
+-- Asked by rebuild and check: what a crash left half-built.
+SELECT number FROM projection.versions WHERE name = %(name)s AND NOT live;
+
+-- name: forget
+DELETE FROM projection.versions WHERE name = %(name)s AND number = %(number)s;
+
+-- name: make_live
+UPDATE projection.versions SET live = true WHERE name = %(name)s AND number = %(number)s;
+
+-- name: status
+-- Asked by health.
+SELECT v.name, v.number, v.position, greatest(h.size - v.position, 0) AS lag_events, v.digest, v.stopped_at, v.reason
+FROM projection.versions AS v LEFT JOIN ledger.head AS h ON true WHERE v.live ORDER BY v.name;
+
+-- name: grants
+-- Run after views were made. SELECT on views alone: whatever else exists stays closed.
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA audit FROM PUBLIC;
+GRANT USAGE ON SCHEMA audit TO ledger_auditor;
+GRANT SELECT ON ALL TABLES IN SCHEMA audit TO ledger_auditor;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA audit TO ledger_auditor;
+
+-- name: share_comments
+-- Columns that carry one name in several views mean one thing: what audit.promises says is said of the others too.
+DO $$
+DECLARE c record;
+BEGIN
+    FOR c IN
+        SELECT v.relname, a.attname, col_description(p.attrelid, p.attnum) AS said
+        FROM pg_class AS v
+        JOIN pg_attribute AS a ON a.attrelid = v.oid AND a.attnum > 0
+        JOIN pg_attribute AS p ON p.attrelid = to_regclass('audit.promises') AND p.attname = a.attname
+        WHERE v.relnamespace = 'audit'::regnamespace AND v.relkind = 'v' AND col_description(a.attrelid, a.attnum) IS NULL
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN audit.%I.%I IS %L', c.relname, c.attname, c.said);
+    END LOOP;
+END $$;
