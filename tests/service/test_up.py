@@ -1,0 +1,148 @@
+"""The supervisor: starts again what dies, ever more slowly, and stops everything."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.places import SetupError
+from deploy.up import LAST_RETRY_SECONDS, STEADY_SECONDS, Watched, healthy
+
+START_SECONDS = 60.0
+
+
+class Failing:
+    """A part that runs only while told so, and counts its starts."""
+
+    name = "part"
+    log = Path("part.log")
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.starts = 0
+        self.refusal: SetupError | None = None
+
+    def start(self) -> str:
+        self.starts += 1
+        if self.refusal:
+            raise self.refusal
+        self.alive = True
+        return self.name
+
+    def running(self) -> bool:
+        return self.alive
+
+    def stop(self) -> None:
+        self.alive = False
+
+
+def delay_until_started_again(watched: Watched, part: Failing, now: float) -> float:
+    part.alive, starts, begin = False, part.starts, now
+    while part.starts == starts:
+        watched.look(now)
+        now += 0.1
+    return now - begin
+
+
+def test_a_part_that_keeps_dying_is_started_ever_more_slowly_up_to_a_bound() -> None:
+    part = Failing()
+    watched, now, delays = Watched(part, started_at=0.0), 1.0, []
+    for _ in range(8):
+        delays.append(delay_until_started_again(watched, part, now))
+        now += delays[-1]
+    assert delays == sorted(delays)
+    assert delays[0] < 1.0
+    assert LAST_RETRY_SECONDS <= delays[-1] < LAST_RETRY_SECONDS + 1
+
+
+def test_a_part_that_ran_steadily_is_started_again_at_once() -> None:
+    part = Failing()
+    watched, now = Watched(part, started_at=0.0), 1.0
+    for _ in range(8):
+        now += delay_until_started_again(watched, part, now)
+    assert delay_until_started_again(watched, part, now + STEADY_SECONDS + 1) < 1.0
+
+
+def test_a_part_that_cannot_start_is_tried_again_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    part = Failing()
+    part.refusal = SetupError("Port 4222 is taken.")
+    watched = Watched(part, started_at=0.0)
+    now = 1.0 + delay_until_started_again(watched, part, 1.0)
+    assert "Port 4222 is taken." in capsys.readouterr().err
+    part.refusal = None
+    delay_until_started_again(watched, part, now)
+    assert part.running()
+
+
+class Up:
+    """A running `promise-ledger up` over `data_dir`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.errors = data_dir.with_name("errors")
+        command = [sys.executable, "-m", "deploy.cli", "up", "--nats-port", "0", "--http-port", "0"]
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen([*command, "--data-dir", data_dir], stderr=errors)
+        self.until(lambda: "ready:" in self.errors.read_text())
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not reached():
+            assert self.process.poll() is None, self.errors.read_text()
+            assert time.monotonic() < deadline, self.errors.read_text()
+            time.sleep(0.05)
+
+    def children(self) -> list[int]:
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+    def healthy(self) -> bool:
+        where = json.loads((self.data_dir / "run.json").read_text())
+        return healthy(int(where["http_url"].rsplit(":", 1)[1]))
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def up(data_dir: Path) -> Iterator[Up]:
+    running = Up(data_dir / "home")
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+        running.process.wait(10)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_up_starts_again_whatever_is_killed_and_leaves_nothing_behind(up: Up) -> None:
+    first = up.children()
+    assert len(first) == 4
+    for pid in first:
+        os.kill(pid, signal.SIGKILL)
+    up.until(lambda: len(set(up.children()) - set(first)) == 4 and up.healthy())
+    second = up.children()
+    assert up.stop() == 0
+    assert not any(alive(pid) for pid in second)
+    assert not (up.data_dir / "run.json").exists()
+
+
+def test_a_killed_up_takes_everything_along_and_the_next_goes_on(up: Up) -> None:
+    children = up.children()
+    up.process.kill()
+    up.process.wait(10)
+    again = Up(up.data_dir)
+    assert not any(alive(pid) for pid in children)
+    assert again.stop() == 0
