@@ -231,7 +231,7 @@ def verify_command(
         report = verify(
             url,
             vkey=vkey or _vkey(settings),
-            guard_note=read_guard(settings.guard_path),
+            guard=lambda: read_guard(settings.guard_path),
             key_encryption_key=keys.load(settings.keys_dir).kek,
             progress=advance,
         )

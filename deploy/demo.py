@@ -80,7 +80,7 @@ def _account(out: Console, settings: Settings, url: str) -> None:
     report = verify(
         url,
         vkey=Signer(origin[0], secrets.log).vkey,
-        guard_note=read_guard(settings.guard_path),
+        guard=lambda: read_guard(settings.guard_path),
         key_encryption_key=secrets.kek,
     )
     out.rule("[bold]verification")

@@ -68,23 +68,37 @@ SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1;
 -- Asked by verify.
 SELECT size, note FROM ledger.checkpoints ORDER BY size;
 
--- name: all_inbox
--- Asked by verify, which derives the same from the entries.
-SELECT source, command_id, digest, leaf_index, events FROM ledger.inbox ORDER BY leaf_index;
+-- name: range_events
+-- Asked by verify: leaves from first (inclusive) to stop (exclusive), with the columns that repeat the entry.
+SELECT notification_id - 1, originator_id, originator_version, topic, state FROM ledger.events
+WHERE notification_id > %(first)s AND notification_id <= %(stop)s ORDER BY notification_id;
 
--- name: all_sealed
--- Asked by verify: every sealed row with its wrapped key; wrapped is null where the key was destroyed or never was.
-SELECT s.leaf_index, s.customer_id, s.key_version, s.ciphertext, k.wrapped, k.customer_id IS NOT NULL
-FROM ledger.sealed AS s LEFT JOIN ledger.customer_keys AS k USING (customer_id, key_version) ORDER BY s.leaf_index;
-
--- name: all_events
--- Asked by verify: the whole log in order.
-SELECT notification_id - 1, originator_id, originator_version, topic, state FROM ledger.events ORDER BY notification_id;
+-- name: inbox_stripe
+-- Asked by verify: the commands whose events touch every stripes-th range of leaves, in the order of the log.
+SELECT source, command_id, digest, leaf_index, events FROM ledger.inbox
+WHERE leaf_index / %(range)s %% %(stripes)s = %(stripe)s
+   OR (leaf_index + events - 1) / %(range)s %% %(stripes)s = %(stripe)s
+ORDER BY leaf_index;
 
 -- name: level_tiles
 -- Asked by verify: the stored tiles of one level in order.
 SELECT index, hashes FROM ledger.tiles WHERE level = %(level)s ORDER BY index;
 
--- name: destroyed_keys
--- Asked by verify: whose sealed rows are rightly gone.
-SELECT customer_id, key_version FROM ledger.customer_keys WHERE wrapped IS NULL;
+-- name: strays
+-- Asked by verify: rows at leaves that the log does not have.
+(SELECT 'events', notification_id - 1 FROM ledger.events
+ WHERE notification_id < 1 OR notification_id > %(size)s ORDER BY notification_id LIMIT 1)
+UNION ALL
+(SELECT 'inbox', leaf_index FROM ledger.inbox
+ WHERE leaf_index < 0 OR leaf_index + events > %(size)s ORDER BY leaf_index LIMIT 1)
+UNION ALL
+(SELECT 'sealed', leaf_index FROM ledger.sealed
+ WHERE leaf_index < 0 OR leaf_index >= %(size)s ORDER BY leaf_index LIMIT 1);
+
+-- name: spare_keys
+-- Asked by verify: keys that no sealed text needs.
+SELECT customer_id, key_version, wrapped FROM ledger.customer_keys AS k
+WHERE NOT EXISTS (
+    SELECT FROM ledger.sealed AS s WHERE s.customer_id = k.customer_id AND s.key_version = k.key_version
+)
+ORDER BY customer_id, key_version;

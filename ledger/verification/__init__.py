@@ -1,0 +1,227 @@
+"""`verify`: derives everything that can be derived from the stored entries, and compares it with what is stored.
+
+The attacker is the owner of the database without the signing key. Every leaf and the root come from the stored bytes;
+the root must be the one that was signed, in the newest guard file and in every stored checkpoint; tiles, inbox, sealed
+texts, keys, column copies and the head must be what the entries make them. The first wrong place is named.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+
+from ledger.erasure.keyring import Keyring
+from ledger.storage.sql import QUERIES
+from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.errors import TlogError
+from ledger.tlog.note import Verifier
+from ledger.verification.leaves import Leaves, earlier, open_key
+from ledger.verification.report import Problem, Progress, Report, Wrong
+from ledger.verification.stripes import CheckerDied, checked_leaves, connect
+from ledger.verification.tree import Tree
+
+PAGE = 1024
+
+Guard = Callable[[], bytes | None]
+"""Reads the fork guard's note; None where there is no guard file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A root that somebody signed for a size, and where it is kept."""
+
+    size: int
+    root: bytes
+    kept_in: str
+
+
+def verify(
+    url: str,
+    *,
+    vkey: str,
+    guard: Guard,
+    key_encryption_key: bytes | None,
+    kept: Sequence[bytes] = (),
+    progress: Progress = lambda done, total: None,
+) -> Report:
+    """Check the whole log at `url` in one snapshot against `vkey`, the guard's note and checkpoints `kept` elsewhere.
+
+    Without `key_encryption_key` the sealed texts are not opened; everything else is checked all the same. A long log
+    is read by a few processes, one a core. `guard` is read before the snapshot is taken, so that the database may
+    only be ahead of it, and once more where a stored checkpoint is: a running service signs on meanwhile.
+    """
+    guard_note = guard()
+    with connect(url) as connection:
+        run = _Run(connection, url, Verifier.parse(vkey), key_encryption_key, progress)
+        try:
+            run.all(guard_note, guard, kept)
+        except Wrong as wrong:
+            run.problem = wrong.problem
+    frontier = run.tree.frontier
+    return Report(frontier.size, frontier.root(), run.signed_size, run.checkpoints, run.problem)
+
+
+class _Run:
+    """One verification. `tree` grows with the leaves that were read."""
+
+    def __init__(
+        self,
+        connection: Connection[Any],
+        url: str,
+        verifier: Verifier,
+        key_encryption_key: bytes | None,
+        progress: Progress,
+    ) -> None:
+        self.tree = Tree(lambda level: self._pages("level_tiles", level=level))
+        self.signed_size = 0
+        self.checkpoints = 0
+        self.problem: Problem | None = None
+        self._connection = connection
+        self._url = url
+        self._verifier = verifier
+        self._key_encryption_key = key_encryption_key
+        self._progress = progress
+        self._proven = 0
+        self._recorded_at = ""
+
+    def all(self, guard_note: bytes | None, guard: Guard, kept: Sequence[bytes]) -> None:
+        row = self._connection.execute(QUERIES["read_head"]).fetchone()
+        if row is None:
+            raise Wrong("head", "the head row is gone: the log was deleted")
+        size, frontier, recorded_at, origin = row
+        outside = [self._guarded(guard_note), *(self._signed(note, "a kept checkpoint") for note in kept)]
+        for expected in outside:
+            if expected.size > size:
+                raise Wrong(
+                    "events",
+                    f"{expected.kept_in} covers {expected.size} events and the database holds {size}: "
+                    "the tail was cut off, or this is an older copy",
+                    size,
+                )
+        self._events(size, sorted(outside, key=lambda expected: expected.size))
+        self._head(frontier, recorded_at, origin)
+        self._strays(size)
+        self._spare_keys()
+        newest = self.signed_size
+        if outside[0].size < newest and self._guarded(guard()).size < newest:
+            raise Wrong("guard", f"the fork guard is older than the checkpoint over {newest} events", outside[0].size)
+
+    def _guarded(self, note: bytes | None) -> _Expected:
+        if note is None:
+            raise Wrong("guard", "the fork guard file is missing: nothing outside the database says what was signed")
+        return self._signed(note, "the fork guard")
+
+    def _signed(self, note: bytes, kept_in: str) -> _Expected:
+        try:
+            checkpoint, _ = open_checkpoint(note, self._verifier)
+        except TlogError as error:
+            table = "guard" if kept_in == "the fork guard" else "checkpoints"
+            raise Wrong(table, f"{kept_in} holds no checkpoint signed by this log: {error}") from error
+        self.signed_size = max(self.signed_size, checkpoint.size)
+        return _Expected(checkpoint.size, checkpoint.root, kept_in)
+
+    def _checkpoints(self, size: int) -> Iterator[_Expected]:
+        for stored_size, note in self._pages("all_checkpoints"):
+            expected = self._signed(note.encode(), f"checkpoint {stored_size}")
+            if expected.size != stored_size:
+                raise Wrong("checkpoints", f"the row of size {stored_size} holds a checkpoint of size {expected.size}")
+            if stored_size > size:
+                raise Wrong(
+                    "events",
+                    f"a checkpoint covers {stored_size} events and the database holds {size}: the tail was cut off",
+                    size,
+                )
+            self.checkpoints += 1
+            yield expected
+
+    def _events(self, size: int, outside: Sequence[_Expected]) -> None:
+        """One pass over the log, in order; the signed roots are compared on the way."""
+        expected_roots = _merge(outside, self._checkpoints(size))
+        awaited = next(expected_roots, None)
+        with closing(checked_leaves(self._connection, self._url, self._key_encryption_key, size)) as ranges:
+            while True:
+                while awaited is not None and awaited.size == self.tree.frontier.size:
+                    self._compare(awaited)
+                    awaited = next(expected_roots, None)
+                if (leaves := next(ranges, None)) is None:
+                    break
+                self._follows(leaves)
+                hashes = leaves.hashes
+                self.tree.compare_leaves(hashes)
+                start = self.tree.frontier.size
+                while awaited is not None and awaited.size <= start + len(hashes):
+                    self.tree.grow(hashes[self.tree.frontier.size - start : awaited.size - start])
+                    self._compare(awaited)
+                    awaited = next(expected_roots, None)
+                self.tree.grow(hashes[self.tree.frontier.size - start :])
+                self._progress(self.tree.frontier.size, size)
+                if leaves.problem is not None:
+                    self._first_of(leaves.problem)
+        self.tree.end()
+
+    def _follows(self, leaves: Leaves) -> None:
+        if earlier(leaves.first_recorded_at, self._recorded_at) and leaves.hashes:
+            raise Wrong("events", "recorded_at goes back", self.tree.frontier.size)
+        self._recorded_at = leaves.last_recorded_at
+
+    def _first_of(self, problem: Problem) -> None:
+        """Raise `problem`, or what lies before it."""
+        if self.tree.suspect is not None:
+            self.tree.end()
+        wrong = Wrong(problem.table, problem.message, problem.leaf_index, problem.stream)
+        raise wrong
+
+    def _compare(self, expected: _Expected) -> None:
+        if not self.tree.confirmed(expected.root, expected.kept_in):
+            first = self._proven if self.tree.suspect is None else self.tree.suspect
+            raise Wrong(
+                "events",
+                f"the events from leaf {first} to {expected.size - 1} are not those that {expected.kept_in} was signed "
+                "for: one was changed, swapped or replaced",
+                first,
+            )
+        self._proven = expected.size
+
+    def _head(self, frontier: bytes, recorded_at: datetime, origin: str) -> None:
+        size = self.tree.frontier.size
+        if frontier != self.tree.frontier.to_bytes():
+            raise Wrong("head", "the head's frontier is not that of the stored events", size)
+        if size and recorded_at != datetime.fromisoformat(self._recorded_at):
+            raise Wrong("head", f"the head's recorded_at is not that of the last event: {self._recorded_at}", size)
+        if origin != self._verifier.name:
+            raise Wrong("head", f"the head names the log {origin}, its key names it {self._verifier.name}", size)
+
+    def _strays(self, size: int) -> None:
+        """No row may stand outside the log, where no leaf asks for it."""
+        for table, leaf_index in self._connection.execute(QUERIES["strays"], {"size": size}).fetchall():
+            raise Wrong(table, "this row lies outside the log", leaf_index)
+
+    def _spare_keys(self) -> None:
+        """A key that seals nothing (its first text was refused) is whole all the same: nobody adds one by hand."""
+        keyring = None if self._key_encryption_key is None else Keyring(self._key_encryption_key)
+        for customer_id, version, wrapped in self._pages("spare_keys"):
+            if isinstance(problem := open_key(keyring, customer_id, version, wrapped), str):
+                raise Wrong("customer_keys", problem)
+
+    def _pages(self, query: str, **parameters: int) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query through a server-side cursor, so that memory stays flat; bytes as bytes."""
+        with self._connection.cursor(name="_".join(["verify", query, *map(str, parameters.values())])) as cursor:
+            cursor.execute(QUERIES[query], parameters, binary=True)
+            while rows := cursor.fetchmany(PAGE):
+                yield from rows
+
+
+def _merge(outside: Sequence[_Expected], stored: Iterator[_Expected]) -> Iterator[_Expected]:
+    """Both in order of size; the stored ones come sorted."""
+    waiting = list(outside)
+    for expected in stored:
+        while waiting and waiting[0].size <= expected.size:
+            yield waiting.pop(0)
+        yield expected
+    yield from waiting
+
+
+__all__ = ["CheckerDied", "Problem", "Report", "verify"]

@@ -1,0 +1,224 @@
+"""Checks the events of a range of leaves, and what belongs to each: columns, order of times, inbox, sealed texts."""
+
+from binascii import b2a_base64
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import orjson
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg import Connection
+
+from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
+from ledger.erasure.sealing import SealBroken, commitment, unseal
+from ledger.storage.sql import QUERIES
+from ledger.verification.report import Problem, Wrong
+
+RANGE = 4096
+"""Leaves that are checked in one go; a multiple of a tile's 256."""
+_CACHED_KEYS = 50_000
+_NOT_AN_ENTRY = (KeyError, TypeError, AttributeError, ValueError)
+
+
+class Leaves(NamedTuple):
+    """The leaf hashes of a range, up to the first problem in it, and the first and last recorded_at as spelled."""
+
+    hashes: list[bytes]
+    first_recorded_at: str
+    last_recorded_at: str
+    problem: Problem | None
+
+
+class LeafChecker:
+    """Checks every `stripes`-th range of leaves, from range `stripe` on, in order; memory stays flat."""
+
+    def __init__(
+        self, connection: Connection[Any], key_encryption_key: bytes | None, *, size: int, stripe: int, stripes: int
+    ) -> None:
+        self._connection = connection
+        self._size = size
+        self._firsts = range(stripe * RANGE, size, stripes * RANGE)
+        self._inbox = _Inbox(_inbox_rows(connection, stripe, stripes), shared=stripes > 1)
+        self._keys = _Keys(connection, key_encryption_key)
+
+    def ranges(self) -> Iterator[Leaves]:
+        """The ranges in order; the one with a problem is the last."""
+        for first in self._firsts:
+            leaves = self._check(first, min(first + RANGE, self._size))
+            yield leaves
+            if leaves.problem is not None:
+                return
+
+    def _check(self, first: int, stop: int) -> Leaves:
+        bounds = {"first": first, "stop": stop}
+        events = self._connection.execute(QUERIES["range_events"], bounds, binary=True).fetchall()
+        texts = self._connection.execute(QUERIES["sealed"], bounds, binary=True).fetchall()
+        self._keys.load(texts)
+        self._inbox.begin(first)
+        hashes: list[bytes] = []
+        recorded: list[str] = []
+        problem = None
+        try:
+            self._check_events(first, events, {row[0]: row[1:] for row in texts}, hashes, recorded)
+            if len(hashes) != stop - first:
+                raise Wrong("events", f"leaf {first + len(hashes)} is missing", first + len(hashes))
+            if first == self._firsts[-1]:
+                self._inbox.end()
+        except Wrong as wrong:
+            problem = wrong.problem
+        except _NOT_AN_ENTRY as error:
+            problem = Problem("events", f"the stored bytes are no entry: {error!r}", first + len(hashes))
+        return Leaves(hashes, recorded[0] if recorded else "", recorded[-1] if recorded else "", problem)
+
+    def _check_events(
+        self,
+        index: int,
+        events: list[tuple[Any, ...]],
+        texts: dict[int, tuple[Any, ...]],
+        hashes: list[bytes],
+        recorded: list[str],
+    ) -> None:
+        """Append the hash of each event that is right; raises at the first that is not."""
+        last = ""
+        for leaf_index, stream, version, topic, state in events:
+            if leaf_index != index:
+                raise Wrong("events", f"leaf {index} is missing: the next one stored is {leaf_index}", index)
+            entry = orjson.loads(state)
+            if entry["v"] != 1:
+                raise ValueError(f"unknown format version {entry['v']!r}")
+            if entry["stream"] != stream or entry["version"] != version or entry["type"] != topic:
+                raise Wrong("events", "the columns do not say what the entry says", index, stream)
+            recorded_at = entry["recorded_at"]
+            if recorded_at != last:
+                if earlier(recorded_at, last):
+                    raise Wrong("events", "recorded_at goes back", index, stream)
+                recorded.append(recorded_at)
+                last = recorded_at
+            self._inbox.take(index, entry)
+            text = texts.get(index)
+            if text is not None or "personal" in entry:
+                self._check_text(index, entry, text)
+            hashes.append(sha256(b"\x00" + state).digest())
+            index += 1
+
+    def _check_text(self, index: int, entry: dict[str, Any], text: tuple[Any, ...] | None) -> None:
+        stream, event_id = entry["stream"], entry["event_id"]
+        if "personal" not in entry:
+            raise Wrong("sealed", "this row belongs to no event", index, stream)
+        personal, customer_id = entry["personal"], entry["customer_id"]
+        key_version = personal["key"]
+        if text is None:
+            self._keys.cipher(index, customer_id, key_version)
+            raise Wrong("sealed", "the sealed text of this event is gone", index, stream)
+        if text[:2] != (customer_id, key_version):
+            raise Wrong("sealed", "this row belongs to another customer or key than its event", index, stream)
+        cipher = self._keys.cipher(index, customer_id, key_version)
+        if cipher is None:
+            return
+        try:
+            opened = unseal(cipher, text[2], event_id=event_id, customer_id=customer_id, key_version=key_version)
+        except SealBroken as error:
+            raise Wrong("sealed", str(error), index, stream) from error
+        made = b2a_base64(commitment(opened.opening, event_id, opened.personal), newline=False).decode()
+        if made != personal["commitment"]:
+            raise Wrong("sealed", "the sealed text is not the one committed to", index, stream)
+
+
+def earlier(one: str, other: str) -> bool:
+    """Whether the first of two canonical UTC times is earlier; a fraction of zero is left out in their spelling."""
+    return one[:-1].split(".") < other[:-1].split(".")
+
+
+def _inbox_rows(connection: Connection[Any], stripe: int, stripes: int) -> Iterator[tuple[Any, ...]]:
+    with connection.cursor(name="verify_inbox") as cursor:
+        parameters = {"range": RANGE, "stripe": stripe, "stripes": stripes}
+        cursor.execute(QUERIES["inbox_stripe"], parameters, binary=True)
+        while rows := cursor.fetchmany(RANGE):
+            yield from rows
+
+
+class _Inbox:
+    """The inbox in step with the log: its rows follow one another without gap, and each names its events' command."""
+
+    def __init__(self, rows: Iterator[tuple[Any, ...]], *, shared: bool) -> None:
+        self._rows = rows
+        self._shared = shared  # the range before belongs to another checker
+        self._range_first = 0
+        self._first = self._stop = 0
+        self._command: tuple[str, str, str] | None = None
+
+    def begin(self, first: int) -> None:
+        """A new range starts at leaf `first`."""
+        self._range_first = first
+
+    def take(self, index: int, entry: dict[str, Any]) -> None:
+        """Compare with the row that covers leaf `index`."""
+        if index >= self._stop:
+            self._advance(index)
+        if (entry["source"], entry["command_id"], entry["command_digest"]) != self._command:
+            raise Wrong(
+                "inbox",
+                f"command {entry['command_id']} of {entry['source']} is not what the inbox says",
+                self._first,
+                entry["stream"],
+            )
+
+    def end(self) -> None:
+        """No row may be left."""
+        for row in self._rows:
+            raise Wrong("inbox", f"command {row[1]} of {row[0]} is in the inbox and not in the log", row[3])
+
+    def _advance(self, index: int) -> None:
+        source, command_id, digest, first, events = next(self._rows, (None, None, b"", -1, 0))
+        if source is None:
+            raise Wrong("inbox", "the row of this command is missing", index)
+        # A command whose events began in the range before, which another checker reads, goes on in this one.
+        goes_on = self._shared and index == self._range_first and first < index < first + events
+        if first != index and not goes_on:
+            raise Wrong(
+                "inbox", f"the row of command {command_id} of {source} is not where the log has it", min(first, index)
+            )
+        command = (source, command_id, b2a_base64(digest, newline=False).decode())
+        if command == self._command and first == self._stop:
+            raise Wrong("inbox", f"the row of command {command_id} of {source} was split in two", first)
+        self._first, self._stop, self._command = first, first + events, command
+
+
+class _Keys:
+    """The customers' data keys, as far as the sealed rows at hand need them."""
+
+    def __init__(self, connection: Connection[Any], key_encryption_key: bytes | None) -> None:
+        self._connection = connection
+        self._keyring = None if key_encryption_key is None else Keyring(key_encryption_key)
+        self._known: dict[tuple[str, int], AESGCM | str | None] = {}
+
+    def load(self, texts: list[tuple[Any, ...]]) -> None:
+        """Make the keys of those sealed rows known, with one query."""
+        if len(self._known) > _CACHED_KEYS:
+            self._known.clear()
+        self._load({row[1] for row in texts if row[1:3] not in self._known})
+
+    def cipher(self, index: int, customer_id: str, version: int) -> AESGCM | None:
+        """The key's cipher, None where texts are not to be opened. Raises Wrong where it is no longer as made."""
+        if (customer_id, version) not in self._known:
+            self._load({customer_id})
+        found = self._known.get((customer_id, version), f"the key of customer {customer_id} is gone without a trace")
+        if isinstance(found, str):
+            raise Wrong("customer_keys", found, index)
+        return found
+
+    def _load(self, customers: set[str]) -> None:
+        if customers:
+            rows = self._connection.execute(QUERIES["customer_keys"], {"customers": list(customers)}, binary=True)
+            for customer_id, version, wrapped, _ in rows.fetchall():
+                self._known[customer_id, version] = open_key(self._keyring, customer_id, version, wrapped)
+
+
+def open_key(keyring: Keyring | None, customer_id: str, version: int, wrapped: bytes | None) -> AESGCM | str | None:
+    """The key's cipher, or what is wrong with it; None where there is no `keyring` to open it."""
+    if wrapped is None:
+        return f"the key of customer {customer_id} was destroyed, and no event of this log orders that"
+    try:
+        return None if keyring is None else keyring.unwrap(customer_id, version, wrapped)
+    except KeyUnwrapFailed as error:
+        return str(error)

@@ -1,0 +1,39 @@
+"""What verify says: the first wrong place, and how far the log is covered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Progress = Callable[[int, int], None]
+"""Called with (events done, events in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The first wrong place. `table` is where it lies; `leaf_index` and `stream` where they can be named.
+
+    Where only a signed root shows it, `leaf_index` is the lowest leaf that may be wrong: all before it are proven.
+    """
+
+    table: str
+    message: str
+    leaf_index: int | None = None
+    stream: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What verify found. `signed_size` leaves are covered by the log's own signature, the rest is not yet."""
+
+    size: int
+    root: bytes
+    signed_size: int
+    checkpoints: int
+    problem: Problem | None
+
+
+class Wrong(Exception):
+    """Something is not what the entries make it; `problem` says what."""
+
+    def __init__(self, table: str, message: str, leaf_index: int | None = None, stream: str | None = None) -> None:
+        super().__init__(message)
+        self.problem = Problem(table, message, leaf_index, stream)
