@@ -9,6 +9,7 @@ fetches. NATS stores such messages without a word, so one of them would stop the
 import asyncio
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,26 +62,57 @@ def connection_of(broker_url: str, progress: Progress) -> NatsBroker:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to publish."""
+
+    subject: str
+    body: bytes = b""
+    headers: bytes = b""
+    """A whole header block, from `NATS/1.0` to the empty line; empty: none."""
+
+
+def _frame(message: Outgoing) -> bytes:
+    subject, body, headers = message.subject.encode(), message.body, message.headers
+    if headers:
+        return b"HPUB %b %d %d\r\n%b%b\r\n" % (subject, len(headers), len(headers) + len(body), headers, body)
+    return b"PUB %b %d\r\n%b\r\n" % (subject, len(body), body)
+
+
 class _Broker(NatsBroker):
     def __init__(self, url: str, *, progress: Progress, **options: Any) -> None:
         super().__init__(url, **options)
         self._progress = progress
 
     async def _connect(self) -> Client:
-        client = _Client(self._progress)
+        client = LedgerClient(self._progress)
         await client.connect(**self._connection_kwargs)
         self.config.connect(client)
         return client
 
 
-class _Client(Client):
+class LedgerClient(Client):
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
 
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+    async def publish_all(self, messages: Iterable[Outgoing]) -> None:
+        """Publish many messages in one go; nats-py spends ten times as long on one after the other.
+
+        What goes into control lines and headers must be free of spaces and line ends: the caller makes them.
+        """
+        await self._send_command(b"".join([_frame(message) for message in messages]))
+        await self._flush_pending()
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        """The headers, last one wins; a line that is none is left out. Never raises: a sender wrote them."""
+        if not headers:
+            return None
+        if headers.startswith(b"NATS/1.0\r\n"):
+            lines = [line.partition(":") for line in _text(headers[10:-4]).split("\r\n")]
+            return {name: value.strip() for name, colon, value in lines if colon and name.isprintable()}
         try:
-            return await super()._process_headers(headers)
+            return await super()._process_headers(headers)  # a status line of the server
         except (IndexError, UnicodeDecodeError):
             return None
 

@@ -25,13 +25,12 @@ import structlog
 from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from consumers.answers import Answer, deliver
 from consumers.channels import COMMANDS, INTAKE_DURABLE, command_subject
 from consumers.cloudevents import Malformed, parse
-from consumers.connection import Progress, connection_of
+from consumers.connection import LedgerClient, Progress, connection_of
 from consumers.deadletters import bury
 from ledger.app import Appended, Ledger, Submission
 from ledger.settings import MAX_BATCH, Settings
@@ -78,7 +77,7 @@ class Committed:
 class Intake:
     """Takes batches of messages, one after the other; `drained` waits for the last of them."""
 
-    def __init__(self, ledger: Ledger, connection: Client, progress: Progress, stop: asyncio.Event) -> None:
+    def __init__(self, ledger: Ledger, connection: LedgerClient, progress: Progress, stop: asyncio.Event) -> None:
         self._ledger = ledger
         self._connection = connection
         self._progress = progress
@@ -220,7 +219,9 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
     assert settings.broker_url is not None, "the settings name no broker"
     progress = progress or Progress()
     broker = connection_of(settings.broker_url, progress)
-    intake = Intake(ledger, await broker.connect(), progress, stop)
+    connection = await broker.connect()
+    assert isinstance(connection, LedgerClient)
+    intake = Intake(ledger, connection, progress, stop)
     subscriber = broker.subscriber(
         COMMANDS.subjects[0],
         stream=JStream(COMMANDS.name, declare=False),
