@@ -22,7 +22,7 @@ class TimelineFold:
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
         rows = []
-        for leaf_index, event, heading, _ in batch.entries:
+        for leaf_index, event, heading, personal in batch.entries:
             if event.customer_id is not None:
                 happened = heading.happened
                 rows.append(
@@ -36,6 +36,7 @@ class TimelineFold:
                         happened.actor,
                         happened.source,
                         heading.case_id,
+                        personal is not None,
                         orjson.dumps(plain_data(event), option=orjson.OPT_UTC_Z).decode(),
                     )
                 )

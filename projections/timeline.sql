@@ -9,6 +9,7 @@ CREATE TABLE timeline (
     actor       text        NOT NULL,
     source      text        NOT NULL,
     case_id     text,
+    has_words   boolean     NOT NULL,
     data        text        NOT NULL
 );
 COMMENT ON TABLE timeline IS 'One row an event of a customer; data is JSON, turned into jsonb where it is read.';
@@ -21,7 +22,7 @@ CREATE INDEX timeline_customer ON timeline (customer_id, leaf_index);
 CREATE OR REPLACE VIEW audit.customer_timeline AS
 SELECT
     l.leaf_index, l.customer_id, l.occurred_at, l.recorded_at, l.type, l.stream, l.actor, l.source, l.case_id,
-    l.data::jsonb AS data,
+    l.data::jsonb AS data, l.has_words,
     (SELECT jsonb_object_agg(t.member, t.text) FROM audit.texts AS t WHERE t.leaf_index = l.leaf_index) AS words
 FROM timeline AS l;
 COMMENT ON VIEW audit.customer_timeline IS
@@ -36,4 +37,5 @@ COMMENT ON COLUMN audit.customer_timeline.actor IS 'Who acted: a person, team or
 COMMENT ON COLUMN audit.customer_timeline.source IS 'The backend service that reported it.';
 COMMENT ON COLUMN audit.customer_timeline.case_id IS 'The case that it belongs to.';
 COMMENT ON COLUMN audit.customer_timeline.data IS 'What the event says that is not personal, as it stands in the log.';
+COMMENT ON COLUMN audit.customer_timeline.has_words IS 'The event was recorded with personal texts; where words is empty, they were erased.';
 COMMENT ON COLUMN audit.customer_timeline.words IS 'The personal texts of the event by member. Empty where it has none, or once erased.';

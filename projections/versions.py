@@ -127,6 +127,7 @@ def add_indexes(cursor: Cursor[Any], definition: Definition, number: int) -> Non
 
 def show(cursor: Cursor[Any], definition: Definition, number: int) -> None:
     """Make the views in `audit` show this version."""
+    cursor.execute(_CHANGES)
     use(cursor, definition.name, number)
     cursor.execute(definition.sql["views"])
     cursor.execute(QUERIES["share_comments"])

@@ -1,0 +1,184 @@
+"""Check the read side against the log: derive every projection again, beside it, and compare row by row.
+
+A quiet edit of a read table is found so, and so is a view or function in `audit` that was exchanged. Runners go on
+meanwhile: each comparison is made in one snapshot, at the position that the live version has in it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg
+from psycopg import Connection, Cursor
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
+
+from ledger.storage.keys import Secrets
+from projections import versions
+from projections.applying import Applier, Progress
+from projections.log import Log
+from projections.reports import ALL
+from projections.versions import Definition, NotInstalled, Version, schema_of
+
+_SHOWN = """
+SELECT relname, pg_get_viewdef(oid) FROM pg_class WHERE relnamespace = 'audit'::regnamespace AND relkind = 'v'
+UNION ALL
+SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'audit'::regnamespace
+ORDER BY 1
+"""
+
+_COLUMNS = """
+SELECT attname, atttypid FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_WRONG = SQL("""
+SELECT {keys} FROM (
+    (TABLE {old} EXCEPT ALL TABLE {new}) UNION ALL (TABLE {new} EXCEPT ALL TABLE {old})
+) AS wrong ORDER BY {keys} LIMIT 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The first difference found. `key` names the row, None where the whole table or view is meant."""
+
+    projection: str
+    table: str
+    key: dict[str, Any] | None
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return asdict(self)
+
+
+def check(
+    url: str,
+    secrets: Secrets,
+    progress: Progress = lambda done, total: None,
+    definitions: Sequence[Definition] = ALL,
+) -> Problem | None:
+    """The first place where the read side is not what the log makes it, or None.
+
+    Writes only scratch versions, dropped again at the end; a crash leaves them to the next rebuild or check.
+    """
+    with versions.connect(url, "check") as writer, versions.connect(url, "check reader") as reader:
+        versions.exclusive(writer)
+        log = Log(reader)
+        try:
+            return _check(writer, log, secrets, progress, definitions)
+        finally:
+            for definition in definitions:
+                versions.drop_unfinished(writer, definition.name)
+
+
+def _check(
+    writer: Connection[Any], log: Log, secrets: Secrets, progress: Progress, definitions: Sequence[Definition]
+) -> Problem | None:
+    live = {definition.name: _live(writer.cursor(), definition) for definition in definitions}
+    size = log.size()
+    for definition in definitions:
+        if problem := _standing(definition, live[definition.name], size) or _views(writer, definition, live):
+            return problem
+    numbers = {}
+    for definition in definitions:
+        versions.drop_unfinished(writer, definition.name)
+        with writer.transaction(), writer.cursor() as cursor:
+            numbers[definition.name] = versions.create(cursor, definition, live=False)
+    applier = Applier(writer, log, secrets, numbers)
+    done = 0
+    while applied := max(applier.advance(each, live[each.name].position) for each in definitions):
+        done += applied
+        progress(done, size)
+    for definition in definitions:
+        if problem := _compare(writer, applier, definition, numbers[definition.name]):
+            return problem
+    return None
+
+
+def _live(cursor: Cursor[Any], definition: Definition) -> Version:
+    row = cursor.execute(versions.QUERIES["position"], {"name": definition.name}).fetchone()
+    if row is None:
+        raise NotInstalled(f"the projection {definition.name} does not exist yet: run `promise-ledger migrate`")
+    return Version(*row)
+
+
+def _standing(definition: Definition, version: Version, size: int) -> Problem | None:
+    """A version that cannot be compared: of another release, or further than the log."""
+    if version.digest != definition.digest:
+        return Problem(definition.name, "projection.versions", None, str(versions.outdated(definition.name)))
+    if version.position > size:
+        message = f"{version.position} events were applied, and the log holds {size}"
+        return Problem(definition.name, "projection.versions", None, message)
+    return None
+
+
+def _views(writer: Connection[Any], definition: Definition, live: dict[str, Version]) -> Problem | None:
+    """A view or function of this projection that is not what `install` makes; nothing is changed here."""
+    try:
+        with writer.transaction(force_rollback=True), writer.cursor() as cursor:
+            before = _shown(cursor)
+            versions.show(cursor, definition, live[definition.name].number)
+            after = _shown(cursor)
+    except psycopg.ProgrammingError as error:
+        message = f"the views cannot be made as they should be: {error.diag.message_primary}"
+        return Problem(definition.name, "audit", None, message)
+    for name, definition_text in after.items():
+        if before.get(name) != definition_text:
+            message = "is missing" if name not in before else "was exchanged: it is not what this release installs"
+            return Problem(definition.name, f"audit.{name}", None, message)
+    return None
+
+
+def _shown(cursor: Cursor[Any]) -> dict[str, str]:
+    """Every view and function in `audit`, spelled with full names."""
+    cursor.execute("SELECT set_config('search_path', 'pg_catalog', true)")
+    return dict(cursor.execute(_SHOWN).fetchall())
+
+
+def _compare(writer: Connection[Any], applier: Applier, definition: Definition, number: int) -> Problem | None:
+    """Compare the live tables with the scratch ones in one snapshot; rows that came meanwhile are applied in it."""
+    with writer.transaction(), writer.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        live = _live(cursor, definition)
+        while applier.advance(definition, live.position):
+            pass
+        for table, key in definition.keys.items():
+            if problem := _difference(cursor, definition, table, key, live.number, number):
+                return problem
+    return None
+
+
+def _difference(
+    cursor: Cursor[Any], definition: Definition, table: str, key: tuple[str, ...], live: int, fresh: int
+) -> Problem | None:
+    """The first row, by key, that stands in one of two versions of a table and not in the other."""
+    old, new = (Identifier(schema_of(definition.name, number), table) for number in (live, fresh))
+    name = f"{schema_of(definition.name, live)}.{table}"
+    if (
+        cursor.execute(_COLUMNS, (name,)).fetchall()
+        != cursor.execute(_COLUMNS, (f"{schema_of(definition.name, fresh)}.{table}",)).fetchall()
+    ):
+        return Problem(definition.name, name, None, "is missing or has other columns than this release makes")
+    keys = SQL(", ").join(map(Identifier, key))
+    found = cursor.execute(_WRONG.format(old=old, new=new, keys=keys)).fetchone()
+    if found is None:
+        return None
+    where = SQL(" AND ").join(SQL("{} = %s").format(Identifier(column)) for column in key)
+    with cursor.connection.cursor(row_factory=dict_row) as rows:
+        said, meant = (
+            rows.execute(SQL("SELECT * FROM {} WHERE {}").format(each, where), found).fetchall() for each in (old, new)
+        )
+    return Problem(definition.name, name, dict(zip(key, found, strict=True)), _say(said, meant))
+
+
+def _say(said: list[dict[str, Any]], meant: list[dict[str, Any]]) -> str:
+    """How the rows differ; columns are named and never their values, which may be personal."""
+    if not said:
+        return "the row is missing, and the log makes it"
+    if not meant:
+        return "the log makes no such row"
+    if len(said) > 1:
+        return f"the row is there {len(said)} times"
+    columns = [column for column, value in meant[0].items() if said[0][column] != value]
+    return f"not what the log makes it: {', '.join(columns)}"

@@ -1,0 +1,187 @@
+"""What the command line and the pages ask. Rows are dicts; texts are the words, `[erased on 2026-11-21]` or None."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Composable, Identifier
+
+from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
+from ledger.erasure.sealing import unseal
+from ledger.storage.entries import decode, plain_data
+from ledger.storage.keys import Secrets
+
+Row = dict[str, Any]
+
+_TRAIL = SQL("""
+SELECT e.notification_id - 1, e.topic, e.state, s.key_version, s.ciphertext
+FROM ledger.events AS e LEFT JOIN ledger.sealed AS s ON s.leaf_index = e.notification_id - 1
+WHERE e.originator_id = %s ORDER BY e.originator_version
+""")
+
+
+def keyring(secrets: Secrets) -> Keyring:
+    """What the functions below need to tell erased texts from those that never were, and to open those of a trail."""
+    return Keyring(secrets.kek)
+
+
+def outstanding(
+    connection: Connection[Any],
+    keys: Keyring,
+    *,
+    customer: str | None = None,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> list[Row]:
+    """What is owed, soonest due first: now, or as of a moment (`as_of`) and as far as known at another (`known_at`)."""
+    rows = _owed(connection, "outstanding_promises", "outstanding_as_of", customer, as_of, known_at, "promise_id")
+    erased = _erased(connection, keys, [row["customer_id"] for row in rows if row["text"] is None])
+    for row in rows:
+        if row["text"] is None:
+            row["text"] = erased.get(row["customer_id"])
+    return rows
+
+
+def followups(
+    connection: Connection[Any],
+    *,
+    customer: str | None = None,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> list[Row]:
+    """Follow-ups not completed, soonest due first; as of other moments like `outstanding`."""
+    return _owed(connection, "followups_due", "followups_due_as_of", customer, as_of, known_at, "followup_id")
+
+
+def timeline(
+    connection: Connection[Any],
+    keys: Keyring,
+    customer: str,
+    *,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> list[Row]:
+    """Everything that happened with the customer, in the order of the log; `text` has the words of each event."""
+    query = SQL("""
+    SELECT * FROM audit.customer_timeline WHERE customer_id = %s
+      AND occurred_at <= coalesce(%s, 'infinity'::timestamptz) AND recorded_at <= coalesce(%s, 'infinity'::timestamptz)
+    ORDER BY leaf_index
+    """)
+    rows = _rows(connection, query, (customer, as_of, known_at))
+    erased = _erased(connection, keys, [customer]).get(customer)
+    for row in rows:
+        row["text"] = _line(row["words"]) if row["words"] else erased if row["has_words"] else None
+    return rows
+
+
+def customer(
+    connection: Connection[Any],
+    keys: Keyring,
+    customer_id: str,
+    *,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> Row:
+    """All that is known of one customer: `outstanding`, `followups`, `timeline`, and `erased` (the mark, or None)."""
+    return {
+        "customer_id": customer_id,
+        "erased": _erased(connection, keys, [customer_id]).get(customer_id),
+        "outstanding": outstanding(connection, keys, customer=customer_id, as_of=as_of, known_at=known_at),
+        "followups": followups(connection, customer=customer_id, as_of=as_of, known_at=known_at),
+        "timeline": timeline(connection, keys, customer_id, as_of=as_of, known_at=known_at),
+    }
+
+
+def trail(connection: Connection[Any], keys: Keyring, stream: str) -> list[Row]:
+    """Every event of one stream, in order, from the log itself and no read table; texts opened where they may be."""
+    cursor = reader(connection)
+    found = cursor.execute(_TRAIL, (stream,)).fetchall()
+    entries = [(decode(leaf, topic, state), version, sealed) for leaf, topic, state, version, sealed in found]
+    keyed = keys.find(cursor, {e.event.customer_id: None for e, _, _ in entries if e.event.customer_id is not None})
+    rows = []
+    for entry, key_version, sealed in entries:
+        heading, event = entry.heading, entry.event
+        key = keyed.get(event.customer_id or "")
+        words, text = None, None
+        if isinstance(key, DataKey) and sealed is not None and key.version == key_version:
+            assert event.customer_id is not None
+            opened = unseal(
+                key.cipher,
+                sealed,
+                event_id=heading.event_id,
+                customer_id=event.customer_id,
+                key_version=key.version,
+            )
+            words = orjson.loads(opened.personal)
+            text = _line(words)
+        elif isinstance(key, Erased) and entry.personal is not None:
+            text = _mark(key)
+        rows.append(
+            {
+                "leaf_index": entry.leaf_index,
+                "stream": heading.stream,
+                "version": heading.version,
+                "type": event.TOPIC,
+                "occurred_at": heading.happened.occurred_at,
+                "recorded_at": heading.happened.recorded_at,
+                "actor": heading.happened.actor,
+                "source": heading.happened.source,
+                "customer_id": event.customer_id,
+                "case_id": heading.case_id,
+                "event_id": heading.event_id,
+                "command_id": heading.command_id,
+                "data": plain_data(event),
+                "words": words,
+                "text": text,
+            }
+        )
+    return rows
+
+
+def _owed(
+    connection: Connection[Any],
+    view: str,
+    function: str,
+    customer: str | None,
+    as_of: datetime | None,
+    known_at: datetime | None,
+    key: str,
+) -> list[Row]:
+    """The rows of `audit.<view>`, or of `audit.<function>` where a moment is given, of one customer or of all."""
+    source: Composable = SQL("audit.{}").format(Identifier(view))
+    parameters: list[Any] = []
+    if as_of is not None or known_at is not None:
+        source = SQL("audit.{}(%s::timestamptz, %s::timestamptz)").format(Identifier(function))
+        parameters += [as_of, known_at]
+    where = SQL("")
+    if customer is not None:
+        where = SQL(" WHERE customer_id = %s")
+        parameters.append(customer)
+    query = SQL("SELECT * FROM {}{} ORDER BY due_at, {}").format(source, where, Identifier(key))
+    return _rows(connection, query, parameters)
+
+
+def _rows(connection: Connection[Any], query: Composable, parameters: Sequence[Any]) -> list[Row]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query.as_bytes(connection), parameters).fetchall()
+
+
+def _erased(connection: Connection[Any], keys: Keyring, customers: Sequence[str]) -> dict[str, str]:
+    """The mark to show for those of `customers` whose key was destroyed."""
+    if not customers:
+        return {}
+    found = keys.find(reader(connection), dict.fromkeys(customers))
+    return {customer_id: _mark(key) for customer_id, key in found.items() if isinstance(key, Erased)}
+
+
+def _mark(erased: Erased) -> str:
+    return f"[erased on {erased.destroyed_at:%Y-%m-%d}]"
+
+
+def _line(words: dict[str, str]) -> str:
+    """The words of one event as one text: the main one first."""
+    others = (text for member, text in words.items() if member != "text")
+    return " · ".join([words["text"], *others] if "text" in words else others)
