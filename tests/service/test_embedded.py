@@ -7,7 +7,9 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -35,6 +37,18 @@ def home(data_dir: Path) -> Path:
     return data_dir / "home"
 
 
+@pytest.fixture(scope="module")
+def used() -> Iterator[Path]:
+    """A data directory that was served and stopped, and remembers 42; made once, since initdb is slow."""
+    directory = Path(tempfile.mkdtemp(prefix="ledger-"))
+    directory.chmod(0o711)
+    server = Postgres(directory)
+    remember(server.start())
+    server.stop()
+    yield directory
+    shutil.rmtree(directory)
+
+
 def remember(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -58,8 +72,8 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_postgres_is_durable_and_reachable_by_a_private_socket_only(home: Path) -> None:
-    server = Postgres(home)
+def test_postgres_is_durable_and_reachable_by_a_private_socket_only(used: Path) -> None:
+    server = Postgres(used)
     url = server.start()
     try:
         with psycopg.connect(url) as connection:
@@ -74,16 +88,15 @@ def test_postgres_is_durable_and_reachable_by_a_private_socket_only(home: Path) 
     assert not server.running()
 
 
-def test_a_second_start_goes_on_with_the_same_data(home: Path) -> None:
-    first = Postgres(home)
-    remember(first.start())
-    first.stop()
-    second = Postgres(home)
+def test_a_second_start_goes_on_with_the_same_data(used: Path) -> None:
+    second = Postgres(used)
     assert remembered(second.start()) == 42
     second.stop()
 
 
-def test_a_killed_server_starts_again_at_the_same_addresses(data_dir: Path) -> None:
+def test_a_killed_server_keeps_its_data_and_its_address_even_where_the_path_is_too_long_for_a_socket(
+    data_dir: Path,
+) -> None:
     home = data_dir / ("long" * 30)
     postgres, nats = Postgres(home), Nats(home, None)
     urls = postgres.start(), nats.start()
@@ -95,8 +108,12 @@ def test_a_killed_server_starts_again_at_the_same_addresses(data_dir: Path) -> N
             os.sched_yield()
     assert (postgres.start(), nats.start()) == urls
     assert remembered(postgres.url) == 42
+    with psycopg.connect(postgres.url) as connection:
+        sockets = Path(connection.info.host)
+    assert mode(sockets) == 0o700
     nats.stop()
     postgres.stop()
+    assert not sockets.exists()
 
 
 PARENT = """
@@ -110,14 +127,14 @@ time.sleep(100)
 """
 
 
-def test_nothing_survives_a_kill_of_the_parent_and_the_next_start_works(home: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", PARENT, home], stdout=subprocess.PIPE, text=True) as parent:
+def test_nothing_survives_a_kill_of_the_parent_and_the_next_start_works(used: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT, used], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
         parent.kill()
-    server = Postgres(home)
-    server.start()
+    server = Postgres(used)
+    assert remembered(server.start()) == 42
     server.stop()
     deadline = time.monotonic() + 20
     while not all(gone(pid) for pid in pids):
@@ -125,13 +142,11 @@ def test_nothing_survives_a_kill_of_the_parent_and_the_next_start_works(home: Pa
         os.sched_yield()
 
 
-def test_a_stale_pid_file_with_a_living_process_does_not_stop_the_start(home: Path) -> None:
-    server = Postgres(home)
-    server.start()
-    server.stop()
+def test_a_stale_pid_file_with_a_living_process_does_not_stop_the_start(used: Path) -> None:
+    server = Postgres(used)
     bystander = subprocess.Popen(["sleep", "60"], user=65534 if ROOT else None)
     try:
-        (home / "postgres/postmaster.pid").write_text(f"{bystander.pid}\n{home / 'postgres'}\n1\n5432\n\n\n")
+        (used / "postgres/postmaster.pid").write_text(f"{bystander.pid}\n{used / 'postgres'}\n1\n5432\n\n\n")
         server.start()
         server.stop()
     finally:
@@ -169,15 +184,6 @@ def test_binaries_out_of_reach_are_copied_and_nothing_is_opened(
     assert (mode(private), mode(program)) == (0o700, 0o700)
     assert places.binaries(places.server_user()) == found
     assert [path.name[:11] for path in elsewhere.iterdir()] == ["postgresql-"]
-
-
-def test_a_path_too_long_for_a_socket_gets_a_short_one_and_removes_it(data_dir: Path) -> None:
-    server = Postgres(data_dir / ("long" * 30))
-    with psycopg.connect(server.start()) as connection:
-        sockets = Path(connection.info.host)
-    assert mode(sockets) == 0o700
-    server.stop()
-    assert not sockets.exists()
 
 
 def test_an_interrupted_initdb_is_begun_again(home: Path) -> None:
