@@ -97,7 +97,7 @@ UNION ALL
 
 -- name: spare_keys
 -- Asked by verify: keys that no sealed text needs.
-SELECT customer_id, key_version, wrapped FROM ledger.customer_keys AS k
+SELECT customer_id, key_version, wrapped, destroyed_at FROM ledger.customer_keys AS k
 WHERE NOT EXISTS (
     SELECT FROM ledger.sealed AS s WHERE s.customer_id = k.customer_id AND s.key_version = k.key_version
 )

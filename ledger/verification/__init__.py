@@ -88,10 +88,10 @@ class _Run:
         self._recorded_at = ""
 
     def all(self, guard_note: bytes | None, guard: Guard, kept: Sequence[bytes]) -> None:
-        row = self._connection.execute(QUERIES["read_head"]).fetchone()
-        if row is None:
-            raise Wrong("head", "the head row is gone: the log was deleted")
-        size, frontier, recorded_at, origin = row
+        heads = self._connection.execute(QUERIES["read_head"]).fetchall()
+        if len(heads) != 1:
+            raise Wrong("head", f"a log has one head row, not {len(heads)}: the log was deleted, or a row was added")
+        size, frontier, recorded_at, origin = heads[0]
         outside = [self._guarded(guard_note), *(self._signed(note, "a kept checkpoint") for note in kept)]
         for expected in outside:
             if expected.size > size:
@@ -168,11 +168,11 @@ class _Run:
         self._recorded_at = leaves.last_recorded_at
 
     def _first_of(self, problem: Problem) -> None:
-        """Raise `problem`, or what lies before it."""
+        """Raise `problem`, or what lies before it: an event that is not as hashed contradicts all that belongs to it."""
+        self.tree.compare_last_leaves()
         if self.tree.suspect is not None:
             self.tree.end()
-        wrong = Wrong(problem.table, problem.message, problem.leaf_index, problem.stream)
-        raise wrong
+        raise Wrong(problem.table, problem.message, problem.leaf_index, problem.stream)
 
     def _compare(self, expected: _Expected) -> None:
         if not self.tree.confirmed(expected.root, expected.kept_in):
@@ -202,8 +202,8 @@ class _Run:
     def _spare_keys(self) -> None:
         """A key that seals nothing (its first text was refused) is whole all the same: nobody adds one by hand."""
         keyring = None if self._key_encryption_key is None else Keyring(self._key_encryption_key)
-        for customer_id, version, wrapped in self._pages("spare_keys"):
-            if isinstance(problem := open_key(keyring, customer_id, version, wrapped), str):
+        for customer_id, version, wrapped, destroyed_at in self._pages("spare_keys"):
+            if isinstance(problem := open_key(keyring, customer_id, version, wrapped, destroyed_at), str):
                 raise Wrong("customer_keys", problem)
 
     def _pages(self, query: str, **parameters: int) -> Iterator[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from binascii import b2a_base64
 from collections.abc import Iterator
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -21,7 +22,10 @@ _NOT_AN_ENTRY = (KeyError, TypeError, AttributeError, ValueError)
 
 
 class Leaves(NamedTuple):
-    """The leaf hashes of a range, up to the first problem in it, and the first and last recorded_at as spelled."""
+    """The leaf hashes of a range, and the first and last recorded_at as spelled.
+
+    Where there is a problem they end with the event that it is about, or before it where that is no entry at all.
+    """
 
     hashes: list[bytes]
     first_recorded_at: str
@@ -78,7 +82,7 @@ class LeafChecker:
         hashes: list[bytes],
         recorded: list[str],
     ) -> None:
-        """Append the hash of each event that is right; raises at the first that is not."""
+        """Append the hash of each event; raises at the first that is not right."""
         last = ""
         for leaf_index, stream, version, topic, state in events:
             if leaf_index != index:
@@ -94,11 +98,11 @@ class LeafChecker:
                     raise Wrong("events", "recorded_at goes back", index, stream)
                 recorded.append(recorded_at)
                 last = recorded_at
+            hashes.append(sha256(b"\x00" + state).digest())
             self._inbox.take(index, entry)
             text = texts.get(index)
             if text is not None or "personal" in entry:
                 self._check_text(index, entry, text)
-            hashes.append(sha256(b"\x00" + state).digest())
             index += 1
 
     def _check_text(self, index: int, entry: dict[str, Any], text: tuple[Any, ...] | None) -> None:
@@ -210,13 +214,16 @@ class _Keys:
     def _load(self, customers: set[str]) -> None:
         if customers:
             rows = self._connection.execute(QUERIES["customer_keys"], {"customers": list(customers)}, binary=True)
-            for customer_id, version, wrapped, _ in rows.fetchall():
-                self._known[customer_id, version] = open_key(self._keyring, customer_id, version, wrapped)
+            for customer_id, version, wrapped, destroyed_at in rows.fetchall():
+                found = open_key(self._keyring, customer_id, version, wrapped, destroyed_at)
+                self._known[customer_id, version] = found
 
 
-def open_key(keyring: Keyring | None, customer_id: str, version: int, wrapped: bytes | None) -> AESGCM | str | None:
+def open_key(
+    keyring: Keyring | None, customer_id: str, version: int, wrapped: bytes | None, destroyed_at: datetime | None
+) -> AESGCM | str | None:
     """The key's cipher, or what is wrong with it; None where there is no `keyring` to open it."""
-    if wrapped is None:
+    if wrapped is None or destroyed_at is not None:
         return f"the key of customer {customer_id} was destroyed, and no event of this log orders that"
     try:
         return None if keyring is None else keyring.unwrap(customer_id, version, wrapped)

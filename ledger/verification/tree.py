@@ -25,6 +25,11 @@ class Tree:
         """Compare leaf hashes with the stored tiles before they are grown by: it names the leaf, a root cannot."""
         self._compare(0, leaves)
 
+    def compare_last_leaves(self) -> None:
+        """Compare the leaves after the last full tile with the tile that is stored for them, where there is one."""
+        if self.suspect is None:
+            self.suspect = self._levels[0].compare_last()
+
     def grow(self, leaves: Sequence[bytes]) -> None:
         """Take the next leaves into the tree."""
         extension = Extension(self.frontier, leaves)
@@ -75,22 +80,24 @@ class _Level:
             tile = b"".join(pending[start : start + TILE_WIDTH])
             number, stored = next(self._stored, (-1, b""))
             if (number, stored) != (self._number, tile):
-                return self._number * TILE_WIDTH + (
-                    _first_difference(tile, stored) if number == self._number else 0
-                ) << (TILE_HEIGHT * self.level)
+                return self._leaf(tile, stored if number == self._number else b"")
             self._number += 1
         self._pending = pending[full:]
         return None
+
+    def compare_last(self) -> int | None:
+        """As `compare`, for the hashes of a tile that is not full."""
+        tile = b"".join(self._pending)
+        number, stored = next(self._stored, (-1, b""))
+        if number != self._number or stored.startswith(tile):
+            return None
+        return self._leaf(tile, stored)
 
     def stray(self) -> int | None:
         """The number of a stored tile beyond the tree, if there is one."""
         return next((number for number, _ in self._stored), None)
 
-
-def _first_difference(one: bytes, other: bytes) -> int:
-    """The place of the first of 256 hashes that differs."""
-    return next(
-        place
-        for place in range(TILE_WIDTH)
-        if one[place * HASH_SIZE : (place + 1) * HASH_SIZE] != other[place * HASH_SIZE : (place + 1) * HASH_SIZE]
-    )
+    def _leaf(self, tile: bytes, stored: bytes) -> int:
+        places = range(0, len(tile), HASH_SIZE)
+        place = next(at for at in places if tile[at : at + HASH_SIZE] != stored[at : at + HASH_SIZE]) // HASH_SIZE
+        return self._number * TILE_WIDTH + place << TILE_HEIGHT * self.level

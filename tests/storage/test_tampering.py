@@ -1,0 +1,486 @@
+"""`verify` against the owner of the database, who has everything but the signing key, the guard file and the KEK."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.merkle import Frontier, leaf_hash
+from ledger.tlog.note import Signer
+from ledger.verification import Problem, Report, verify
+from ledger.verification.leaves import LeafChecker
+from ledger.verification.stripes import connect
+from tests.conftest import _new_data_dir, _other_database, _remove
+from tests.storage.log import Log, claim, make, submission, tell, told
+
+SIZE = 612
+KEYS = {
+    "head": ("log",),
+    "events": ("notification_id",),
+    "inbox": ("source", "command_id", "digest"),
+    "sealed": ("leaf_index",),
+    "customer_keys": ("customer_id", "key_version"),
+    "tiles": ("level", "index"),
+    "checkpoints": ("size",),
+}
+COLUMNS = {
+    "head": ("log", "origin", "size", "frontier", "recorded_at"),
+    "events": ("notification_id", "originator_id", "originator_version", "topic", "state"),
+    "inbox": ("source", "command_id", "digest", "leaf_index", "events"),
+    "sealed": ("leaf_index", "customer_id", "key_version", "ciphertext"),
+    "customer_keys": ("customer_id", "key_version", "wrapped", "created_at", "destroyed_at"),
+    "tiles": ("level", "index", "hashes"),
+    "checkpoints": ("size", "note", "stored_at"),
+}
+NO_EVIDENCE = {
+    "head.log": "the name of the one row, always true; it says nothing about the log",
+    "customer_keys.created_at": "when a key was made is for operators; the entry sealed under it has its own time",
+    "checkpoints.stored_at": "when a checkpoint was stored is for operators; what it says is signed",
+    "checkpoints: a row deleted": "the stored history may be thinned: guard and receipts carry their own checkpoints",
+    "head: two rows swapped": "there is one row",
+}
+OF_TYPE = {
+    "text": "{0} || 'x'",
+    "bytea": "set_byte({0}, octet_length({0}) / 2, get_byte({0}, octet_length({0}) / 2) # 1)",
+    "bigint": "{0} + 1000000",
+    "integer": "{0} + 1",
+    "smallint": "{0} + 1",
+    "boolean": "NOT {0}",
+    "timestamp with time zone": "coalesce({0}, now()) + interval '1 hour'",
+}
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A log of SIZE events as it was before the attack: the database, keys and guard, and two checkpoints kept."""
+
+    url: str
+    log: Log
+    early: bytes
+    newest: bytes
+
+
+@pytest.fixture(scope="module")
+def backup(postgres_url: str, _template: str) -> Iterator[Backup]:
+    name, directory = "ledger_tampering", _new_data_dir()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(_template)))
+    log = Log(_other_database(postgres_url, name), directory)
+    with log.open() as ledger:
+        notes = []
+        for start in range(0, 400, 100):
+            told(ledger, *(make(number) for number in range(start, start + 100)))
+            log.now += timedelta(seconds=2)
+            told(ledger, *(claim(number) for number in range(start, start + 20)))
+            told(ledger, *(tell(number) for number in range(start, start + 15)))
+            notes.append(log.guard_note())
+        told(
+            ledger,
+            *(submission("promise.verify", f"no-{n}", promise_id="P-none", verified_by="u-2") for n in range(12)),
+        )
+        log.now += timedelta(seconds=2)
+    log._opened.clear()
+    assert log.ask("SELECT count(*) FROM ledger.events") == [(SIZE,)]
+    note = log.guard_note()
+    assert note is not None
+    assert notes[0] is not None
+    yield Backup(log.url, log, notes[0], note)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    _remove(directory)
+
+
+class Attack:
+    """The log under attack: a superuser's connection, and the verification afterwards.
+
+    Triggers are off and every constraint is dropped: whoever owns the database is not stopped by what its schema says.
+    """
+
+    def __init__(self, backup: Backup) -> None:
+        self.backup = backup
+        self.url = backup.url
+        self.sql: Connection[Any] = psycopg.connect(self.url, autocommit=True)
+        self.sql.execute("SET session_replication_role = replica; SET synchronous_commit = off")
+        self.run("DROP INDEX ledger.events_stream")
+        self.run("CREATE SCHEMA saved")
+        for table in COLUMNS:
+            self.run(f"CREATE TABLE saved.{table} AS TABLE ledger.{table}")
+            for (name,) in self.run(
+                "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype <> 'n'", f"ledger.{table}"
+            ):
+                drop = SQL("ALTER TABLE {} DROP CONSTRAINT {}")
+                self.sql.execute(drop.format(Identifier("ledger", table), Identifier(name)))
+
+    def undo(self) -> None:
+        """The log as it was before."""
+        with self.sql.transaction():
+            for table in COLUMNS:
+                self.run(f"DELETE FROM ledger.{table}")
+                self.run(f"INSERT INTO ledger.{table} TABLE saved.{table}")
+
+    def run(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        cursor = self.sql.execute(query.encode(), parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def verify(self, **changed: Any) -> Report:
+        log = self.backup.log
+        arguments: dict[str, Any] = {
+            "vkey": log.vkey,
+            "guard": lambda: self.backup.newest,
+            "key_encryption_key": log.secrets.kek,
+        }
+        return verify(self.url, **arguments | changed)
+
+    def found(self, **changed: Any) -> tuple[str, int | None]:
+        """(table, leaf) of what verify names first."""
+        problem = self.verify(**changed).problem
+        assert problem is not None, "nothing was found"
+        return problem.table, problem.leaf_index
+
+
+@pytest.fixture(scope="module")
+def attacked(backup: Backup) -> Iterator[Attack]:
+    attack = Attack(backup)
+    yield attack
+    attack.sql.close()
+
+
+@pytest.fixture
+def attack(attacked: Attack) -> Iterator[Attack]:
+    yield attacked
+    attacked.undo()
+
+
+def test_no_table_and_no_column_of_the_schema_is_forgotten_here(backup: Backup):
+    found: dict[str, list[str]] = {}
+    for table, column in backup.log.ask(
+        "SELECT relname, attname FROM pg_catalog.pg_class JOIN pg_catalog.pg_attribute ON attrelid = pg_class.oid"
+        " WHERE relnamespace = 'ledger'::regnamespace AND relkind IN ('r', 'p', 'm', 'v', 'f') AND attnum > 0"
+        " AND NOT attisdropped ORDER BY 1, attnum"
+    ):
+        found.setdefault(table, []).append(column)
+    assert {table: tuple(columns) for table, columns in found.items()} == COLUMNS
+
+
+def test_the_log_is_clean_before_any_attack(attack: Attack):
+    report = attack.verify(kept=[attack.backup.early, attack.backup.newest])
+    assert report.problem is None
+    assert (report.size, report.signed_size, report.checkpoints >= 4) == (SIZE, SIZE, True)
+
+
+def _leaf_of(attack: Attack, table: str, row: str) -> int | None:
+    """The first leaf that a row (by its ctid) stands for."""
+    leaf = {
+        "events": "notification_id - 1",
+        "inbox": "leaf_index",
+        "sealed": "leaf_index",
+        "customer_keys": "(SELECT min(leaf_index) FROM ledger.sealed AS s WHERE s.customer_id = t.customer_id)",
+        "tiles": "index * 256",
+    }.get(table)
+    if leaf is None:
+        return None
+    return attack.run(f"SELECT {leaf} FROM ledger.{table} AS t WHERE ctid = %s::tid", row)[0][0]
+
+
+def _any_row(attack: Attack, table: str, chance: random.Random) -> str:
+    rows = attack.run(f"SELECT ctid::text FROM ledger.{table} ORDER BY ctid")
+    return str(chance.choice(rows)[0])
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(table, column) for table, columns in COLUMNS.items() for column in columns]
+)
+def test_a_changed_value_is_found_where_it_is(attack: Attack, table: str, column: str):
+    chance = random.Random(f"{table}.{column}")
+    row = _any_row(attack, table, chance)
+    leaf = _leaf_of(attack, table, row)
+    type_of = dict(
+        attack.run(
+            "SELECT column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'ledger' AND table_name = %s",
+            table,
+        )
+    )
+    change = OF_TYPE[type_of[column]].format(column)
+    assert attack.run(f"UPDATE ledger.{table} SET {column} = {change} WHERE ctid = %s::tid RETURNING 1", row) == [(1,)]
+    if f"{table}.{column}" in NO_EVIDENCE:
+        assert attack.verify().problem is None
+        return
+    found_in, found_at = attack.found()
+    if f"{table}.{column}" == "head.size":
+        assert (found_in, found_at) == ("events", SIZE)  # the events that the head speaks of are not there
+    elif (table, column) == ("tiles", "hashes"):
+        assert (found_in, found_at) == ("tiles", leaf + 128)
+    else:
+        assert found_in == table
+        assert leaf is None or found_at == leaf
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_a_deleted_row_is_found_where_it_was(attack: Attack, table: str):
+    row = _any_row(attack, table, random.Random(table))
+    leaf = _leaf_of(attack, table, row)
+    attack.run(f"DELETE FROM ledger.{table} WHERE ctid = %s::tid", row)
+    if f"{table}: a row deleted" in NO_EVIDENCE:
+        assert attack.verify().problem is None
+    else:
+        found_in, found_at = attack.found()
+        assert found_in == table
+        assert leaf is None or found_at == leaf
+
+
+@pytest.mark.parametrize(
+    ("table", "stray", "leaf"),
+    [
+        ("head", {"log": False}, None),
+        ("events", {"notification_id": SIZE + 1}, SIZE),
+        ("events", {"notification_id": 0}, -1),
+        ("events", {"notification_id": 1}, None),
+        ("inbox", {"command_id": "stray", "leaf_index": 17}, 17),
+        ("inbox", {"command_id": "stray", "leaf_index": SIZE}, SIZE),
+        ("inbox", {"command_id": "stray", "leaf_index": -1}, -1),
+        ("sealed", {"leaf_index": SIZE - 1}, SIZE - 1),
+        ("sealed", {"leaf_index": SIZE + 7}, SIZE + 7),
+        ("sealed", {"leaf_index": -1}, -1),
+        ("customer_keys", {"customer_id": "C-stray"}, None),
+        ("customer_keys", {"key_version": 2}, None),
+        ("customer_keys", {"customer_id": "C-x", "wrapped": None, "destroyed_at": "2026-01-01T00:00:00Z"}, None),
+        ("tiles", {"index": 2}, None),
+        ("tiles", {"level": 1, "index": 0}, None),
+        ("checkpoints", {"size": 11}, None),
+    ],
+)
+def test_a_stray_row_is_found_where_it_is(attack: Attack, table: str, stray: dict[str, Any], leaf: int | None):
+    attack.run(f"CREATE TEMP TABLE stray AS SELECT * FROM ledger.{table} LIMIT 1")
+    for column, value in stray.items():
+        attack.run(f"UPDATE stray SET {column} = %s", value)
+    attack.run(f"INSERT INTO ledger.{table} SELECT * FROM stray")
+    attack.run("DROP TABLE stray")
+    found_in, found_at = attack.found()
+    assert found_in == table
+    assert leaf is None or found_at == leaf
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_two_swapped_rows_are_found_at_the_first(attack: Attack, table: str):
+    if f"{table}: two rows swapped" in NO_EVIDENCE:
+        assert attack.run(f"SELECT count(*) FROM ledger.{table}") == [(1,)]
+        return
+    key, rest = KEYS[table], [column for column in COLUMNS[table] if column not in KEYS[table]]
+    rows = attack.run(f"SELECT ctid::text FROM ledger.{table} ORDER BY {', '.join(key)}")
+    one, other = (row for (row,) in sorted(random.Random(table).sample(rows, 2), key=rows.index))
+    leaves = [leaf for row in (one, other) if (leaf := _leaf_of(attack, table, row)) is not None]
+    attack.run(
+        f"UPDATE ledger.{table} AS t SET ({', '.join(rest)}) = (SELECT {', '.join('o.' + c for c in rest)}"
+        f" FROM ledger.{table} AS o WHERE o.ctid = CASE t.ctid WHEN '{one}'::tid THEN '{other}'::tid ELSE '{one}'::tid"
+        f" END)"
+        f" WHERE t.ctid IN ('{one}'::tid, '{other}'::tid)"
+    )
+    found_in, found_at = attack.found()
+    assert found_in == table
+    assert not leaves or found_at == min(leaves)
+
+
+def test_a_sealed_text_moved_to_another_event_of_the_same_customer_is_found(attack: Attack):
+    attack.run(
+        "UPDATE ledger.sealed SET ciphertext = (SELECT ciphertext FROM ledger.sealed WHERE leaf_index = 7)"
+        " WHERE leaf_index = 0"
+    )
+    assert attack.found() == ("sealed", 0)
+
+
+def test_erasing_without_an_event_that_orders_it_is_found(attack: Attack):
+    attack.run("DELETE FROM ledger.sealed WHERE customer_id = 'C-3'")
+    assert attack.found() == ("sealed", 3)
+    attack.run("UPDATE ledger.customer_keys SET wrapped = NULL, destroyed_at = now() WHERE customer_id = 'C-3'")
+    assert attack.found() == ("customer_keys", 3)
+
+
+def test_the_first_of_several_wrong_places_is_named(attack: Attack):
+    attack.run("DELETE FROM ledger.inbox WHERE leaf_index = 400")
+    attack.run("DELETE FROM ledger.sealed WHERE leaf_index = 300")
+    assert attack.found() == ("sealed", 300)
+    _forge(attack, 200)
+    assert attack.found() == ("events", 200)
+
+
+def _forge(attack: Attack, leaf: int) -> None:
+    """Another due time in the entry of a promise; nothing else is changed with it."""
+    (row,) = attack.run("SELECT state FROM ledger.events WHERE notification_id = %s", leaf + 1)
+    entry = orjson.loads(row[0])
+    entry["data"]["due_at"] = "2029-01-01T00:00:00Z"
+    state = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+    attack.run("UPDATE ledger.events SET state = %s WHERE notification_id = %s", state, leaf + 1)
+
+
+def _rebuild(attack: Attack) -> Frontier:
+    """Make tiles and head what the events now say; returns the frontier."""
+    states = [row[0] for row in attack.run("SELECT state FROM ledger.events ORDER BY notification_id")]
+    leaves = [leaf_hash(state) for state in states]
+    attack.run("DELETE FROM ledger.tiles")
+    for number in range(len(leaves) // 256):
+        hashes = b"".join(leaves[number * 256 : number * 256 + 256])
+        attack.run("INSERT INTO ledger.tiles VALUES (0, %s, %s)", number, hashes)
+    frontier = Frontier().extend(leaves)
+    recorded_at = orjson.loads(states[-1])["recorded_at"]
+    attack.run(
+        "UPDATE ledger.head SET size = %s, frontier = %s, recorded_at = %s",
+        len(leaves),
+        frontier.to_bytes(),
+        recorded_at,
+    )
+    return frontier
+
+
+@pytest.mark.parametrize(("leaf", "named"), [(3, 3), (255, 255), (160, 160), (460, 460)])
+def test_a_changed_entry_is_named_by_its_tile(attack: Attack, leaf: int, named: int):
+    _forge(attack, leaf)
+    assert attack.found() == ("events", named)
+
+
+def test_a_changed_entry_with_its_tiles_rebuilt_is_placed_after_the_last_proven_leaf(attack: Attack):
+    _forge(attack, 460)
+    _rebuild(attack)
+    (proven,) = attack.run("SELECT max(size) FROM ledger.checkpoints WHERE size <= 460")[0]
+    assert attack.found() == ("events", proven)
+    problem = attack.verify().problem
+    assert problem is not None
+    assert "checkpoint" in problem.message
+
+
+def test_a_rewritten_suffix_of_equal_length_contradicts_the_guard(attack: Attack):
+    _forge(attack, 460)
+    _rebuild(attack)
+    attack.run("DELETE FROM ledger.checkpoints WHERE size > 0")
+    attack.run("INSERT INTO ledger.checkpoints VALUES (150, %s, now())", attack.backup.early.decode())
+    problem = attack.verify().problem
+    assert problem is not None
+    assert (problem.table, problem.leaf_index) == ("events", 150)
+    assert "the fork guard was signed" in problem.message
+
+
+def test_the_rewrite_with_the_signing_key_stolen_is_exposed_by_an_old_receipt(attack: Attack):
+    _forge(attack, 3)
+    frontier = _rebuild(attack)
+    log = attack.backup.log
+    forged = Checkpoint(log.settings.origin, SIZE, frontier.root()).sign(Signer(log.settings.origin, log.secrets.log))
+    attack.run("DELETE FROM ledger.checkpoints")
+    assert attack.verify(guard=lambda: forged).problem is None
+    assert attack.found(guard=lambda: forged, kept=[attack.backup.early]) == ("events", 0)
+
+
+def _cut(attack: Attack, size: int) -> None:
+    attack.run("DELETE FROM ledger.events WHERE notification_id > %s", size)
+    attack.run("DELETE FROM ledger.inbox WHERE leaf_index >= %s", size)
+    attack.run("DELETE FROM ledger.sealed WHERE leaf_index >= %s", size)
+    attack.run("DELETE FROM ledger.checkpoints WHERE size > %s", size)
+    if size:
+        _rebuild(attack)
+    else:
+        attack.run("DELETE FROM ledger.tiles")
+        attack.run("DELETE FROM ledger.customer_keys")
+        attack.run("UPDATE ledger.head SET size = 0, frontier = ''")
+
+
+def test_a_cut_tail_contradicts_the_guard(attack: Attack):
+    _cut(attack, 600)
+    assert attack.found() == ("events", 600)
+
+
+def test_a_cut_tail_with_checkpoints_left_is_found_without_the_guard_as_well(attack: Attack):
+    newest = attack.run("SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1")
+    _cut(attack, 150)
+    attack.run("INSERT INTO ledger.checkpoints VALUES (%s, %s, now())", *newest[0])
+    assert attack.found(guard=lambda: attack.backup.early) == ("events", 150)
+
+
+def test_a_deleted_log_contradicts_the_guard(attack: Attack):
+    _cut(attack, 0)
+    assert attack.found() == ("events", 0)
+    attack.run("DELETE FROM ledger.head")
+    assert attack.found() == ("head", None)
+
+
+def test_an_old_guard_beside_newer_checkpoints_is_found(attack: Attack):
+    assert attack.found(guard=lambda: attack.backup.early) == ("guard", 150)
+
+
+def test_a_guard_that_is_behind_because_the_service_signed_meanwhile_is_no_problem(attack: Attack):
+    notes = iter([attack.backup.early, attack.backup.newest])
+    assert attack.verify(guard=lambda: next(notes)).problem is None
+
+
+@pytest.mark.parametrize("note", [None, b"", b"nonsense\n\n"])
+def test_a_guard_without_a_checkpoint_is_found(attack: Attack, note: bytes | None):
+    assert attack.found(guard=lambda: note) == ("guard", None)
+
+
+def test_a_checkpoint_of_another_key_is_found(attack: Attack):
+    other = Signer(attack.backup.log.settings.origin, b"other" + bytes(27))
+    note = Checkpoint(other.name, 40, bytes(32)).sign(other).decode()
+    attack.run("INSERT INTO ledger.checkpoints VALUES (40, %s, now())", note)
+    assert attack.found() == ("checkpoints", None)
+
+
+def test_going_back_to_an_earlier_copy_is_found_also_with_its_guard_by_whoever_kept_a_checkpoint(attack: Attack):
+    _cut(attack, 150)
+    assert attack.found() == ("events", 150)
+    assert attack.verify(guard=lambda: attack.backup.early).problem is None
+    assert attack.found(guard=lambda: attack.backup.early, kept=[attack.backup.newest]) == ("events", 150)
+
+
+def test_events_that_nobody_signed_are_reported_as_not_covered(attack: Attack):
+    attack.run("DELETE FROM ledger.checkpoints WHERE size > 150")
+    report = attack.verify(guard=lambda: attack.backup.early)
+    assert report.problem is None
+    assert (report.size, report.signed_size) == (SIZE, 150)
+
+
+def test_without_the_key_encryption_key_all_but_the_texts_is_checked(attack: Attack):
+    attack.run("UPDATE ledger.sealed SET ciphertext = ciphertext || 'x'::bytea WHERE leaf_index = 5")
+    assert attack.verify(key_encryption_key=None).problem is None
+    assert attack.found() == ("sealed", 5)
+    attack.run("UPDATE ledger.sealed SET customer_id = 'C-0' WHERE leaf_index = 5")
+    assert attack.found(key_encryption_key=None) == ("sealed", 5)
+
+
+def test_a_wrong_key_encryption_key_is_told_from_a_broken_text(attack: Attack):
+    problem = attack.verify(key_encryption_key=bytes(32)).problem
+    assert problem is not None
+    assert problem.table == "customer_keys"
+    assert "keys/kek" in problem.message
+
+
+def _in_stripes(attack: Attack, stripes: int) -> list[Problem]:
+    """The problems that so many checkers find, each in its own ranges of leaves."""
+    problems = []
+    for stripe in range(stripes):
+        with connect(attack.url) as connection:
+            kek = attack.backup.log.secrets.kek
+            checker = LeafChecker(connection, kek, size=SIZE, stripe=stripe, stripes=stripes)
+            problems += [leaves.problem for leaves in checker.ranges() if leaves.problem is not None]
+    return problems
+
+
+@pytest.mark.parametrize("stripes", [1, 2, 3])
+@pytest.mark.parametrize("change", ["events + 1", "events - 1"])
+def test_a_command_across_the_border_of_two_checkers_is_checked_by_both(
+    attack: Attack, monkeypatch: pytest.MonkeyPatch, stripes: int, change: str
+):
+    monkeypatch.setattr("ledger.verification.leaves.RANGE", 13)
+    across = attack.run(
+        "SELECT leaf_index FROM ledger.inbox WHERE events = 2 AND leaf_index % 13 = 12 ORDER BY leaf_index LIMIT 1"
+    )
+    assert _in_stripes(attack, stripes) == []
+    for leaf in (across[0][0], across[0][0] + 20):
+        attack.run(f"UPDATE ledger.inbox SET events = {change} WHERE leaf_index = %s", leaf)
+        assert min(problem.leaf_index or 0 for problem in _in_stripes(attack, stripes)) in (leaf, leaf + 1)
+        attack.undo()
