@@ -1,7 +1,7 @@
 """The few strict readings that all formats here share: text, decimals, base64. None of them raises."""
 
 from base64 import b64encode
-from binascii import Error, a2b_base64
+from binascii import a2b_base64
 from re import ASCII, compile
 
 from ledger.tlog.merkle import MAX_SIZE
@@ -31,8 +31,8 @@ def number_of(text: str) -> int | None:
 def base64_of(text: str) -> bytes | None:
     """Return what `text` encodes (RFC 4648 section 4, padded, no stray bits or characters), or None."""
     try:
-        data = a2b_base64(text, strict_mode=True)
-    except (Error, ValueError):
+        data = a2b_base64(text)
+    except ValueError:
         return None
     return data if to_base64(data) == text else None
 

@@ -56,7 +56,7 @@ def test_every_one_byte_change_of_a_key_is_refused():
 
 
 def test_a_key_of_another_kind_is_refused():
-    with pytest.raises(MalformedKey):
+    with pytest.raises(MalformedKey, match="of kind 1"):
         Verifier.parse(WITNESS.vkey)
 
 

@@ -118,11 +118,18 @@ def test_a_hash_of_any_strange_kind_is_a_bad_proof(value):
             verify_consistency(1, 2, proof, leaf, root)
 
 
-def test_an_endless_proof_is_refused_before_it_is_hashed():
+def test_an_endless_proof_is_refused_before_it_is_read():
+    with pytest.raises(BadProof, match="longer than any tree"):
+        verify_inclusion(H, 0, 2**63 - 1, [H] * 1_000_000, H)
+    with pytest.raises(BadProof, match="longer than any tree"):
+        verify_consistency(1, 2**63 - 1, [H] * 1_000_000, H, H)
+
+
+def test_a_root_that_could_still_change_is_refused():
     with pytest.raises(BadProof):
-        verify_inclusion(H, 0, 2**63 - 1, [H] * 10_000_000, H)
+        verify_inclusion(LEAVES[0], 0, 1, [], bytearray(LEAVES[0]))
     with pytest.raises(BadProof):
-        verify_consistency(1, 2**63 - 1, [H] * 10_000_000, H, H)
+        verify_consistency(1, 1, [], LEAVES[0], bytearray(LEAVES[0]))
 
 
 def test_the_largest_tree_can_be_verified():
