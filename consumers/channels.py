@@ -57,6 +57,8 @@ INTAKE_DURABLE: Final = "intake"
 """The durable pull consumer of COMMANDS; any number of intakes may share it."""
 DEADLETTER_SUBJECT: Final = "ledger.deadletters"
 
+TIMER_SOURCE: Final = "timer"
+"""The source of the ledger's own announcements; refused in a command from the queue."""
 REPLY_TO: Final = "reply_to"
 CONTENT_TYPE: Final = "content-type"
 STRUCTURED: Final = "application/cloudevents+json"

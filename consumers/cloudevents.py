@@ -14,7 +14,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from consumers.channels import BINARY_PREFIX, COMMAND_BYTES, CONTENT_TYPE
+from consumers.channels import BINARY_PREFIX, COMMAND_BYTES, CONTENT_TYPE, TIMER_SOURCE
 from ledger.app import Submission
 from ledger.domain.dispatch import COMMANDS
 from ledger.domain.model import ID_PATTERN, Command, Id, utc_moment
@@ -70,6 +70,10 @@ def parse(headers: Mapping[str, str], body: bytes) -> Submission:
         missing = "source" if source is None else "id"
         found = "missing" if missing not in event else f"not {_ID_RULE}"
         raise Malformed(f"bad-{missing}", f"The event's {missing} is {found}.", source, command_id)
+    if source == TIMER_SOURCE:
+        raise Malformed(
+            "bad-source", f"The source {TIMER_SOURCE} is the ledger's own: choose another.", None, command_id
+        )
     return Submission(source, command_id, command, canonical)
 
 
