@@ -15,6 +15,7 @@ from ledger.domain.model import Command, Event, Happened, State
 from ledger.domain.promises import Promise, timeliness
 from tests.domain.story import day, made, order, scheduled, told, told_states
 
+HOURS = st.sampled_from([0, 6, 30, 250])
 WHO = st.sampled_from(["u-1", "u-2", "u-5", "C-1"])
 ENDS = {"kept", "broken", "released", "superseded", "expired"}
 TIMER: list[Any] = [AnnounceDeadline, AnnounceWarning, ExpireCondition]
@@ -49,27 +50,31 @@ class Histories(RuleBasedStateMachine):
         assert isinstance(promise, Promise)
         return promise
 
-    @rule(kind=st.sampled_from(GOING_ON), hours=st.integers(0, 30), who=WHO, days_on=st.integers(-2, 12))
+    @rule(kind=st.sampled_from(GOING_ON), hours=HOURS, who=WHO, days_on=st.integers(-2, 12))
     def go_on(self, kind: Any, hours: int, who: str, days_on: int) -> None:
         self._send(kind, hours, who, days_on)
 
+    @rule(hours=HOURS, days_on=st.integers(1, 12))
+    def reschedule(self, hours: int, days_on: int) -> None:
+        self._send(promises.ReschedulePromise, hours, "u-1", days_on)
+
     @precondition(lambda self: len(self.facts) > 6)
-    @rule(hours=st.integers(0, 30))
+    @rule(hours=HOURS)
     def claim_and_verify(self, hours: int) -> None:
         self._send(promises.ClaimPromiseKept, hours, "u-2", 0)
         self._send(promises.VerifyPromise, hours, "C-1", 0)
 
-    @rule(hours=st.integers(0, 30))
+    @rule(hours=HOURS)
     def claim_and_find_that_it_does_not_work(self, hours: int) -> None:
         self._send(promises.ClaimPromiseKept, hours, "u-2", 0)
         self._send(CompleteFollowUp, hours, "u-2", 0)
 
-    @rule(kind=st.sampled_from(TIMER), hours=st.integers(0, 40))
+    @rule(kind=st.sampled_from(TIMER), hours=HOURS)
     def announce(self, kind: Any, hours: int) -> None:
         self._send(kind, hours, "timer", 0)
 
     @precondition(lambda self: len(self.facts) > 6)
-    @rule(kind=st.sampled_from(ENDING), hours=st.integers(0, 30), days_on=st.integers(-2, 12))
+    @rule(kind=st.sampled_from(ENDING), hours=HOURS, days_on=st.integers(-2, 12))
     def end(self, kind: Any, hours: int, days_on: int) -> None:
         self._send(kind, hours, "u-1", days_on)
 
@@ -148,4 +153,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, database=None)
+TestHistories.settings = settings(max_examples=100, stateful_step_count=30, deadline=None, database=None)
