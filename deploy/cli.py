@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -12,10 +13,10 @@ import nats.errors
 import orjson
 import psycopg
 import typer
-from consumers.importing import ImportMistake, import_file
+from consumers.importing.errors import ImportProblem
+from consumers.importing.run import ImportReport, import_file
 from eventsourcing.persistence import PersistenceError
 from psycopg.rows import tuple_row
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumers import client, deadletters
@@ -24,7 +25,7 @@ from consumers.provision import ProvisionError
 from deploy.finding import located, settings_for
 from deploy.migrating import make_ready
 from deploy.places import SetupError
-from deploy.tables import show
+from deploy.tables import printer, show
 from ledger.domain.dispatch import COMMANDS, EVENTS
 from ledger.domain.model import utc_moment
 from ledger.erasure.keyring import KeyUnwrapFailed
@@ -46,15 +47,16 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 letters = typer.Typer(no_args_is_help=True, help="What could not be parsed or kept failing, with its reason.")
 app.add_typer(letters, name="deadletters")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = printer()
+err = printer(stderr=True)
 
 _BAD_NEWS = (
     SetupError,
     NoLog,
     Fork,
     GuardDamaged,
-    ImportMistake,
+    ImportProblem,
+    client.NoAnswer,
     MigrationChanged,
     NotProvisioned,
     ProvisionError,
@@ -139,7 +141,7 @@ def health_command(
         out.print(f"[bold]{'healthy' if now.healthy else 'failing'}[/bold], {now.size} events in the log")
         for problem in now.problems:
             out.print(f"- {problem}", markup=False)
-        show(out, "projections", now.projections, ("name", "version", "position", "lag", "reason"))
+        show(out, "projections", now.projections, ("name", "version", "position", "lag_events", "reason"))
     raise typer.Exit(0 if now.healthy else 1)
 
 
@@ -346,10 +348,22 @@ def import_command(
     with _bar("importing") as advance:
         report = import_file(located(data_dir), file, mapping, state=state, key_file=key_file, progress=advance)
     if as_json:
-        _print_json(report.to_dict())
+        _print_json(asdict(report))
     else:
-        out.print(report.summary(), markup=False)
-    raise typer.Exit(0 if report.clean else 1)
+        _tell_import(report)
+    raise typer.Exit(0 if report.complete else 1)
+
+
+def _tell_import(report: ImportReport) -> None:
+    counts = [{"command": kind, "recorded": count} for kind, count in report.recorded.items()]
+    show(out, f"{report.rows} rows", counts, ("command", "recorded"))
+    if report.refused:
+        refusals = [{"code": code, "refused": count} for code, count in report.refused.items()]
+        show(out, "refused by rules", refusals, ("code", "refused"))
+    if report.rejected:
+        out.print(f"{report.rejected} rows could not be mapped, see {report.rejects_file}", markup=False)
+    for assumption in report.assumptions:
+        out.print(f"assumed: {assumption}", markup=False)
 
 
 @app.command()

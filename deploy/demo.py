@@ -12,7 +12,7 @@ from rich.console import Console
 
 from consumers import client
 from deploy import story
-from deploy.tables import show
+from deploy.tables import printer, show
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import read_guard
@@ -28,7 +28,7 @@ def play(settings: Settings) -> None:
     """Send the story and print the account of it. Sent again it is answered with its first receipts."""
     assert settings.database_url is not None
     assert settings.broker_url is not None
-    out = Console(highlight=False, soft_wrap=True)
+    out = printer()
     lines = _story(settings.data_dir / "story.jsonl")
     out.rule("[bold]the story, through the queue")
     for sent, answer in zip(lines, client.record_file(settings.broker_url, io.BytesIO(b"\n".join(lines))), strict=True):
@@ -58,7 +58,7 @@ def _tell(out: Console, sent: dict[str, Any], answer: dict[str, Any]) -> None:
 
 def _await_projections(url: str) -> None:
     deadline = time.monotonic() + CATCH_UP_SECONDS
-    while any(projection.lag for projection in status(url)):
+    while any(projection.lag_events for projection in status(url)):
         if time.monotonic() > deadline:
             raise TimeoutError(f"the projections did not catch up within {CATCH_UP_SECONDS:g} s")
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What people read on the terminal: rows as tables, moments to the second, colours only where they say something."""
+"""What people read on the terminal: rows as tables, moments to the minute (UTC), colours only where they say something."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,6 +20,18 @@ _COLOURS = {
 }
 
 
+_LONG = ("text", "data", "reason")
+_WIDE = 160
+
+
+def printer(*, stderr: bool = False) -> Console:
+    """A console as wide as its terminal; where there is none (a pipe, a file) wide enough for every table here."""
+    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = _WIDE
+    return console
+
+
 def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> None:
     """Print `rows` as one table of `columns`; a sentence instead where there are none."""
     columns = list(columns)
@@ -28,7 +40,7 @@ def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]], column
         return
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        table.add_column(column.replace("_", " "), no_wrap=column not in _LONG, overflow="fold")
     for row in rows:
         table.add_row(*(cell(row.get(column)) for column in columns))
     console.print(table)
@@ -40,7 +52,7 @@ def cell(value: Any) -> Text:
     if value is None:
         return Text("")
     if isinstance(value, datetime):
-        return Text(f"{value:%Y-%m-%d %H:%M:%SZ}")
+        return Text(f"{value:%Y-%m-%d %H:%M}Z")
     if isinstance(value, timedelta):
         return Text(str(value).split(".")[0])
     if isinstance(value, bool):

@@ -173,7 +173,7 @@ def _play(settings: Settings) -> None:
     try:
         play(settings)
     except Exception as error:  # the ledger runs on; the demo's failure is told, not hidden
-        say(f"the demo failed: {error!r}")
+        say(f"the demo failed: {type(error).__name__}: {error}")
 
 
 def _write_run_file(settings: Settings) -> None:

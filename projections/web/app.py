@@ -27,7 +27,7 @@ class LedgerMetrics(Collector):
         yield from _parts(now)
         lag = GaugeMetricFamily("ledger_projection_lag_events", "Events not projected yet", labels=["projection"])
         for projection in now.projections:
-            lag.add_metric([projection["name"]], projection["lag"])
+            lag.add_metric([projection["name"]], projection["lag_events"])
         yield lag
 
 
