@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import orjson
 from psycopg import Cursor
 
-from ledger.storage.entries import plain_data
 from ledger.storage.keys import Secrets
 from ledger.storage.sql import queries
 from projections.log import Batch
@@ -15,31 +13,27 @@ from projections.versions import Definition
 
 
 class TimelineFold:
-    """One row for each event that belongs to a customer, with what the log itself says (nothing personal)."""
+    """One row for each event that belongs to a customer. What it says is read from the log itself, by the view."""
 
     def __init__(self, cursor: Cursor[Any], secrets: Secrets) -> None:
         self._timeline = Table.find(cursor, "timeline")
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
-        rows = []
-        for leaf_index, event, heading, personal in batch.entries:
-            if event.customer_id is not None:
-                happened = heading.happened
-                rows.append(
-                    (
-                        leaf_index,
-                        event.customer_id,
-                        happened.occurred_at,
-                        happened.recorded_at,
-                        event.TOPIC,
-                        heading.stream,
-                        happened.actor,
-                        happened.source,
-                        heading.case_id,
-                        personal is not None,
-                        orjson.dumps(plain_data(event), option=orjson.OPT_UTC_Z).decode(),
-                    )
-                )
+        rows = [
+            (
+                leaf_index,
+                event.customer_id,
+                heading.happened.occurred_at,
+                heading.happened.recorded_at,
+                event.TOPIC,
+                heading.stream,
+                heading.happened.actor,
+                heading.happened.source,
+                heading.case_id,
+            )
+            for leaf_index, event, heading, _ in batch.entries
+            if event.customer_id is not None
+        ]
         self._timeline.insert(cursor, rows)
 
 

@@ -8,11 +8,9 @@ CREATE TABLE timeline (
     stream      text        NOT NULL,
     actor       text        NOT NULL,
     source      text        NOT NULL,
-    case_id     text,
-    has_words   boolean     NOT NULL,
-    data        text        NOT NULL
+    case_id     text
 );
-COMMENT ON TABLE timeline IS 'One row an event of a customer; data is JSON, turned into jsonb where it is read.';
+COMMENT ON TABLE timeline IS 'One row an event of a customer: which, and where it stands in the log.';
 
 -- name: indexes
 -- Asked by "what happened with this customer".
@@ -22,9 +20,12 @@ CREATE INDEX timeline_customer ON timeline (customer_id, leaf_index);
 CREATE OR REPLACE VIEW audit.customer_timeline AS
 SELECT
     l.leaf_index, l.customer_id, l.occurred_at, l.recorded_at, l.type, l.stream, l.actor, l.source, l.case_id,
-    l.data::jsonb AS data, l.has_words,
+    e.entry -> 'data' AS data, e.entry ? 'personal' AS has_words,
     (SELECT jsonb_object_agg(t.member, t.text) FROM audit.texts AS t WHERE t.leaf_index = l.leaf_index) AS words
-FROM timeline AS l;
+FROM timeline AS l
+LEFT JOIN LATERAL (
+    SELECT convert_from(state, 'UTF8')::jsonb AS entry FROM ledger.events WHERE notification_id = l.leaf_index + 1
+) AS e ON true;
 COMMENT ON VIEW audit.customer_timeline IS
     'Everything on record about a customer: what was promised, said, raised, done, one row an event in the order of the log.';
 COMMENT ON COLUMN audit.customer_timeline.leaf_index IS 'The event: its index in the log, from 0.';
@@ -36,6 +37,6 @@ COMMENT ON COLUMN audit.customer_timeline.stream IS 'What it happened to: promis
 COMMENT ON COLUMN audit.customer_timeline.actor IS 'Who acted: a person, team or service, by id.';
 COMMENT ON COLUMN audit.customer_timeline.source IS 'The backend service that reported it.';
 COMMENT ON COLUMN audit.customer_timeline.case_id IS 'The case that it belongs to.';
-COMMENT ON COLUMN audit.customer_timeline.data IS 'What the event says that is not personal, as it stands in the log.';
+COMMENT ON COLUMN audit.customer_timeline.data IS 'What the event says that is not personal, read from the log itself.';
 COMMENT ON COLUMN audit.customer_timeline.has_words IS 'The event was recorded with personal texts; where words is empty, they were erased.';
 COMMENT ON COLUMN audit.customer_timeline.words IS 'The personal texts of the event by member. Empty where it has none, or once erased.';

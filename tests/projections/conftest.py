@@ -1,0 +1,15 @@
+"""A ledger with its read side, for every test of a projection."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.projections.world import World
+
+
+@pytest.fixture
+def world(database: str, data_dir: Path) -> Iterator[World]:
+    world = World(database, data_dir)
+    yield world
+    world.close()

@@ -1,0 +1,321 @@
+"""The runner: read tables are what the log makes them, whatever the batches, the runners and the faults."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Cursor
+
+from ledger.storage.keys import Secrets
+from projections import applying, runner, states, versions
+from projections.applying import Applier, Stopped
+from projections.followups import FOLLOWUPS
+from projections.log import Batch, Log
+from projections.promises import PROMISES
+from projections.reports import ALL
+from projections.runner import NAMES, Runner, rebuild, status
+from projections.versions import Definition, Fold
+from tests.projections.world import World, story
+
+
+def everything(world: World) -> dict[str, Any]:
+    return {name: world.rows(name) for name in NAMES}
+
+
+def positions(world: World) -> dict[str, int]:
+    return {each.name: each.position for each in status(world.url)}
+
+
+def breaking(definition: Definition, before: Callable[[Cursor[Any], Batch], None]) -> Definition:
+    """The same projection, with `before` called on each batch ahead of its fold."""
+
+    def start(cursor: Cursor[Any], secrets: Secrets) -> Fold:
+        fold = definition.start(cursor, secrets)
+
+        def both(cursor: Cursor[Any], batch: Batch) -> None:
+            before(cursor, batch)
+            fold(cursor, batch)
+
+        return both
+
+    return replace(definition, start=start)
+
+
+def poison(definition: Definition, leaf_index: int) -> Definition:
+    def refuse(_: Cursor[Any], batch: Batch) -> None:
+        if batch.first <= leaf_index < batch.stop:
+            raise ValueError("the words of a customer")
+
+    return breaking(definition, refuse)
+
+
+def with_poison(definition: Definition, leaf_index: int) -> list[Definition]:
+    return [poison(each, leaf_index) if each is definition else each for each in ALL]
+
+
+def test_live_equals_rebuilt_at_any_moment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "LIVE_BATCH", 17)
+    monkeypatch.setattr(states, "REMEMBERED", 3)  # so that states are read back from their tables as well
+    commands = story(world, 1, 240)
+    chance = random.Random(1)
+    for start in range(0, len(commands), 60):
+        world.ledger.submit(commands[start : start + 60])
+        Runner(world.url, world.secrets).catch_up(chance.randrange(start, start + 60))
+        world.catch_up()
+        live = everything(world)
+        assert all(live["promises"].values())
+        name = NAMES[start // 60]
+        assert rebuild(world.url, world.secrets, name) == 2
+        assert everything(world) == live
+    assert len(world.rows("promises")["history"]) > 80
+
+
+def test_one_batch_size_or_another_gives_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.ledger.submit(story(world, 2, 120))
+    world.catch_up()
+    live = everything(world)
+    monkeypatch.setattr(applying, "LIVE_BATCH", 1)
+    for name in NAMES:
+        rebuild(world.url, world.secrets, name)
+    assert everything(world) == live
+
+
+@pytest.mark.parametrize("definition", ALL, ids=NAMES)
+def test_poison_stops_its_own_projection_alone(world: World, definition: Definition) -> None:
+    world.ledger.submit(story(world, 3, 60))
+    with pytest.raises(Stopped) as caught:
+        world.catch_up(with_poison(definition, 41))
+    assert (caught.value.name, caught.value.leaf_index) == (definition.name, 41)
+    assert positions(world) == {name: 41 if name == definition.name else 60 for name in NAMES}
+    (stopped,) = [each for each in status(world.url) if each.stopped_at is not None]
+    assert (stopped.name, stopped.stopped_at, stopped.lag_events) == (definition.name, 41, 19)
+    assert stopped.reason is not None
+    assert stopped.reason.startswith("ValueError in refuse")  # and not a word of what the event holds
+    world.catch_up()
+    assert all(each.stopped_at is None and each.lag_events == 0 for each in status(world.url))
+    live = everything(world)
+    rebuild(world.url, world.secrets, definition.name)
+    assert everything(world) == live
+
+
+def test_a_poisoned_runner_goes_on_with_the_others_and_stays_poisoned(world: World) -> None:
+    world.ledger.submit(story(world, 3, 60))
+    with running(world, with_poison(FOLLOWUPS, 5)):
+        wait_for(lambda: positions(world) == {"followups": 5, "promises": 60, "texts": 60, "timeline": 60})
+        world.make(90)
+        wait_for(lambda: positions(world) == {"followups": 5, "promises": 61, "texts": 61, "timeline": 61})
+
+
+def test_a_gap_in_the_log_is_not_read_past(world: World) -> None:
+    world.ledger.submit(story(world, 4, 30))
+    world.connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER append_only")
+    world.connection.execute("DELETE FROM ledger.events WHERE notification_id = 12")
+    with pytest.raises(Stopped):
+        world.catch_up()
+    assert {each.stopped_at for each in status(world.url)} == {11}
+    assert {each.reason for each in status(world.url)} == {"leaf 11 is missing from the log"}
+
+
+def test_an_entry_that_is_none_stops_everything_before_it(world: World) -> None:
+    world.ledger.submit(story(world, 4, 30))
+    world.connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER append_only")
+    world.connection.execute("UPDATE ledger.events SET state = 'secret words' WHERE notification_id = 12")
+    with pytest.raises(Stopped):
+        world.catch_up()
+    assert {each.position for each in status(world.url)} == {11}
+    assert "secret" not in str(status(world.url))
+
+
+def test_a_crash_between_batches_loses_and_repeats_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "LIVE_BATCH", 10)
+    world.ledger.submit(story(world, 5, 60))
+
+    class Crash(BaseException):
+        pass
+
+    def crash(_: Cursor[Any], batch: Batch) -> None:
+        if batch.first == 30:
+            raise Crash
+
+    with pytest.raises(Crash):
+        world.catch_up([breaking(each, crash) if each is PROMISES else each for each in ALL])
+    assert positions(world) == {"texts": 40, "promises": 30, "followups": 30, "timeline": 30}
+    world.catch_up()
+    live = everything(world)
+    for name in NAMES:
+        rebuild(world.url, world.secrets, name)
+    assert everything(world) == live
+
+
+def test_a_lost_connection_within_a_batch_is_nobodys_poison(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "RECONNECT_SECONDS", 0.0)
+    world.ledger.submit(story(world, 6, 60))
+    times = []
+
+    def cut(cursor: Cursor[Any], _: Batch) -> None:
+        times.append(1)
+        if len(times) == 1:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with running(world, [breaking(each, cut) if each is PROMISES else each for each in ALL]):
+        wait_for(lambda: set(positions(world).values()) == {60})
+    assert len(times) == 2
+    assert all(each.stopped_at is None for each in status(world.url))
+
+
+def test_it_listens_and_does_not_wait_for_the_poll(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "POLL_SECONDS", 3600.0)
+    world.make(1)
+    with running(world, ALL) as stop:
+        wait_for(lambda: set(positions(world).values()) == {1})
+        world.make(2)
+        wait_for(lambda: set(positions(world).values()) == {2})
+        stop.set()
+        world.make(3)
+
+
+def test_it_polls_where_a_notification_was_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "CHANNEL", "nobody_notifies_this")
+    with running(world, ALL):
+        wait_for(lambda: listening(world))
+        world.make(1)
+        wait_for(lambda: set(positions(world).values()) == {1})
+
+
+def test_two_runners_take_turns(world: World) -> None:
+    """Staged: the second asks for the version's row while the first has applied its batch and not committed."""
+    world.ledger.submit(story(world, 7, 50))
+    with versions.connect(world.url, "one") as one, versions.connect(world.url, "two") as two:
+        first = Applier(one, Log(world.connection_of_tuples()), world.secrets)
+        second = Applier(two, Log(world.connection_of_tuples()), world.secrets)
+        applied: list[int] = []
+        other = threading.Thread(target=lambda: applied.append(second.advance(PROMISES, 50)))
+        with one.transaction():
+            assert first.advance(PROMISES, 30) == 30
+            other.start()
+            wait_for(lambda: world.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != [])
+        other.join()
+        assert applied == [20]  # went on where the first one stopped
+        assert first.advance(PROMISES, 50) == 0
+        world.make(91)
+        assert first.advance(PROMISES, 51) == 1  # its memory was of 30 leaves: it began anew
+    live = world.rows("promises")
+    rebuild(world.url, world.secrets, "promises")
+    assert world.rows("promises") == live
+
+
+def test_a_rebuild_that_dies_leaves_the_old_version_and_the_next_one_clears_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ledger.submit(story(world, 8, 60))
+    world.catch_up()
+    live = everything(world)
+
+    def die(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(world.url, world.secrets, "promises", die)
+    assert schemas(world, "promises") == ["read_promises_v1", "read_promises_v2"]
+    assert everything(world) == live
+    assert [each.version for each in status(world.url) if each.name == "promises"] == [1]
+    assert rebuild(world.url, world.secrets, "promises") == 2
+    assert schemas(world, "promises") == ["read_promises_v2"]
+    assert everything(world) == live
+    assert len(world.ask("SELECT * FROM audit.promises")) == len(live["promises"]["promises"])
+
+
+def test_a_runner_follows_the_switch(world: World) -> None:
+    with versions.connect(world.url, "one") as one:
+        world.ledger.submit(story(world, 9, 30))
+        applier = Applier(one, Log(world.connection_of_tuples()), world.secrets)
+        assert applier.advance(PROMISES, 30) == 30
+        rebuild(world.url, world.secrets, "promises")
+        world.make(92)
+        assert applier.advance(PROMISES, 31) == 1
+    assert world.ask("SELECT 1 FROM audit.promises WHERE promise_id = 'P-92'")
+
+
+def test_the_switch_never_goes_back(world: World) -> None:
+    """The live version moved on while the new one was filled: the new one is as far when it is shown."""
+    world.ledger.submit(story(world, 10, 40))
+    world.catch_up()
+
+    def grow(done: int, total: int) -> None:
+        if not world.ask("SELECT 1 FROM ledger.events WHERE originator_id = 'promise:P-93'"):
+            world.make(93)
+            world.catch_up()
+
+    rebuild(world.url, world.secrets, "promises", grow)
+    assert positions(world)["promises"] == 41
+    assert world.ask("SELECT 1 FROM audit.promises WHERE promise_id = 'P-93'")
+
+
+def test_tables_of_another_release_are_not_written_to(world: World) -> None:
+    world.make(1)
+    world.connection.execute("UPDATE projection.versions SET digest = 'older' WHERE name = 'promises'")
+    assert runner.install(world.url) == ["promises"]
+    with pytest.raises(Stopped, match="promise-ledger rebuild promises"):
+        world.catch_up()
+    assert positions(world) == {"followups": 1, "promises": 0, "texts": 1, "timeline": 1}
+    assert [each.reason for each in status(world.url) if each.stopped_at == 0] == [
+        "the tables of promises were made by another release: run `promise-ledger rebuild promises`"
+    ]
+    rebuild(world.url, world.secrets, "promises")
+    assert set(positions(world).values()) == {1}
+
+
+def test_install_twice_changes_nothing(world: World) -> None:
+    world.make(1)
+    world.catch_up()
+    before = world.ask("SELECT * FROM projection.versions ORDER BY name")
+    assert runner.install(world.url) == []
+    assert world.ask("SELECT * FROM projection.versions ORDER BY name") == before
+    assert len(world.ask("SELECT * FROM audit.promises")) == 1
+
+
+def test_without_a_read_side_it_says_what_to_do(database: str) -> None:
+    with pytest.raises(versions.NotInstalled, match="promise-ledger migrate"):
+        status(database)
+
+
+def schemas(world: World, name: str) -> list[str]:
+    rows = world.ask("SELECT nspname FROM pg_namespace WHERE nspname LIKE %s ORDER BY 1", f"read\\_{name}\\_v%")
+    return [row["nspname"] for row in rows]
+
+
+def listening(world: World) -> bool:
+    return world.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND state = 'idle'") != []
+
+
+class running:
+    """A runner in a thread of its own, stopped at the end; gives the event that stops it."""
+
+    def __init__(self, world: World, definitions: Any) -> None:
+        self._stop = threading.Event()
+        self._runner = Runner(world.url, world.secrets, definitions)
+        self._thread = threading.Thread(target=self._runner.run, args=(self._stop,))
+        self._world = world
+
+    def __enter__(self) -> threading.Event:
+        self._thread.start()
+        return self._stop
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        with psycopg.connect(self._world.url, autocommit=True) as connection:
+            connection.execute("NOTIFY events")  # wakes it, whatever the poll is
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
