@@ -13,14 +13,14 @@ import nats.errors
 import orjson
 import psycopg
 import typer
-from consumers.importing.errors import ImportProblem
-from consumers.importing.run import ImportReport, import_file
 from eventsourcing.persistence import PersistenceError
 from psycopg.rows import tuple_row
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumers import client, deadletters
 from consumers.connection import NotProvisioned
+from consumers.importing.errors import ImportProblem
+from consumers.importing.run import ImportReport, import_file
 from consumers.provision import ProvisionError
 from deploy.finding import located, settings_for
 from deploy.migrating import make_ready

@@ -1,4 +1,4 @@
-"""What people read on the terminal: rows as tables, moments to the minute (UTC), colours only where they say something."""
+"""What people read on the terminal: rows as tables, moments to the minute in UTC, colours where they say something."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
