@@ -89,7 +89,11 @@ class Up:
         command = [sys.executable, "-m", "deploy.cli", "up", "--nats-port", "0", "--http-port", "0"]
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen([*command, "--data-dir", data_dir], stderr=errors)
-        self.until(lambda: "ready:" in self.errors.read_text())
+        try:
+            self.until(lambda: "ready:" in self.errors.read_text())
+        except BaseException:
+            self.kill()
+            raise
 
     def until(self, reached: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -106,6 +110,10 @@ class Up:
         where = json.loads((self.data_dir / "run.json").read_text())
         return healthy(int(where["http_url"].rsplit(":", 1)[1]))
 
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
@@ -115,9 +123,7 @@ class Up:
 def up(data_dir: Path) -> Iterator[Up]:
     running = Up(data_dir / "home")
     yield running
-    if running.process.poll() is None:
-        running.process.kill()
-        running.process.wait(10)
+    running.kill()
 
 
 def alive(pid: int) -> bool:
@@ -141,8 +147,7 @@ def test_up_starts_again_whatever_is_killed_and_leaves_nothing_behind(up: Up) ->
 
 def test_a_killed_up_takes_everything_along_and_the_next_goes_on(up: Up) -> None:
     children = up.children()
-    up.process.kill()
-    up.process.wait(10)
+    up.kill()
     again = Up(up.data_dir)
     assert not any(alive(pid) for pid in children)
     assert again.stop() == 0
