@@ -151,7 +151,8 @@ class _Recording:
             now = time.monotonic()
             late = [number for number, sent in self._sent.items() if sent.again_at < now]
             for number in sorted(late)[:_BURST]:
-                await self._send_again(number, self._sent[number], now)
+                if (sent := self._sent.get(number)) is not None:  # its answer may have come meanwhile
+                    await self._send_again(number, sent, now)
 
     async def _send_again(self, number: int, sent: _Sent, now: float) -> None:
         """With a confirmation of the queue this time, so that its own complaint is heard."""
