@@ -68,8 +68,9 @@ def check(
         try:
             return _check(writer, log, secrets, progress, definitions)
         finally:
-            for definition in definitions:
-                versions.drop_unfinished(writer, definition.name)
+            if not writer.closed:
+                for definition in definitions:
+                    versions.drop_unfinished(writer, definition.name)
 
 
 def _check(
@@ -108,8 +109,7 @@ def _standing(definition: Definition, version: Version, size: int) -> Problem | 
     if version.digest != definition.digest:
         return Problem(definition.name, "projection.versions", None, str(versions.outdated(definition.name)))
     if version.position > size:
-        message = f"{version.position} events were applied, and the log holds {size}"
-        return Problem(definition.name, "projection.versions", None, message)
+        return Problem(definition.name, "projection.versions", None, "more events were applied than the log holds")
     return None
 
 

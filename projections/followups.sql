@@ -67,6 +67,9 @@ SELECT
     about_promise_id, about_concern_id, attempts, reached_at, completed_at, outcome, case_id, made_leaf_index
 FROM history;
 COMMENT ON VIEW audit.followup_history IS 'Every event of every follow-up, with the follow-up as it stood after it.';
+COMMENT ON COLUMN audit.followup_history.leaf_index IS 'The event: its index in the log, from 0.';
+COMMENT ON COLUMN audit.followup_history.version IS 'The number of the event among those of its follow-up, from 1.';
+COMMENT ON COLUMN audit.followup_history.type IS 'What happened: followup.scheduled, followup.attempted, followup.completed.';
 
 CREATE OR REPLACE FUNCTION audit.followups_due_as_of(as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL)
 RETURNS SETOF audit.followups LANGUAGE sql STABLE PARALLEL SAFE AS $$

@@ -79,17 +79,20 @@ GRANT SELECT ON ALL TABLES IN SCHEMA audit TO ledger_auditor;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA audit TO ledger_auditor;
 
 -- name: share_comments
--- Columns that carry one name in several views mean one thing: what audit.promises says is said of the others too.
+-- Columns that carry one name in several views mean one thing: what is said of it in one is said in the others too, first
+-- of all what audit.promises says.
 DO $$
-DECLARE c record;
+DECLARE silent record;
 BEGIN
-    FOR c IN
-        SELECT v.relname, a.attname, col_description(p.attrelid, p.attnum) AS said
+    FOR silent IN
+        SELECT DISTINCT ON (v.relname, a.attname) v.relname, a.attname, col_description(o.oid, b.attnum) AS said
         FROM pg_class AS v
-        JOIN pg_attribute AS a ON a.attrelid = v.oid AND a.attnum > 0
-        JOIN pg_attribute AS p ON p.attrelid = to_regclass('audit.promises') AND p.attname = a.attname
-        WHERE v.relnamespace = 'audit'::regnamespace AND v.relkind = 'v' AND col_description(a.attrelid, a.attnum) IS NULL
+        JOIN pg_attribute AS a ON a.attrelid = v.oid AND a.attnum > 0 AND col_description(v.oid, a.attnum) IS NULL
+        JOIN pg_class AS o ON o.relnamespace = v.relnamespace AND o.relkind = 'v'
+        JOIN pg_attribute AS b ON b.attrelid = o.oid AND b.attname = a.attname AND col_description(o.oid, b.attnum) <> ''
+        WHERE v.relnamespace = 'audit'::regnamespace AND v.relkind = 'v'
+        ORDER BY v.relname, a.attname, o.relname = 'promises' DESC, o.relname = 'promise_history' DESC, o.relname
     LOOP
-        EXECUTE format('COMMENT ON COLUMN audit.%I.%I IS %L', c.relname, c.attname, c.said);
+        EXECUTE format('COMMENT ON COLUMN audit.%I.%I IS %L', silent.relname, silent.attname, silent.said);
     END LOOP;
 END $$;

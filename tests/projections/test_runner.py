@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,7 @@ from projections.promises import PROMISES
 from projections.reports import ALL
 from projections.runner import NAMES, Runner, rebuild, status
 from projections.versions import Definition, Fold
-from tests.projections.world import World, story
+from tests.projections.world import World, story, wait_for
 
 
 def everything(world: World) -> dict[str, Any]:
@@ -312,10 +311,3 @@ class running:
             connection.execute("NOTIFY events")  # wakes it, whatever the poll is
         self._thread.join(10)
         assert not self._thread.is_alive()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)

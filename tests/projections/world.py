@@ -1,7 +1,8 @@
 """A ledger with its read side, and stories told at random: many commands that fit, many that are refused."""
 
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -14,6 +15,7 @@ from psycopg.rows import dict_row
 
 from ledger.app import Ledger, Submission
 from ledger.domain.dispatch import COMMANDS
+from ledger.receipts import Refusal
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.migrations import create_log
@@ -59,7 +61,7 @@ class World:
         """Submit one command; "recorded", or the code of its refusal."""
         moment = at(occurred_at) if isinstance(occurred_at, (int, float)) else occurred_at
         (outcome,) = self.ledger.submit([self.submission(command, moment, **data)])
-        return "recorded" if outcome.status == "recorded" else outcome.code
+        return outcome.code if isinstance(outcome, Refusal) else "recorded"
 
     def make(self, number: int, occurred_at: float = 0, due_at: float = 24, **data: Any) -> None:
         """Promise P-<number> to customer C-1, due a day after the first noon."""
@@ -96,6 +98,13 @@ class World:
             ]
             for table, key in definition.keys.items()
         }
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
 
 
 def story(world: World, seed: int, commands: int) -> list[Submission]:

@@ -1,0 +1,162 @@
+"""`verify --projections`: a quiet edit of any read table, view or function is found and named."""
+
+import psycopg
+import pytest
+
+from projections import checking
+from projections.checking import Problem, check
+from projections.runner import rebuild
+from tests.projections.world import World, story
+
+
+@pytest.fixture
+def told(world: World) -> World:
+    world.ledger.submit(story(world, 31, 150))
+    world.catch_up()
+    return world
+
+
+def test_what_nobody_touched_is_as_the_log_makes_it(told: World) -> None:
+    seen = []
+    assert check(told.url, told.secrets, lambda done, total: seen.append((done, total))) is None
+    size = told.ask("SELECT size FROM ledger.head")[0]["size"]
+    assert seen[-1] == (size, size)
+    assert told.ask("SELECT 1 FROM projection.versions WHERE NOT live") == []
+    assert told.ask("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'read%%v2'") == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "table", "key", "message"),
+    [
+        (
+            "UPDATE read_promises_v1.promises SET due_at = due_at + interval '1 day' WHERE promise_id = 'P-3'",
+            "read_promises_v1.promises",
+            {"promise_id": "P-3"},
+            "not what the log makes it: due_at",
+        ),
+        (
+            "UPDATE read_promises_v1.history SET actor = 'u-9', latched = NOT latched WHERE leaf_index = 4",
+            "read_promises_v1.history",
+            {"leaf_index": 4},
+            "not what the log makes it: latched, actor",
+        ),
+        (
+            "DELETE FROM read_promises_v1.promises WHERE promise_id IN ('P-2', 'P-4')",
+            "read_promises_v1.promises",
+            {"promise_id": "P-2"},
+            "the row is missing, and the log makes it",
+        ),
+        (
+            "UPDATE read_followups_v1.followups SET owner = 'u-9' WHERE followup_id = 'F-1'",
+            "read_followups_v1.followups",
+            {"followup_id": "F-1"},
+            "not what the log makes it: owner",
+        ),
+        (
+            "UPDATE read_followups_v1.history SET type = 'followup.completed' "
+            "WHERE leaf_index = (SELECT min(leaf_index) FROM read_followups_v1.history)",
+            "read_followups_v1.history",
+            None,
+            "not what the log makes it: type",
+        ),
+        (
+            "UPDATE read_texts_v1.texts SET text = 'We never said so.' WHERE leaf_index = 2",
+            "read_texts_v1.texts",
+            {"leaf_index": 2, "member": "text"},
+            "not what the log makes it: text",
+        ),
+        (
+            "INSERT INTO read_timeline_v1.timeline SELECT 9999, customer_id, occurred_at, recorded_at, type, stream, "
+            "actor, source, case_id FROM read_timeline_v1.timeline LIMIT 1",
+            "read_timeline_v1.timeline",
+            {"leaf_index": 9999},
+            "the log makes no such row",
+        ),
+        (
+            "ALTER TABLE read_timeline_v1.timeline DROP CONSTRAINT timeline_pkey; "
+            "INSERT INTO read_timeline_v1.timeline SELECT * FROM read_timeline_v1.timeline WHERE leaf_index = 2",
+            "read_timeline_v1.timeline",
+            {"leaf_index": 2},
+            "the row is there 2 times",
+        ),
+        (
+            "ALTER TABLE read_promises_v1.history ADD COLUMN whatever text",
+            "read_promises_v1.history",
+            None,
+            "is missing or has other columns than this release makes",
+        ),
+        (
+            "UPDATE projection.versions SET position = 100000 WHERE name = 'timeline'",
+            "projection.versions",
+            None,
+            "more events were applied than the log holds",
+        ),
+        (
+            "CREATE OR REPLACE VIEW audit.followups_due AS SELECT * FROM audit.followups WHERE owner <> 'u-3'",
+            "audit.followups_due",
+            None,
+            "was exchanged: it is not what this release installs",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION audit.timeliness(at timestamptz, standing text, ended_at timestamptz, "
+            "due_at timestamptz, claimed_at timestamptz, warned_at timestamptz, latched boolean) RETURNS text "
+            "LANGUAGE sql IMMUTABLE AS $$ SELECT 'on_time' $$",
+            "audit.timeliness",
+            None,
+            "was exchanged: it is not what this release installs",
+        ),
+        ("DROP VIEW audit.customer_timeline", "audit.customer_timeline", None, "is missing"),
+    ],
+)
+def test_an_edit_is_found(told: World, edit: str, table: str, key: dict[str, object] | None, message: str) -> None:
+    told.connection.execute(edit.encode())
+    problem = check(told.url, told.secrets)
+    assert problem is not None
+    assert (problem.table, problem.message) == (table, message)
+    assert key is None or problem.key == key
+    assert told.ask("SELECT 1 FROM projection.versions WHERE NOT live") == []
+
+
+def test_a_rebuild_mends_what_was_edited(told: World) -> None:
+    told.connection.execute("DELETE FROM read_promises_v1.history")
+    assert check(told.url, told.secrets) is not None
+    rebuild(told.url, told.secrets, "promises")
+    assert check(told.url, told.secrets) is None
+
+
+def test_a_projection_that_lags_is_compared_where_it_stands(told: World) -> None:
+    told.make(90)
+    assert check(told.url, told.secrets) is None
+
+
+def test_rows_that_come_while_it_derives_are_no_difference(told: World) -> None:
+    def grow(done: int, total: int) -> None:
+        told.make(90)
+        told.catch_up()
+
+    assert check(told.url, told.secrets, grow) is None
+    assert told.rows("promises")["promises"][-1][0] == "P-90"
+
+
+def test_what_a_dead_check_left_is_dropped_by_the_next(told: World) -> None:
+    def die(done: int, total: int) -> None:
+        told.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'promise-ledger check'"
+        )
+
+    with pytest.raises(psycopg.OperationalError):
+        check(told.url, told.secrets, die)
+    assert told.ask("SELECT 1 FROM projection.versions WHERE NOT live") != []
+    assert check(told.url, told.secrets) is None
+    assert told.ask("SELECT 1 FROM projection.versions WHERE NOT live") == []
+
+
+def test_a_problem_is_said_as_json() -> None:
+    problem = Problem("texts", "read_texts_v1.texts", {"leaf_index": 2, "member": "text"}, "the log makes no such row")
+    assert problem.to_dict() == {
+        "projection": "texts",
+        "table": "read_texts_v1.texts",
+        "key": {"leaf_index": 2, "member": "text"},
+        "message": "the log makes no such row",
+    }
+    assert checking.Problem is Problem

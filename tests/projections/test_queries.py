@@ -1,0 +1,165 @@
+"""What the command line asks: texts as words, as a mark once erased, and None where there were none."""
+
+import threading
+
+import pytest
+from psycopg.errors import UndefinedTable
+
+from ledger.erasure.sealing import SealBroken
+from projections import queries, versions
+from projections.applying import Applier, Stopped
+from projections.log import Log
+from projections.runner import rebuild
+from projections.texts import TEXTS, purge
+from tests.projections.world import World, at, wait_for
+
+
+@pytest.fixture
+def told(world: World) -> World:
+    world.make(1, due_at=30)
+    world.make(2, due_at=20, condition={"text": "if you are in", "by": at(10)}, case_id="case-1")
+    world.make(3, customer_id="C-2")
+    world.now = at(5)
+    about = {"customer_id": "C-1", "about": {"promise_id": "P-1"}}
+    assert world.tell("followup.schedule", 4, followup_id="F-1", due_at=at(9), owner="u-2", **about) == "recorded"
+    assert world.tell("promise.warn", 4, promise_id="P-1", reason="It snows.") == "recorded"
+    assert world.tell("promise.verify", 4, promise_id="P-1", verified_by="C-1") == "not-allowed"
+    world.catch_up()
+    return world
+
+
+def erase(world: World, customer_id: str) -> None:
+    world.connection.execute(
+        "UPDATE ledger.customer_keys SET wrapped = NULL, destroyed_at = '2026-04-01T00:00:00Z' WHERE customer_id = %s",
+        (customer_id,),
+    )
+
+
+def test_outstanding_soonest_first_with_the_words(told: World) -> None:
+    keys = queries.keyring(told.secrets)
+    rows = queries.outstanding(told.connection, keys)
+    assert [(row["promise_id"], row["text"]) for row in rows] == [
+        ("P-2", "The router 2 comes."),
+        ("P-3", "The router 3 comes."),
+        ("P-1", "The router 1 comes."),
+    ]
+    assert rows[0]["condition_text"] == "if you are in"
+    assert (rows[0]["case_id"], rows[0]["standing"], rows[0]["leaf_index"]) == ("case-1", "conditional", 1)
+    assert (rows[2]["made_leaf_index"], rows[2]["leaf_index"], rows[2]["warned_at"]) == (0, 4, at(4))
+    assert [row["promise_id"] for row in queries.outstanding(told.connection, keys, customer="C-1")] == ["P-2", "P-1"]
+    (row,) = queries.outstanding(told.connection, keys, customer="C-1", as_of=at(26), known_at=at(0))[1:]
+    assert (row["promise_id"], row["timeliness"], row["warned_at"]) == ("P-1", "running", None)
+    assert queries.outstanding(told.connection, keys, as_of=at(-1)) == []
+
+
+def test_a_customer_from_all_sides(told: World) -> None:
+    keys = queries.keyring(told.secrets)
+    found = queries.customer(told.connection, keys, "C-1")
+    assert [row["promise_id"] for row in found["outstanding"]] == ["P-2", "P-1"]
+    assert [(row["followup_id"], row["due_at"], row["attempts"]) for row in found["followups"]] == [("F-1", at(9), 0)]
+    assert [(row["leaf_index"], row["type"], row["text"]) for row in found["timeline"]] == [
+        (0, "promise.made", "The router 1 comes."),
+        (1, "promise.made", "The router 2 comes. · if you are in"),
+        (3, "followup.scheduled", None),
+        (4, "promise.at_risk", "It snows."),
+    ]
+    assert found["timeline"][0]["data"]["owner"] == "u-1"
+    assert found["erased"] is None
+    earlier = queries.customer(told.connection, keys, "C-1", known_at=at(1))
+    assert [row["leaf_index"] for row in earlier["timeline"]] == [0, 1]
+    assert earlier["followups"] == []
+    nobody = queries.customer(told.connection, keys, "C-9")
+    assert nobody == {"customer_id": "C-9", "erased": None, "outstanding": [], "followups": [], "timeline": []}
+
+
+def test_a_trail_is_read_from_the_log_itself(told: World) -> None:
+    told.connection.execute("DELETE FROM read_texts_v1.texts; DELETE FROM read_timeline_v1.timeline")
+    rows = queries.trail(told.connection, queries.keyring(told.secrets), "promise:P-1")
+    assert [(row["leaf_index"], row["version"], row["type"], row["text"]) for row in rows] == [
+        (0, 1, "promise.made", "The router 1 comes."),
+        (4, 2, "promise.at_risk", "It snows."),
+    ]
+    assert rows[0]["data"]["due_at"] == at(30)
+    assert rows[1]["recorded_at"] == at(5)
+    (refused,) = queries.trail(told.connection, queries.keyring(told.secrets), "source:crm")
+    assert (refused["data"]["code"], refused["customer_id"], refused["text"]) == ("not-allowed", None, None)
+    assert queries.trail(told.connection, queries.keyring(told.secrets), "promise:P-9") == []
+
+
+def test_an_erased_customer_has_marks_and_no_words(told: World) -> None:
+    erase(told, "C-1")
+    assert purge(told.connection_of_tuples(), "C-1") == 4
+    keys = queries.keyring(told.secrets)
+    mark = "[erased on 2026-04-01]"
+    found = queries.customer(told.connection, keys, "C-1")
+    assert found["erased"] == mark
+    assert [row["text"] for row in found["outstanding"]] == [mark, mark]
+    assert [row["text"] for row in found["timeline"]] == [mark, mark, None, mark]
+    assert [row["text"] for row in queries.trail(told.connection, keys, "promise:P-1")] == [mark, mark]
+    assert [row["text"] for row in queries.outstanding(told.connection, keys, customer="C-2")] == [
+        "The router 3 comes."
+    ]
+
+
+def test_no_text_comes_back_once_its_key_is_destroyed(told: World) -> None:
+    erase(told, "C-1")
+    rebuild(told.url, told.secrets, "texts")
+    assert told.ask("SELECT customer_id, text FROM audit.texts") == [
+        {"customer_id": "C-2", "text": "The router 3 comes."}
+    ]
+
+
+def test_the_purge_waits_for_a_batch_in_flight(told: World) -> None:
+    """Staged: a batch has opened a text and not committed; the purge must find it."""
+    told.make(4)
+    size = told.ask("SELECT size FROM ledger.head")[0]["size"]
+    with versions.connect(told.url, "one") as one:
+        applier = Applier(one, Log(told.connection_of_tuples()), told.secrets)
+        purged: list[int] = []
+        other = told.connection_of_tuples()
+        with one.transaction():
+            assert applier.advance(TEXTS, size) == 1
+            erase(told, "C-1")
+            purging = threading.Thread(target=lambda: purged.append(purge(other, "C-1")))
+            purging.start()
+            wait_for(lambda: told.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != [])
+        purging.join()
+        assert purged == [5]
+        told.make(5, customer_id="C-2")
+        assert applier.advance(TEXTS, size + 1) == 1
+    assert {row["customer_id"] for row in told.ask("SELECT * FROM audit.texts")} == {"C-2"}
+
+
+def test_texts_that_are_not_those_committed_to_stop_the_projection(world: World) -> None:
+    world.make(1)
+    world.make(2)
+    world.connection.execute(
+        "UPDATE ledger.sealed SET ciphertext = (SELECT ciphertext FROM ledger.sealed WHERE leaf_index = 0) "
+        "WHERE leaf_index = 1"
+    )
+    with pytest.raises(Stopped, match="does not open under its key") as caught:
+        world.catch_up()
+    assert (caught.value.name, caught.value.leaf_index) == ("texts", 1)
+    assert isinstance(caught.value.__cause__, SealBroken)
+
+
+def test_a_text_under_a_key_that_never_was_stops_the_projection(world: World) -> None:
+    world.make(1)
+    world.connection.execute("DELETE FROM ledger.customer_keys")
+    with pytest.raises(Stopped, match="a key that is not in the key table"):
+        world.catch_up()
+
+
+def test_no_read_table_but_texts_holds_a_word_of_a_customer(told: World) -> None:
+    for schema, table in (
+        ("read_promises_v1", "promises"),
+        ("read_promises_v1", "history"),
+        ("read_followups_v1", "followups"),
+        ("read_followups_v1", "history"),
+        ("read_timeline_v1", "timeline"),
+    ):
+        stored = str(told.ask(f"SELECT * FROM {schema}.{table}"))
+        assert "router" not in stored
+        assert "snows" not in stored
+    with pytest.raises(UndefinedTable):
+        told.ask("SELECT * FROM read_texts_v2.texts")
