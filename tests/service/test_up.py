@@ -149,5 +149,8 @@ def test_a_killed_up_takes_everything_along_and_the_next_goes_on(up: Up) -> None
     children = up.children()
     up.kill()
     again = Up(up.data_dir)
-    assert not any(alive(pid) for pid in children)
-    assert again.stop() == 0
+    try:
+        assert not any(alive(pid) for pid in children)
+        assert again.stop() == 0
+    finally:
+        again.kill()
