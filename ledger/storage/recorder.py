@@ -88,7 +88,7 @@ class Append:
     def __init__(self, cursor: Cursor[Any], head: Head, edge: RightEdge) -> None:
         self.cursor = cursor
         self.head = head
-        self._edge = edge
+        self.edge = edge
         self.extension: Extension | None = None
 
     def ask(self, name: str, parameters: dict[str, Any]) -> list[Any]:
@@ -117,7 +117,7 @@ class Append:
         self._copy("sealed", _SEALED, sealed)
         leaves = [leaf_hash(row.state) for row in events]
         self.extension = Extension(self.head.frontier, leaves)
-        tiles = self._edge.extend(cursor, size, leaves)
+        tiles = self.edge.extend(cursor, size, leaves)
         self._copy("tiles", _TILES, tiles)
         cursor.execute(
             QUERIES["move_head"],
@@ -162,14 +162,12 @@ class LogRecorder(PostgresApplicationRecorder):
         Raises NoLog where the database holds no ledger, OperationalError (eventsourcing.persistence) where it cannot
         be reached: then nobody can tell whether a commit under way took place, and the inbox answers that later.
         """
-        try:
-            with self.datastore.get_connection() as connection, connection.transaction():
-                cursor = connection.cursor(row_factory=tuple_row)
-                append = Append(cursor, self._head(cursor, "lock_head"), self._edge)
-                yield append
-        except BaseException:
-            self._edge.forget()
-            raise
+        with self.datastore.get_connection() as connection, connection.transaction():
+            cursor = connection.cursor(row_factory=tuple_row)
+            append = Append(cursor, self._head(cursor, "lock_head"), self._edge)
+            self._edge = RightEdge()  # what a failed append made of the edge is never used, by no thread
+            yield append
+        self._edge = append.edge
 
     def head(self) -> Head:
         """The committed head, without a lock."""

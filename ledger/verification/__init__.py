@@ -168,7 +168,7 @@ class _Run:
         self._recorded_at = leaves.last_recorded_at
 
     def _first_of(self, problem: Problem) -> None:
-        """Raise `problem`, or what lies before it: an event that is not as hashed contradicts all that belongs to it."""
+        """Raise `problem`, or what lies before it; an event not as hashed contradicts all that belongs to it."""
         self.tree.compare_last_leaves()
         if self.tree.suspect is not None:
             self.tree.end()
