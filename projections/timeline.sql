@@ -33,7 +33,7 @@ COMMENT ON COLUMN audit.customer_timeline.customer_id IS 'The customer (a pseudo
 COMMENT ON COLUMN audit.customer_timeline.occurred_at IS 'When it happened, as the source says.';
 COMMENT ON COLUMN audit.customer_timeline.recorded_at IS 'When the ledger wrote it down; never decreasing.';
 COMMENT ON COLUMN audit.customer_timeline.type IS 'What happened: promise.made, disclosure.made, concern.raised …';
-COMMENT ON COLUMN audit.customer_timeline.stream IS 'What it happened to: promise:<id>, disclosure:<id> …';
+COMMENT ON COLUMN audit.customer_timeline.stream IS 'What it happened to: promise:P-1, disclosure:D-1 …';
 COMMENT ON COLUMN audit.customer_timeline.actor IS 'Who acted: a person, team or service, by id.';
 COMMENT ON COLUMN audit.customer_timeline.source IS 'The backend service that reported it.';
 COMMENT ON COLUMN audit.customer_timeline.case_id IS 'The case that it belongs to.';
