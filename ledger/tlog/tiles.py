@@ -123,10 +123,8 @@ def parse_bundle(data: bytes, width: int = WIDTH) -> list[bytes]:
     entries, start = [], 0
     for _ in range(width):
         end = start + 2 + int.from_bytes(data[start : start + 2], "big")
-        if start + 2 > len(data) or end > len(data):
-            raise MalformedTile(f"the bundle ends before its {width} entries do")
         entries.append(data[start + 2 : end])
         start = end
     if start != len(data):
-        raise MalformedTile(f"the bundle goes on after its {width} entries")
+        raise MalformedTile(f"the bundle does not end where its {width} entries do")
     return entries
