@@ -1,0 +1,235 @@
+"""The fork guard: what is signed is committed, and nothing is signed that contradicts what was signed before."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from eventsourcing.persistence import PersistenceError
+
+from ledger.app import Ledger
+from ledger.storage.guard import SLOT_SIZE, ForkGuard, GuardDamaged
+from ledger.storage.signer import Fork
+from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.note import Verifier
+from tests.storage.log import Log, copied, make, told
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> ForkGuard:
+    return ForkGuard(tmp_path / "guard")
+
+
+def written(path: Path) -> bytes | None:
+    again = ForkGuard(path)
+    try:
+        return again.read()
+    finally:
+        again.close()
+
+
+def test_the_guard_gives_back_the_last_note(tmp_path: Path):
+    guard = ForkGuard(tmp_path / "guard")
+    assert guard.read() is None
+    for number in range(5):
+        guard.write(b"note %d" % number)
+        assert guard.read() == written(tmp_path / "guard") == b"note %d" % number
+    guard.close()
+    assert (tmp_path / "guard").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3])
+@pytest.mark.parametrize("torn", [1, 31, 43, 44, 46, SLOT_SIZE - 1])
+def test_a_torn_write_of_either_slot_leaves_the_note_before(tmp_path: Path, writes: int, torn: int):
+    """The next write got as far as `torn` bytes; the rest of its slot is what stood there."""
+    path = tmp_path / "guard"
+    guard = ForkGuard(path)
+    for number in range(writes):
+        guard.write(b"note %d" % number)
+    before = path.read_bytes()
+    guard.write(b"a later note")
+    after = path.read_bytes()
+    guard.close()
+    slot = (writes + 1) % 2 * SLOT_SIZE
+    assert before[:slot] == after[:slot]
+    half = bytearray(before.ljust(2 * SLOT_SIZE, b"\0"))
+    half[slot : slot + torn] = after[slot : slot + torn]
+    path.write_bytes(half)
+    complete = bytes(half[slot:]).startswith(after[slot:].rstrip(b"\0"))
+    assert written(path) == (b"a later note" if complete else b"note %d" % (writes - 1))
+
+
+def test_every_damaged_byte_of_both_slots_is_noticed(tmp_path: Path):
+    path = tmp_path / "guard"
+    guard = ForkGuard(path)
+    guard.write(b"one")
+    guard.write(b"two")
+    guard.close()
+    whole = path.read_bytes()
+    used = 32 + 8 + 4 + 3
+    for at in range(used):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        path.write_bytes(damaged)
+        assert written(path) == b"one"  # of the second slot's note nothing is left
+        damaged[SLOT_SIZE + at] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(GuardDamaged, match="damaged"):
+            written(path)
+
+
+def filled(log: Log, events: int = 5) -> None:
+    with log.open() as ledger:
+        log._opened.clear()
+        for number in range(events):
+            told(ledger, make(number))
+
+
+def signed_size(log: Log) -> int:
+    note = log.guard_note()
+    assert note is not None
+    return open_checkpoint(note, Verifier.parse(log.vkey))[0].size
+
+
+def remove(log: Log) -> None:
+    log.settings.guard_path.unlink()
+
+
+def damage(log: Log) -> None:
+    content = log.settings.guard_path.read_bytes()
+    log.settings.guard_path.write_bytes(bytes(byte ^ 1 for byte in content))
+
+
+def empty(log: Log) -> None:
+    log.settings.guard_path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("harm", "refusal", "words"),
+    [(remove, Fork, "missing"), (empty, Fork, "missing"), (damage, GuardDamaged, "damaged")],
+)
+def test_a_signed_log_without_its_guard_is_not_opened(
+    log: Log, harm: Callable[[Log], None], refusal: type[Exception], words: str
+):
+    filled(log)
+    harm(log)
+    with pytest.raises(refusal, match=words):
+        log.open()
+
+
+def test_a_guard_that_is_missing_beside_an_empty_log_that_was_signed_is_not_believed(log: Log):
+    filled(log, 0)
+    remove(log)
+    with pytest.raises(Fork, match="missing"):
+        log.open()
+
+
+def test_an_older_copy_of_the_database_is_not_opened(log: Log):
+    filled(log, 2)
+    with copied(log.url, "ledger_backup") as older:
+        with log.open() as ledger:
+            log._opened.clear()
+            told(ledger, make(10))
+        guard = log.settings.guard_path.read_bytes()
+        with pytest.raises(Fork, match="3 events was signed, and the database holds fewer"):
+            Ledger.open(log.settings.model_copy(update={"database_url": older}))
+        assert log.settings.guard_path.read_bytes() == guard
+    log.check_clean(3)
+
+
+def test_a_database_that_became_older_under_a_running_service_is_not_signed(log: Log):
+    """Restored under its feet, and grown again to a size that was signed already: another tree."""
+    filled(log, 2)
+    with copied(log.url, "ledger_restored") as older:
+        with log.open() as ledger:
+            log._opened.clear()
+            told(ledger, make(10), make(11))
+        other = shutil.copytree(log.settings.data_dir / "keys", log.settings.data_dir / "other" / "keys").parent
+        shutil.copy(log.settings.guard_path, other / "guard.newest")
+        restored = log.settings.model_copy(update={"database_url": older, "data_dir": other})
+        # A service with the guard of then would sign it; the guard of now must not.
+        (other / "guard").write_bytes(_guard_of_then(log, other))
+        with Ledger.open(restored, clock=lambda: log.now) as service:
+            shutil.copyfile(other / "guard.newest", other / "guard")
+            for number in (20, 21, 22):
+                with pytest.raises(Fork):
+                    service.submit([make(number)])
+
+
+def _guard_of_then(log: Log, directory: Path) -> bytes:
+    """The guard file as it was after two events."""
+    ((note,),) = log.ask("SELECT note FROM ledger.checkpoints WHERE size = 2")
+    guard = ForkGuard(directory / "then")
+    guard.write(note.encode())
+    guard.close()
+    return (directory / "then").read_bytes()
+
+
+def test_a_rewritten_suffix_of_equal_length_is_not_opened(log: Log):
+    filled(log)
+    with psycopg.connect(log.url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE ledger.events SET state = state || ' '::bytea WHERE notification_id = 5")
+        from ledger.tlog.merkle import Frontier, leaf_hash
+
+        rows = connection.execute("SELECT state FROM ledger.events ORDER BY notification_id").fetchall()
+        frontier = Frontier().extend([leaf_hash(row[0]) for row in rows])
+        connection.execute("UPDATE ledger.head SET frontier = %s", (frontier.to_bytes(),))
+    with pytest.raises(Fork, match="the first 5 events in the database are not those that were signed"):
+        log.open()
+
+
+def test_what_a_crash_left_committed_and_unsigned_is_signed_at_the_next_start(log: Log):
+    with log.open() as ledger:
+        log._opened.clear()
+        told(ledger, make(1))
+        ledger.append([make(2), make(3)])
+    assert signed_size(log) == 1
+    assert log.verify().signed_size == 1
+    ledger = log.open()
+    assert signed_size(log) == 3
+    for receipt in told(ledger, make(2), make(3)):
+        log.check_receipt(receipt)
+    log.check_clean(3)
+
+
+@pytest.mark.parametrize("step", ["the commit", "before the commit"])
+def test_nothing_is_signed_for_an_append_that_fails(log: Log, step: str):
+    ledger = log.open()
+    told(ledger, make(1))
+    guard = log.settings.guard_path.read_bytes()
+    with psycopg.connect(log.url) as connection:
+        connection.execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
+            + "CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON ledger.head"
+            + (" DEFERRABLE INITIALLY DEFERRED" if step == "the commit" else "")
+            + " FOR EACH ROW EXECUTE FUNCTION fail()"
+        )
+    with pytest.raises(PersistenceError):
+        ledger.submit([make(2)])
+    assert log.settings.guard_path.read_bytes() == guard
+    with psycopg.connect(log.url) as connection:
+        connection.execute("DROP TRIGGER fail ON ledger.head")
+    (receipt,) = told(ledger, make(2))
+    log.check_receipt(receipt)
+    assert receipt["events"][0]["leaf_index"] == 1
+    log.check_clean(2)
+
+
+def test_the_guard_is_on_disk_before_a_signature_leaves(log: Log, monkeypatch: pytest.MonkeyPatch):
+    """No guard, no receipt: where the file cannot be written, the batch is committed and nothing is said."""
+    ledger = log.open()
+
+    def full(_guard: ForkGuard, _note: bytes) -> Any:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ForkGuard, "write", full)
+        with pytest.raises(OSError, match="no space"):
+            ledger.submit([make(1)])
+        assert signed_size(log) == 0
+    (receipt,) = told(ledger, make(1))
+    log.check_receipt(receipt)
+    log.check_clean(1)
