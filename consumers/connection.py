@@ -24,6 +24,8 @@ from nats.protocol import parser
 
 IDLE_SECONDS: Final = 1.0
 """How long one request for commands stays open at the server."""
+LINGER_SECONDS: Final = 0.02
+"""How long a batch waits for more, once its first command is there and others keep arriving."""
 _QUIET_SECONDS: Final = 0.002
 """A batch is closed early once nothing has arrived for so long."""
 _DELIVERY: Final = "$JS.ACK."
@@ -160,8 +162,9 @@ class _Pull(JetStreamContext.PullSubscription):
         self._refused = False  # the server's last word was neither a command nor "nothing there"
 
     async def fetch(self, batch: int = 1, timeout: float | None = 5, heartbeat: float | None = None) -> list[Msg]:
-        """1 to `batch` messages: waits for the first, then up to `timeout` seconds while more keep arriving.
+        """1 to `batch` messages: waits for the first, then for as many more as arrive within the linger time.
 
+        `timeout` is FastStream's, after which it does not ask for more of the same batch; it is not looked at.
         Raises nats.errors.TimeoutError where none came within the idle time.
         """
         if self._closed or self._refused:  # FastStream asks again at once: never in a hot loop
@@ -171,7 +174,7 @@ class _Pull(JetStreamContext.PullSubscription):
         await self._request(batch)
         if not messages:
             messages += self._take(await self._first())
-        until = time.monotonic() + (timeout or 0)
+        until = time.monotonic() + LINGER_SECONDS
         while len(messages) < batch and time.monotonic() < until:
             await asyncio.sleep(_QUIET_SECONDS)
             more = self._arrived(batch - len(messages))

@@ -12,10 +12,12 @@ acknowledged before its answer, or its dead letter, is stored.
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import eventsourcing.persistence
@@ -37,7 +39,8 @@ from ledger.settings import MAX_BATCH, Settings
 from ledger.storage.signer import Fork
 
 T = TypeVar("T")
-LINGER_SECONDS: Final = 0.02
+_ASK_ONCE_SECONDS: Final = 0.001
+"""FastStream asks again for the rest of a batch within this time; a fetch of ours takes longer, and has lingered."""
 DELIVERIES: Final = 5
 """Deliveries after which a command that fails by itself, while others do not, goes to the dead letters."""
 LONGEST_DELAY_SECONDS: Final = 30.0
@@ -121,7 +124,7 @@ class Intake:
             await self._back_off([job.message for job in jobs], error)
             return []
         except Exception as error:
-            _log.exception("a batch failed, its commands are tried one by one", commands=len(jobs), error=repr(error))
+            _log.error("a batch failed, its commands are tried one by one", commands=len(jobs), error=_where(error))
             return await self._one_by_one(jobs, unfit)
         self._got_on()
         return [Committed(appended, jobs)]
@@ -137,7 +140,7 @@ class Intake:
                 await self._back_off([job.message for job in jobs[number:]] + [job.message for job in failed], error)
                 return done
             except Exception as error:
-                _log.error("a command failed", sequence=_sequence(job.message), error=repr(error))
+                _log.error("a command failed", sequence=_sequence(job.message), error=_where(error))
                 failed.append(job)
             else:
                 self._got_on()
@@ -190,7 +193,7 @@ class Intake:
         """The messages come again after a growing, bounded pause, in which nothing more is taken."""
         self._failures += 1
         delay = _delay(self._failures)
-        self._progress.failure = " ".join(str(error).split()) or repr(error)
+        self._progress.failure = " ".join(str(error).split()) if isinstance(error, _AWAY) else _where(error)
         _log.error("cannot go on", error=self._progress.failure, commands=len(messages), seconds=delay)
         with suppress(nats.errors.Error):  # NATS is away: it delivers them again by itself
             await _again(messages, delay)
@@ -226,7 +229,7 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
         COMMANDS.subjects[0],
         stream=JStream(COMMANDS.name, declare=False),
         durable=INTAKE_DURABLE,
-        pull_sub=PullSub(batch=True, batch_size=MAX_BATCH, timeout=LINGER_SECONDS),
+        pull_sub=PullSub(batch=True, batch_size=MAX_BATCH, timeout=_ASK_ONCE_SECONDS),
         decoder=_raw,
         ack_policy=AckPolicy.MANUAL,
         no_reply=True,
@@ -282,7 +285,7 @@ def _sorted(messages: Sequence[Msg]) -> tuple[list[Job], list[Unfit]]:
         except Malformed as malformed:
             unfit.append(Unfit(message, malformed))
         except Exception as error:  # a fault of ours, at one message: its neighbours must not pay for it
-            _log.exception("a message could not be parsed", sequence=_sequence(message), error=repr(error))
+            _log.error("a message could not be parsed", sequence=_sequence(message), error=_where(error))
             unfit.append(Unfit(message, Malformed("not-understood", "The ledger failed at reading this message.")))
     return jobs, unfit
 
@@ -305,6 +308,13 @@ async def _again(messages: Sequence[Msg], delay: float) -> None:
 def _delay(times: int) -> float:
     """1, 2, 4 … seconds, up to the longest."""
     return min(2.0 ** min(times - 1, 10), LONGEST_DELAY_SECONDS)
+
+
+def _where(error: Exception) -> str:
+    """What failed and where, without the message and the values: they may hold a customer's words."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return " > ".join([*places, type(error).__name__])
 
 
 def _sequence(message: Msg) -> int:

@@ -41,7 +41,13 @@ def test_each_line_gets_its_answer_in_the_order_of_the_lines(service: Service) -
         body(promise(promise_id=f"P-{number}"), id=f"c-{number}") if number % 7 else b"no json %d" % number
         for number in range(1, 1200)
     ]
-    lines += [b"", body(type="promise.forget"), b"[]", body(promise(text="x" * 70_000)), body(promise(text="Other words."))]
+    lines += [
+        b"",
+        body(type="promise.forget"),
+        b"[]",
+        body(promise(text="x" * 70_000)),
+        body(promise(text="Other words.")),
+    ]
     with serving(service):
         answers = list(record_file(service.broker_url, lines, window=300))
     assert [answer.line for answer in answers] == [number for number in range(1, 1205) if number != 1200]
