@@ -68,19 +68,35 @@ async def record_lines(
     broker_url: str, lines: Iterable[bytes], *, window: int = WINDOW
 ) -> AsyncIterator[list[LineAnswer]]:
     """As `record_file`, in the running loop, and in bursts. `lines` may block: a thread of its own reads them."""
-    connection = LedgerClient(Progress())
-    try:
-        await connection.connect(
-            broker_url, connect_timeout=5, max_reconnect_attempts=60, reconnect_time_wait=1, pending_size=64 * 2**20
-        )
-    except (OSError, nats.errors.Error) as error:
-        raise NoAnswer(f"NATS does not answer at {broker_url}: is `promise-ledger up` running?") from error
+    connection = await connected(broker_url)
     try:
         recording = _Recording(connection, window)
         async for burst in recording.answers(lines):
             yield burst
     finally:
         await connection.close()
+
+
+async def connected(broker_url: str) -> LedgerClient:
+    """A connection that outlives a restart of NATS. Raises `NoAnswer` where NATS is not there to begin with."""
+    connection = LedgerClient(Progress())
+    try:
+        await connection.connect(
+            broker_url,
+            connect_timeout=5,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=1,
+            pending_size=64 * 2**20,
+            error_cb=_unheard,
+        )
+    except (OSError, ValueError, nats.errors.Error) as error:
+        raise NoAnswer(f"NATS does not answer at {broker_url}: is `promise-ledger up` running?") from error
+    connection.options["max_reconnect_attempts"] = 120
+    return connection
+
+
+async def _unheard(error: Exception) -> None:
+    """What goes wrong on the connection shows as a missing answer."""
 
 
 class _Recording:

@@ -306,7 +306,8 @@ def test_a_command_that_keeps_failing_goes_to_the_dead_letters_and_its_neighbour
                     assert (await sender.ask(sent))["status"] == "recorded"
                 answer = await asyncio.wait_for(poison, 15)
                 assert answer["code"] == "keeps-failing"
-                assert await sender.stored("LEDGER_COMMANDS") == 0
+        async with service.sender() as sender:
+            assert await sender.stored("LEDGER_COMMANDS") == 0
 
     asyncio.run(story())
     (letter,) = deadletters.dead_letters(service.broker_url)
