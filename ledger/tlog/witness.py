@@ -55,7 +55,7 @@ class CosignatureVerifier(Verifier):
     def verify(self, text: bytes, signature: bytes) -> bool:
         """Tell whether `signature` (72 bytes: seconds, then Ed25519) is this witness's over checkpoint `text`."""
         seconds = int.from_bytes(signature[:8], "big")
-        return len(signature) == 72 and seconds <= MAX_SIZE and super().verify(_message(seconds, text), signature[8:])
+        return seconds <= MAX_SIZE and super().verify(_message(seconds, text), signature[8:])
 
 
 @dataclass(frozen=True)

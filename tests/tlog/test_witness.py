@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import BadSignature, Malformed, MalformedCosignature, MalformedKey, MalformedNote
@@ -51,6 +52,13 @@ def test_a_cosignature_for_another_time_checkpoint_or_key_fails():
     assert not Cosigner(WITNESS.name, b"v" * 32).verifier.verify(text, good.signature)
     for wrong in (b"", b"\0" * 72, good.signature[:-1], good.signature + b"\0", (6).to_bytes(8, "big")):
         assert not WITNESS.verifier.verify(text, wrong + good.signature[8:] if len(wrong) == 8 else wrong)
+
+
+def test_a_cosignature_of_a_time_beyond_the_largest_fails_although_it_is_signed():
+    text, key = checkpoint(7).format().encode(), Ed25519PrivateKey.from_private_bytes(WITNESS.private_key)
+    for seconds, holds in [(2**63 - 1, True), (2**63, False)]:
+        signature = key.sign(f"cosignature/v1\ntime {seconds}\n".encode() + text)
+        assert WITNESS.verifier.verify(text, seconds.to_bytes(8, "big") + signature) is holds
 
 
 @pytest.mark.parametrize("seconds", [-1, 2**63, 1.5, True, "5", None])
