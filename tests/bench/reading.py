@@ -1,0 +1,81 @@
+"""Verifying the whole log and rebuilding the projections, against reading the same bytes and writing as many rows."""
+
+import time
+from collections.abc import Sequence
+from hashlib import sha256
+
+import psycopg
+
+from ledger.app import Ledger
+from ledger.settings import MAX_BATCH, Settings
+from ledger.storage import keys
+from ledger.storage.guard import read_guard
+from ledger.verification import verify
+from projections.runner import NAMES, Runner, install, rebuild
+from tests.bench.append import copy
+from tests.bench.places import new_log, submission
+
+
+def fill(settings: Settings, events: int) -> str:
+    """Append so many promises; the log's verifier key."""
+    with Ledger.open(settings) as log:
+        for start in range(0, events, MAX_BATCH):
+            log.submit([submission(number) for number in range(start, start + MAX_BATCH)])
+        return log.vkey
+
+
+def verifying(settings: Settings, vkey: str, events: int) -> float:
+    """Events/s of `verify`, sealed texts opened."""
+    began = time.perf_counter()
+    found = verify(
+        settings.database_url or "",
+        vkey=vkey,
+        guard_note=read_guard(settings.guard_path),
+        key_encryption_key=keys.load(settings.keys_dir).kek,
+    )
+    seconds = time.perf_counter() - began
+    assert found.problem is None, found.problem
+    assert found.size == events
+    return events / seconds
+
+
+def hashing(settings: Settings, events: int) -> float:
+    """Events/s of reading every entry and hashing it: the floor under any verification."""
+    began = time.perf_counter()
+    with psycopg.connect(settings.database_url or "") as connection, connection.cursor(name="floor") as cursor:
+        cursor.itersize = 8192
+        cursor.execute("SELECT state FROM ledger.events ORDER BY notification_id", binary=True)
+        count = 0
+        while rows := cursor.fetchmany(8192):
+            for (state,) in rows:
+                sha256(b"\0" + state).digest()
+            count += len(rows)
+    assert count == events
+    return events / (time.perf_counter() - began)
+
+
+def rebuilding(settings: Settings, events: int) -> float:
+    """Events/s of deriving all projections again, one after the other."""
+    secrets = keys.load(settings.keys_dir)
+    install(settings.database_url or "")
+    Runner(settings.database_url or "", secrets).catch_up()
+    began = time.perf_counter()
+    for name in NAMES:
+        rebuild(settings.database_url or "", secrets, name)
+    return events / (time.perf_counter() - began)
+
+
+def report(url: str) -> Sequence[tuple[str, str]]:
+    """The rows of the table that this measurement adds."""
+    events = 100_000
+    with new_log(url) as settings:
+        vkey = fill(settings, events)
+        rate, floor = verifying(settings, vkey, events), hashing(settings, events)
+        rebuilt = rebuilding(settings, events)
+    rows = copy(url, 40_000)
+    return (
+        ("verify the whole log", f"{rate:,.0f} events/s"),
+        ("  reading and hashing every entry", f"{floor:,.0f} events/s: ours is {rate / floor:.2f} x"),
+        ("rebuild all projections", f"{rebuilt:,.0f} events/s"),
+        ("  raw COPY of one row an event", f"{rows:,.0f} rows/s: ours is {rebuilt / rows:.2f} x"),
+    )
