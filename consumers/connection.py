@@ -142,13 +142,23 @@ class _JetStream(JetStreamContext):
 
     async def pull_subscribe(self, subject: str, *, durable: str, stream: str, **options: Any) -> "_Pull":  # type: ignore[override]
         """Bind to the durable consumer that is there; nats-py would create a missing one, with its own settings."""
+        while not await self._answers(stream, durable):
+            await asyncio.sleep(IDLE_SECONDS)
+        options.pop("config", None)
+        found = await self.pull_subscribe_bind(durable=durable, stream=stream, **options)
+        return _Pull(self, found._sub, found._stream, found._consumer, found._deliver.encode(), progress=self._progress)
+
+    async def _answers(self, stream: str, durable: str) -> bool:
+        """The consumer is there; False where JetStream does not answer (yet)."""
         try:
             await self.consumer_info(stream, durable)
         except NotFoundError:
             raise NotProvisioned(f"NATS has no consumer {durable} of {stream}: run `promise-ledger migrate`.") from None
-        options.pop("config", None)
-        found = await self.pull_subscribe_bind(durable=durable, stream=stream, **options)
-        return _Pull(self, found._sub, found._stream, found._consumer, found._deliver.encode(), progress=self._progress)
+        except nats.errors.Error as error:
+            self._progress.failure = f"JetStream does not answer: {error}"
+            return False
+        self._progress.failure = None
+        return True
 
 
 class _Pull(JetStreamContext.PullSubscription):

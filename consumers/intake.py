@@ -222,7 +222,9 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
     assert settings.broker_url is not None, "the settings name no broker"
     progress = progress or Progress()
     broker = connection_of(settings.broker_url, progress)
-    connection = await broker.connect()
+    connection = await _unless(stop, broker.connect())
+    if connection is None:
+        return
     assert isinstance(connection, LedgerClient)
     intake = Intake(ledger, connection, progress, stop)
     subscriber = broker.subscriber(
@@ -240,7 +242,7 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
         await intake.take(messages)
 
     try:
-        await broker.start()
+        await _unless(stop, broker.start())
         while not stop.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
@@ -249,6 +251,18 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
         await _finish(broker, subscriber.subscription, intake)
     if intake.fork is not None:
         raise intake.fork
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns; None, and `work` is cancelled, where `stop` is set before."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.wait((working,))
+    return None
 
 
 async def _finish(broker: NatsBroker, pull: Any, intake: Intake) -> None:
