@@ -30,7 +30,7 @@ def verifying(settings: Settings, vkey: str, events: int) -> float:
     found = verify(
         settings.database_url or "",
         vkey=vkey,
-        guard_note=read_guard(settings.guard_path),
+        guard=lambda: read_guard(settings.guard_path),
         key_encryption_key=keys.load(settings.keys_dir).kek,
     )
     seconds = time.perf_counter() - began

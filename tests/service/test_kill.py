@@ -1,0 +1,134 @@
+"""kill -9 under load, of each part: every answered command is there once and proven, and service goes on by itself."""
+
+import base64
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import psycopg
+import pytest
+
+from consumers.client import LineAnswer, record_file
+from deploy.finding import located
+from ledger.storage import keys
+from ledger.storage.guard import read_guard
+from ledger.tlog.note import Signer, Verifier
+from ledger.tlog.proof_file import ProofFile
+from ledger.verification import verify
+from tests.service.test_up import Up
+
+COMMANDS = 1_000
+KILLS = 2
+
+
+LOOKS_LIKE: dict[str, bytes] = {"intake": b"serve\0intake\0", "postgres": b"/bin/postgres\0", "nats": b"nats-server\0"}
+
+
+@pytest.fixture
+def up(data_dir: Path) -> Iterator[Up]:
+    running = Up(data_dir / "home")
+    yield running
+    assert running.stop() == 0
+
+
+def process_of(up: Up, part: str) -> int | None:
+    """The process id of a running part, None while it is being started again."""
+    for pid in up.children():
+        try:
+            if LOOKS_LIKE[part] in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def line(number: int) -> bytes:
+    data = {
+        "actor": "u-1",
+        "promise_id": f"P-{number}",
+        "customer_id": f"C-{number % 50}",
+        "kind": "answer",
+        "text": f"We answer question {number} by Friday.",
+        "due_at": "2030-01-04T12:00:00Z",
+        "owner": "u-2",
+        "channel": "email",
+        "basis": "known",
+    }
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": f"kill-{number}",
+            "source": "crm",
+            "type": "promise.make",
+            "time": "2026-11-21T10:00:00Z",
+            "data": data,
+        }
+    )
+
+
+def send(broker_url: str, answers: list[LineAnswer]) -> None:
+    """The commands in a trickle, so that every kill finds some on their way."""
+
+    def lines() -> Iterator[bytes]:
+        for number in range(COMMANDS):
+            if number % 50 == 0:
+                time.sleep(0.1)
+            yield line(number)
+
+    answers.extend(record_file(broker_url, lines(), window=200))
+
+
+@pytest.mark.parametrize("victim", ["intake", "postgres", "nats"])
+def test_nothing_answered_is_lost_and_nothing_happens_twice(up: Up, victim: str) -> None:
+    answers: list[LineAnswer] = []
+    where = located(up.data_dir)
+    assert where.database_url is not None
+    sender = threading.Thread(target=send, args=(where.broker_url, answers))
+    sender.start()
+    killed = 0
+    while sender.is_alive() and killed < KILLS:
+        time.sleep(1.2)
+        if (pid := process_of(up, victim)) is not None:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    sender.join(120)
+    assert killed, f"{victim} was never there to be killed"
+    assert not sender.is_alive(), "the sender still waits for answers"
+
+    assert [answer.status for answer in answers] == ["recorded"] * COMMANDS
+    with psycopg.connect(where.database_url) as connection:
+        counts = connection.execute(
+            "SELECT count(*), count(DISTINCT originator_id), max(notification_id) FROM ledger.events "
+            "WHERE topic = 'promise.made'"
+        ).fetchone()
+        origin = connection.execute("SELECT origin FROM ledger.head").fetchone()
+    assert counts is not None
+    assert counts[:2] == (COMMANDS, COMMANDS)
+    assert origin is not None
+
+    secrets = keys.load(up.data_dir / "keys")
+    vkey = Signer(origin[0], secrets.log).vkey
+    verifier = Verifier.parse(vkey)
+    seen = set()
+    for answer in answers:
+        receipt = json.loads(answer.body)
+        event = receipt["events"][0]
+        leaf_hash = base64.b64decode(event["leaf_hash"], validate=True)
+        proof = ProofFile.parse(receipt["proof"])
+        assert proof.index == event["leaf_index"]
+        proof.verify(leaf_hash, verifier)
+        seen.add(event["leaf_index"])
+    assert len(seen) == COMMANDS
+
+    report = verify(
+        where.database_url,
+        vkey=vkey,
+        guard=lambda: read_guard(up.data_dir / "guard"),
+        key_encryption_key=secrets.kek,
+    )
+    assert report.problem is None
