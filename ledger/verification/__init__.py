@@ -19,8 +19,8 @@ from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Verifier
 from ledger.verification.leaves import Leaves, earlier, open_key
-from ledger.verification.report import Problem, Progress, Report, Wrong
-from ledger.verification.stripes import CheckerDied, checked_leaves, connect
+from ledger.verification.report import CheckerDied, Problem, Progress, Report, Wrong, connect
+from ledger.verification.stripes import checked_leaves
 from ledger.verification.tree import Tree
 
 PAGE = 1024

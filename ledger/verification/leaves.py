@@ -178,7 +178,7 @@ class _Inbox:
             raise Wrong("inbox", "the row of this command is missing", index)
         # A command whose events began in the range before, which another checker reads, goes on in this one.
         goes_on = self._shared and index == self._range_first and first < index < first + events
-        if first != index and not goes_on:
+        if events < 1 or (first != index and not goes_on):
             raise Wrong(
                 "inbox", f"the row of command {command_id} of {source} is not where the log has it", min(first, index)
             )

@@ -1,7 +1,12 @@
-"""What verify says: the first wrong place, and how far the log is covered."""
+"""What verify says, and the connection it reads through."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import Connection, IsolationLevel
+from psycopg.rows import tuple_row
 
 Progress = Callable[[int, int], None]
 """Called with (events done, events in all)."""
@@ -37,3 +42,15 @@ class Wrong(Exception):
     def __init__(self, table: str, message: str, leaf_index: int | None = None, stream: str | None = None) -> None:
         super().__init__(message)
         self.problem = Problem(table, message, leaf_index, stream)
+
+
+class CheckerDied(RuntimeError):
+    """A checking process ended without an answer: nothing can be said about the log."""
+
+
+def connect(url: str) -> Connection[Any]:
+    """A read-only connection whose one transaction sees one state of the database."""
+    connection = psycopg.connect(url, row_factory=tuple_row)
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    return connection

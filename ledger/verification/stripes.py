@@ -1,35 +1,22 @@
 """The leaves of one snapshot, checked by a few processes in turn, handed over in the order of the log."""
 
-import multiprocessing
 import os
-import signal
+import pickle
+import subprocess
+import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from multiprocessing.connection import Connection as Pipe
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import IO, Any
 
-import psycopg
-from psycopg import Connection, IsolationLevel
-from psycopg.rows import tuple_row
-from psycopg.sql import SQL, Literal
+from psycopg import Connection
 
 from ledger.verification.leaves import RANGE, LeafChecker, Leaves
+from ledger.verification.report import CheckerDied
+from ledger.verification.stripe import Stripe
 
 MOST_PROCESSES = 8
 WORTH_A_PROCESS = 8 * RANGE
 """Below this many leaves a process would start up for longer than it works."""
-
-
-class CheckerDied(RuntimeError):
-    """A checking process ended without an answer: nothing can be said about the log."""
-
-
-def connect(url: str) -> Connection[Any]:
-    """A read-only connection whose one transaction sees one state of the database."""
-    connection = psycopg.connect(url, row_factory=tuple_row)
-    connection.isolation_level = IsolationLevel.REPEATABLE_READ
-    connection.read_only = True
-    return connection
 
 
 def checked_leaves(
@@ -43,55 +30,33 @@ def checked_leaves(
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
     with ExitStack() as running:
-        pipes = [
-            running.enter_context(_started(url, str(row[0]), key_encryption_key, size, stripe, processes))
-            for stripe in range(processes)
-        ]
+        stripes = [Stripe(url, str(row[0]), key_encryption_key, size, stripe, processes) for stripe in range(processes)]
+        pipes = [running.enter_context(_started(stripe)) for stripe in stripes]
         yield from _in_turn(pipes, -(-size // RANGE))
 
 
-def _in_turn(pipes: Sequence[Pipe], ranges: int) -> Iterator[Leaves]:
+def _in_turn(pipes: Sequence[IO[bytes]], ranges: int) -> Iterator[Leaves]:
     for number in range(ranges):
         try:
-            answer = pipes[number % len(pipes)].recv()
+            answer = pickle.load(pipes[number % len(pipes)])
         except EOFError as error:
             raise CheckerDied("a checking process ended without an answer") from error
-        if isinstance(answer, Exception):
+        if isinstance(answer, CheckerDied):
             raise answer
         yield answer
 
 
 @contextmanager
-def _started(
-    url: str, snapshot: str, key_encryption_key: bytes | None, size: int, stripe: int, stripes: int
-) -> Iterator[Pipe]:
-    """The answers of a new process; it is gone when the block ends, done or not."""
-    spawning = multiprocessing.get_context("spawn")  # a fork would share the parent's database connection
-    receiving, sending = spawning.Pipe(duplex=False)
-    process = spawning.Process(
-        target=_check_stripe, args=(sending, url, snapshot, key_encryption_key, size, stripe, stripes), daemon=True
-    )
-    process.start()
-    sending.close()
-    try:
-        yield receiving
-    finally:
-        process.terminate()
-        process.join()
-        process.close()
-        receiving.close()
-
-
-def _check_stripe(
-    answers: Pipe, url: str, snapshot: str, key_encryption_key: bytes | None, size: int, stripe: int, stripes: int
-) -> None:
-    """What a checking process does: its ranges of the parent's snapshot, one answer each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; it ends us
-    try:
-        with connect(url) as connection:
-            connection.execute(SQL("SET TRANSACTION SNAPSHOT {}").format(Literal(snapshot)))
-            checker = LeafChecker(connection, key_encryption_key, size=size, stripe=stripe, stripes=stripes)
-            for leaves in checker.ranges():
-                answers.send(leaves)
-    except psycopg.Error as error:
-        answers.send(CheckerDied(f"a checking process lost the database: {error}"))
+def _started(stripe: Stripe) -> Iterator[IO[bytes]]:
+    """The answers of a new process, which imports what it needs and nothing of ours; it is gone when the block ends."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; from ledger.verification.stripe import main; main()"
+    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            with suppress(BrokenPipeError):  # it died at once: reading its answers says so
+                pickle.dump(stripe, process.stdin)
+                process.stdin.close()
+            yield process.stdout
+        finally:
+            process.kill()

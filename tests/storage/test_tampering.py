@@ -15,9 +15,9 @@ from psycopg.sql import SQL, Identifier
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import Signer
-from ledger.verification import Problem, Report, verify
-from ledger.verification.leaves import LeafChecker
-from ledger.verification.stripes import connect
+from ledger.verification import CheckerDied, Problem, Report, verify
+from ledger.verification.leaves import RANGE, LeafChecker
+from ledger.verification.report import connect
 from tests.conftest import _new_data_dir, _other_database, _remove
 from tests.storage.log import Log, claim, make, submission, tell, told
 
@@ -484,3 +484,26 @@ def test_a_command_across_the_border_of_two_checkers_is_checked_by_both(
         attack.run(f"UPDATE ledger.inbox SET events = {change} WHERE leaf_index = %s", leaf)
         assert min(problem.leaf_index or 0 for problem in _in_stripes(attack, stripes)) in (leaf, leaf + 1)
         attack.undo()
+
+
+def test_a_long_log_is_checked_in_processes_and_the_first_wrong_leaf_of_all_is_named(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ledger.verification.stripes.WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    size, done = 2 * RANGE + 500, []
+    with log.open() as ledger:
+        log._opened.clear()
+        for start in range(0, size, 500):
+            ledger.answer(ledger.append([make(number) for number in range(start, min(start + 500, size))]))
+    assert log.verify(progress=lambda *where: done.append(where)).problem is None
+    assert done == [(RANGE, size), (2 * RANGE, size), (size, size)]
+    with psycopg.connect(log.url, autocommit=True) as connection:
+        for leaf, first in ((2 * RANGE + 40,) * 2, (RANGE + 1000,) * 2):
+            connection.execute("DELETE FROM ledger.sealed WHERE leaf_index = %s", (leaf,))
+            problem = log.verify().problem
+            assert problem is not None
+            assert (problem.table, problem.leaf_index) == ("sealed", first)
+    monkeypatch.setattr("sys.executable", "/bin/true")
+    with pytest.raises(CheckerDied):
+        log.verify()
