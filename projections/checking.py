@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.storage.keys import Secrets
 from projections import versions
-from projections.applying import Applier, Progress
+from projections.applying import Applier, Progress, rare_collections
 from projections.log import Log
 from projections.reports import ALL
 from projections.versions import Definition, NotInstalled, Version, schema_of
@@ -62,7 +62,7 @@ def check(
 
     Writes only scratch versions, dropped again at the end; a crash leaves them to the next rebuild or check.
     """
-    with versions.connect(url, "check") as writer, versions.connect(url, "check reader") as reader:
+    with versions.connect(url, "check") as writer, versions.connect(url, "check reader") as reader, rare_collections():
         versions.exclusive(writer)
         log = Log(reader)
         try:

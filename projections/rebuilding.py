@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ledger.storage.keys import Secrets
-from projections.applying import Applier, Progress
+from projections.applying import Applier, Progress, rare_collections
 from projections.log import Log
 from projections.versions import (
     Definition,
@@ -26,7 +26,7 @@ def rebuild(
     Readers see the old versions until the switch. Several at once decode the log once. Raises Stopped where an event
     cannot be applied: the old version stays live. Crash at any point: the same, and the next rebuild clears up.
     """
-    with connect(url, "rebuild") as writer, connect(url, "rebuild reader") as reader:
+    with connect(url, "rebuild") as writer, connect(url, "rebuild reader") as reader, rare_collections():
         exclusive(writer)
         numbers = {}
         for definition in definitions:

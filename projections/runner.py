@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.storage.keys import Secrets
 from ledger.storage.recorder import CHANNEL
 from projections import rebuilding, versions
-from projections.applying import Applier, Progress, Stopped
+from projections.applying import Applier, Progress, Stopped, rare_collections
 from projections.log import Log
 from projections.reports import ALL
 from projections.versions import Definition, NotInstalled, Outdated, ProjectionStatus
@@ -70,7 +70,7 @@ class Runner:
     def catch_up(self, target_size: int | None = None) -> None:
         """Apply what is committed now, `target_size` leaves at most. Raises Stopped where a projection could not."""
         self._stopped.clear()
-        with ExitStack() as connections:
+        with ExitStack() as connections, rare_collections():
             self._pull(*self._open(connections), threading.Event(), target_size)
         for _, stopped in self._stopped.values():
             raise stopped

@@ -5,7 +5,8 @@ import threading
 import pytest
 from psycopg.errors import UndefinedTable
 
-from ledger.erasure.sealing import SealBroken
+from ledger.erasure.keyring import DataKey
+from ledger.erasure.sealing import RANDOM_SIZE, SealBroken, seal
 from projections import queries, versions
 from projections.applying import Applier, Stopped
 from projections.log import Log
@@ -141,6 +142,25 @@ def test_texts_that_are_not_those_committed_to_stop_the_projection(world: World)
         world.catch_up()
     assert (caught.value.name, caught.value.leaf_index) == ("texts", 1)
     assert isinstance(caught.value.__cause__, SealBroken)
+
+
+def test_another_text_under_the_right_key_is_not_shown(world: World) -> None:
+    """Whoever holds the key-encryption key can seal other words; the entry has not committed to them."""
+    world.make(1)
+    (entry,) = queries.trail(world.connection, queries.keyring(world.secrets), "promise:P-1")
+    key = queries.keyring(world.secrets).find(world.connection_of_tuples().cursor(), ["C-1"])["C-1"]
+    assert isinstance(key, DataKey)
+    _, ciphertext = seal(
+        key.cipher,
+        random=bytes(RANDOM_SIZE),
+        event_id=entry["event_id"],
+        customer_id="C-1",
+        key_version=key.version,
+        personal=b'{"text":"We promised nothing."}',
+    )
+    world.connection.execute("UPDATE ledger.sealed SET ciphertext = %s", (ciphertext,))
+    with pytest.raises(Stopped, match="is not the one that its entry commits to"):
+        world.catch_up()
 
 
 def test_a_text_under_a_key_that_never_was_stops_the_projection(world: World) -> None:
