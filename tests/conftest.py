@@ -17,14 +17,14 @@ from deploy.embedded import Nats, Postgres
 _numbers = count()
 
 
-def _new_data_dir() -> Path:
+def new_data_dir() -> Path:
     """A new directory that PostgreSQL's user may pass through, so that root needs no second place for its files."""
     directory = Path(tempfile.mkdtemp(prefix="ledger-"))
     directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
     return directory
 
 
-def _remove(directory: Path) -> None:
+def remove(directory: Path) -> None:
     if (link := directory / "postgres").is_symlink():
         shutil.rmtree(link.resolve().parent)
     shutil.rmtree(directory)
@@ -33,29 +33,29 @@ def _remove(directory: Path) -> None:
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """An empty data directory; whatever was made from it, elsewhere too, is removed afterwards."""
-    directory = _new_data_dir()
+    directory = new_data_dir()
     yield directory
-    _remove(directory)
+    remove(directory)
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The URL of an empty database on the session's PostgreSQL, durable as in production."""
-    directory = _new_data_dir()
+    directory = new_data_dir()
     server = Postgres(directory)
     yield server.start()
     server.stop()
-    _remove(directory)
+    remove(directory)
 
 
 @pytest.fixture(scope="session")
 def nats_url() -> Iterator[str]:
     """The URL of the session's NATS with JetStream; its streams stay from test to test."""
-    directory = _new_data_dir()
+    directory = new_data_dir()
     server = Nats(directory, None)
     yield server.start()
     server.stop()
-    _remove(directory)
+    remove(directory)
 
 
 def _other_database(url: str, name: str) -> str:

@@ -20,7 +20,7 @@ from ledger.storage.guard import read_guard
 from ledger.tlog.note import Signer, Verifier
 from ledger.tlog.proof_file import ProofFile
 from ledger.verification import verify
-from tests.service.test_up import Up
+from tests.service.running import Up
 
 COMMANDS = 1_000
 KILLS = 2

@@ -1,20 +1,15 @@
 """The supervisor: starts again what dies, ever more slowly, and stops everything."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.places import SetupError
-from deploy.up import LAST_RETRY_SECONDS, STEADY_SECONDS, Watched, healthy
-
-START_SECONDS = 60.0
+from deploy.up import LAST_RETRY_SECONDS, STEADY_SECONDS, Watched
+from tests.service.running import Up
 
 
 class Failing:
@@ -78,45 +73,6 @@ def test_a_part_that_cannot_start_is_tried_again_and_says_why(capsys: pytest.Cap
     part.refusal = None
     delay_until_started_again(watched, part, now)
     assert part.running()
-
-
-class Up:
-    """A running `promise-ledger up` over `data_dir`."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        self.errors = data_dir.with_name("errors")
-        command = [sys.executable, "-m", "deploy.cli", "up", "--nats-port", "0", "--http-port", "0"]
-        with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen([*command, "--data-dir", data_dir], stderr=errors)
-        try:
-            self.until(lambda: "ready:" in self.errors.read_text())
-        except BaseException:
-            self.kill()
-            raise
-
-    def until(self, reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not reached():
-            assert self.process.poll() is None, self.errors.read_text()
-            assert time.monotonic() < deadline, self.errors.read_text()
-            time.sleep(0.05)
-
-    def children(self) -> list[int]:
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return [int(pid) for task in tasks for pid in task.read_text().split()]
-
-    def healthy(self) -> bool:
-        where = json.loads((self.data_dir / "run.json").read_text())
-        return healthy(int(where["http_url"].rsplit(":", 1)[1]))
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
 
 
 @pytest.fixture

@@ -1,0 +1,225 @@
+"""The command line against a running `up --demo`, as its users type it; and the README, word for word."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import cli
+from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.merkle import leaf_hash
+from ledger.tlog.note import Verifier
+from ledger.tlog.proof_file import ProofFile
+from tests.conftest import new_data_dir, remove
+from tests.service.running import Up
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """The data directory of an `up --demo` whose story was told."""
+    directory = new_data_dir()
+    up = Up(directory / "home", "--demo")
+    try:
+        up.until(lambda: "goes on with this ledger" in up.output.read_text())
+        yield up.data_dir
+        assert up.stop() == 0
+    finally:
+        up.kill()
+        remove(directory)
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Command:
+    """`promise-ledger` in this process: exit code and both outputs."""
+
+    def __init__(self, home: Path, capture: pytest.CaptureFixture[bytes], patch: pytest.MonkeyPatch) -> None:
+        self._capture, self._patch = capture, patch
+        patch.setenv("LEDGER_DATA_DIR", str(home))
+
+    def __call__(self, *arguments: str) -> Said:
+        self._patch.setattr(sys, "argv", ["promise-ledger", *arguments])
+        self._capture.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        found = self._capture.readouterr()
+        return Said(int(end.value.code or 0), found.out.decode(), found.err.decode())
+
+
+@pytest.fixture
+def ledger(home: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(home, capfdbinary, monkeypatch)
+
+
+def test_the_demo_tells_what_was_promised_said_and_refused(home: Path) -> None:
+    told = (home.parent / "output").read_text()
+    assert "undisclosed-reschedule" in told
+    assert "self-verification" in told
+    assert "We had booked the van twice" in told
+    assert re.search(r"P-stove .*active +none +overdue", told)
+    assert re.search(r"verified: \d+ events give the signed root", told)
+
+
+def test_health_is_good_and_names_every_projection(ledger: Command) -> None:
+    said = ledger("health", "--json")
+    assert said.code == 0
+    assert said.json["status"] == "ok"
+    assert {row["lag_events"] for row in said.json["projections"]} == {0}
+    assert set(said.json["parts"]) == {"intake", "timer", "projections"}
+
+
+def test_outstanding_has_the_named_members(ledger: Command) -> None:
+    rows = {row["promise_id"]: row for row in ledger("outstanding", "--json").json}
+    stove = rows["P-stove"]
+    named = {"promise_id", "customer_id", "kind", "owner", "due_at", "standing", "fulfilment", "timeliness"}
+    assert named | {"leaf_index", "text"} <= set(stove)
+    assert (stove["standing"], stove["fulfilment"], stove["timeliness"]) == ("active", "none", "overdue")
+    assert stove["text"].startswith("Your new stove")
+    assert "P-refund" not in rows, "it was verified by the customer"
+
+
+def test_as_of_a_past_moment_the_stove_was_on_its_way(ledger: Command) -> None:
+    trail = ledger("trail", "promise:P-stove", "--json").json
+    made = trail[0]["occurred_at"]
+    rows = ledger("outstanding", "--as-of", made, "--json").json
+    assert [(row["promise_id"], row["timeliness"]) for row in rows] == [("P-stove", "running")]
+    assert ledger("outstanding", "--known-at", "2001-01-01T00:00:00Z", "--json").json == []
+
+
+def test_a_customer_is_one_page(ledger: Command) -> None:
+    said = ledger("customer", "C-1042", "--json").json
+    assert {"outstanding", "followups", "timeline"} <= set(said)
+    assert said["followups"][0]["followup_id"] == "F-1"
+    assert [row["leaf_index"] for row in said["timeline"]] == sorted(row["leaf_index"] for row in said["timeline"])
+
+
+def test_a_trail_nobody_left_is_bad_news(ledger: Command) -> None:
+    said = ledger("trail", "promise:P-nobody", "--json")
+    assert (said.code, said.json) == (1, [])
+
+
+def test_verify_covers_log_and_read_tables(ledger: Command) -> None:
+    said = ledger("verify", "--projections", "--json")
+    assert said.code == 0
+    assert said.json["ok"] is True
+    assert said.json["projections"] == "ok"
+    assert said.json["unsigned_events"] == 0
+
+
+def test_a_proof_stands_on_its_own(ledger: Command) -> None:
+    verifier = Verifier.parse(ledger("vkey").out.strip())
+    checkpoint, _ = open_checkpoint(ledger("checkpoint").out, verifier)
+    proof = ProofFile.parse(ledger("prove", "0").out)
+    proven, _ = proof.verify(stored_leaf(ledger, 0), verifier)
+    assert proven == checkpoint
+    beyond = ledger("prove", "999999")
+    assert beyond.code == 1
+    assert "leaf 999999 is not under a stored checkpoint" in beyond.err
+
+
+def stored_leaf(ledger: Command, index: int) -> bytes:
+    import psycopg
+
+    from deploy.finding import located
+
+    with psycopg.connect(located().database_url or "") as connection:
+        row = connection.execute("SELECT state FROM ledger.events WHERE notification_id = %s", (index + 1,)).fetchone()
+    assert row is not None
+    return leaf_hash(row[0])
+
+
+def test_recording_answers_each_line_in_order(ledger: Command, tmp_path: Path) -> None:
+    contact = {
+        "specversion": "1.0",
+        "id": "cli-1",
+        "source": "crm",
+        "type": "contact.record",
+        "time": "2026-11-21T10:00:00Z",
+        "data": {"actor": "u-1", "contact_id": "T-1", "customer_id": "C-9", "channel": "phone", "outcome": "informed"},
+    }
+    lines = [contact, {**contact, "id": "cli-2"}, {**contact, "id": "cli 3", "specversion": "0.3"}]
+    file = tmp_path / "lines.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines) + "no json\n")
+    said = ledger("record", str(file))
+    answers = [json.loads(line) for line in said.out.splitlines()]
+    assert [answer["status"] for answer in answers] == ["recorded", "refused", "malformed", "malformed"]
+    assert answers[1]["code"] == "id-taken"
+    assert said.code == 1
+    letters = ledger("deadletters", "list", "--json").json
+    assert any(letter["code"] == answers[2]["code"] for letter in letters)
+    assert ledger("deadletters", "replay", "987654").code == 1
+
+
+def test_rebuilding_switches_to_a_new_version(ledger: Command) -> None:
+    before = {row["name"]: row["version"] for row in ledger("health", "--json").json["projections"]}
+    name = sorted(before)[0]
+    assert ledger("rebuild", name).code == 0
+    after = {row["name"]: row["version"] for row in ledger("health", "--wait", "20", "--json").json["projections"]}
+    assert after[name] > before[name]
+    assert ledger("rebuild", "nothing").code == 2
+
+
+def test_migrate_again_changes_nothing(ledger: Command) -> None:
+    said = ledger("migrate")
+    assert said.code == 0
+    assert "tables: up to date" in said.out
+
+
+def test_the_contract_is_one_document(ledger: Command) -> None:
+    contract = ledger("schema", "--json").json
+    assert set(contract) == {"commands", "events", "findings"}
+    assert contract["commands"]["promise.make"]["properties"]["due_at"]
+    assert "promise.announce_deadline" not in contract["commands"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["outstanding", "--as-of", "2026-11-21T10:00:00"], 2, "has no offset"),
+        (["outstanding", "--data-dir", "/nowhere"], 1, "no ledger runs in /nowhere"),
+        (["verify", "--data-dir", "/nowhere"], 1, "no ledger runs in /nowhere"),
+        (["record", "/nowhere.jsonl"], 1, "No such file"),
+        (["no-such-command"], 2, "No such command"),
+        (["prove", "-1"], 2, "-1"),
+    ],
+)
+def test_used_wrongly_it_says_so_in_one_sentence(
+    ledger: Command, arguments: list[str], code: int, sentence: str
+) -> None:
+    said = ledger(*arguments)
+    assert (said.code, said.out) == (code, "")
+    assert sentence in said.err
+    assert "Traceback" not in said.err
+
+
+def test_the_first_message_of_the_readme_works_as_written(home: Path, tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    section = readme.split("## A first message of your own")[1].split("\n## ")[0]
+    script = "\n".join(line.removeprefix("    ") for line in section.splitlines() if line.startswith("    "))
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    environment = os.environ | {"LEDGER_DATA_DIR": str(home)}
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"status":"recorded"' in done.stdout
+    assert re.search(r"P-1 +C-1 +callback +u-17", done.stdout)
+    assert "verified:" in done.stdout
