@@ -221,6 +221,15 @@ def test_days_are_added_by_the_calendar_and_not_in_hours() -> None:
     assert data(disputed)["occurred_at"] == "2026-10-25T16:02:00Z"
 
 
+def test_a_day_is_that_of_the_time_zone_also_where_the_file_gives_an_offset() -> None:
+    """Half past midnight in Berlin is still the day before in UTC."""
+    mapping = load_mapping(HELPDESK).model_copy(update={"time_formats": []})
+    promised = mapper(mapping).commands(row(Created="2026-11-20T08:15:00Z", Due="2026-11-23T23:30:00Z", Status="New"))[
+        1
+    ]
+    assert data(promised)["due_at"] == "2026-11-24T22:59:59Z"
+
+
 def test_the_end_of_a_day_is_that_of_the_time_zone() -> None:
     assert data(commands(Due="24.07.2027")[1])["due_at"] == "2027-07-24T21:59:59Z"
 

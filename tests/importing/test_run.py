@@ -93,6 +93,18 @@ def test_wherever_it_is_killed_it_goes_on_and_skips_nothing(settings: Settings, 
     assert left_behind(settings) == []
 
 
+def test_going_on_with_other_chunks_counts_nothing_twice(
+    settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory()
+    memory.die_at = 4
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, file, memory)
+    memory.die_at = None
+    monkeypatch.setattr(consumers.importing.run, "CHUNK_ROWS", 4)
+    assert run(settings, file, memory).recorded == STORIES
+
+
 def test_a_kill_before_the_last_note_is_harmless(
     settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
