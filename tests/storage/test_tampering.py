@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import psycopg
@@ -12,14 +13,15 @@ import pytest
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
+from ledger.erasure.keyring import Keyring
+from ledger.erasure.sealing import RANDOM_SIZE, seal
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import Signer
 from ledger.verification import CheckerDied, Problem, Report, verify
 from ledger.verification.leaves import RANGE, LeafChecker
 from ledger.verification.report import connect
-from tests.conftest import _new_data_dir, _other_database, _remove
-from tests.storage.log import Log, claim, make, submission, tell, told
+from tests.storage.log import Log, claim, copied, make, submission, tell, told
 
 SIZE = 612
 KEYS = {
@@ -69,33 +71,28 @@ class Backup:
 
 
 @pytest.fixture(scope="module")
-def backup(postgres_url: str, _template: str) -> Iterator[Backup]:
-    name, directory = "ledger_tampering", _new_data_dir()
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(_template)))
-    log = Log(_other_database(postgres_url, name), directory)
-    with log.open() as ledger:
-        notes = []
-        for start in range(0, 400, 100):
-            told(ledger, *(make(number) for number in range(start, start + 100)))
+def backup(postgres_url: str, _template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backup]:
+    with copied(urlsplit(postgres_url)._replace(path=f"/{_template}").geturl(), "ledger_tampering") as url:
+        log = Log(url, tmp_path_factory.mktemp("tampering"))
+        with log.open() as ledger:
+            notes = []
+            for start in range(0, 400, 100):
+                told(ledger, *(make(number) for number in range(start, start + 100)))
+                log.now += timedelta(seconds=2)
+                told(ledger, *(claim(number) for number in range(start, start + 20)))
+                told(ledger, *(tell(number) for number in range(start, start + 15)))
+                notes.append(log.guard_note())
+            told(
+                ledger,
+                *(submission("promise.verify", f"no-{n}", promise_id="P-none", verified_by="u-2") for n in range(12)),
+            )
             log.now += timedelta(seconds=2)
-            told(ledger, *(claim(number) for number in range(start, start + 20)))
-            told(ledger, *(tell(number) for number in range(start, start + 15)))
-            notes.append(log.guard_note())
-        told(
-            ledger,
-            *(submission("promise.verify", f"no-{n}", promise_id="P-none", verified_by="u-2") for n in range(12)),
-        )
-        log.now += timedelta(seconds=2)
-    log._opened.clear()
-    assert log.ask("SELECT count(*) FROM ledger.events") == [(SIZE,)]
-    note = log.guard_note()
-    assert note is not None
-    assert notes[0] is not None
-    yield Backup(log.url, log, notes[0], note)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
-    _remove(directory)
+        log._opened.clear()
+        assert log.ask("SELECT count(*) FROM ledger.events") == [(SIZE,)]
+        note = log.guard_note()
+        assert note is not None
+        assert notes[0] is not None
+        yield Backup(log.url, log, notes[0], note)
 
 
 class Attack:
@@ -245,6 +242,7 @@ def test_a_deleted_row_is_found_where_it_was(attack: Attack, table: str):
         ("events", {"notification_id": 0}, -1),
         ("events", {"notification_id": 1}, None),
         ("inbox", {"command_id": "stray", "leaf_index": 17}, 17),
+        ("inbox", {"command_id": "stray", "leaf_index": SIZE - 1}, SIZE - 1),
         ("inbox", {"command_id": "stray", "leaf_index": SIZE}, SIZE),
         ("inbox", {"command_id": "stray", "leaf_index": -1}, -1),
         ("sealed", {"leaf_index": SIZE - 1}, SIZE - 1),
@@ -295,6 +293,16 @@ def test_a_sealed_text_moved_to_another_event_of_the_same_customer_is_found(atta
         " WHERE leaf_index = 0"
     )
     assert attack.found() == ("sealed", 0)
+
+
+def test_other_words_sealed_anew_by_whoever_has_the_keys_are_not_those_committed_to(attack: Attack):
+    (row,) = attack.run("SELECT wrapped FROM ledger.customer_keys WHERE customer_id = 'C-3'")
+    (entry,) = attack.run("SELECT state FROM ledger.events WHERE notification_id = 4")
+    names: dict[str, Any] = {"event_id": orjson.loads(entry[0])["event_id"], "customer_id": "C-3", "key_version": 1}
+    cipher = Keyring(attack.backup.log.secrets.kek).unwrap("C-3", 1, row[0])
+    _, forged = seal(cipher, random=bytes(RANDOM_SIZE), personal=b'{"text":"we never said that"}', **names)
+    attack.run("UPDATE ledger.sealed SET ciphertext = %s WHERE leaf_index = 3", forged)
+    assert attack.found() == ("sealed", 3)
 
 
 def test_erasing_without_an_event_that_orders_it_is_found(attack: Attack):
