@@ -1,5 +1,6 @@
 """Mistakes in a mapping: one sentence each, with the file and the key."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,14 @@ def test_a_good_mapping_is_read(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_each_mistake_is_one_sentence_with_its_key(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     assert mistake(tmp_path, old, new).startswith(sentence)
+
+
+def test_the_mapping_that_the_documentation_teaches_is_one(tmp_path: Path) -> None:
+    taught = (Path(__file__).parents[2] / "docs" / "import.md").read_text(encoding="utf-8")
+    parts = re.findall(r"^```toml\n(.*?)^```$", taught, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "map.toml"
+    path.write_text("\n".join(part for part in parts if not part.startswith("occurred_at")))
+    assert load_mapping(path).commands[0].name == "claim"
 
 
 def test_two_commands_never_share_a_name(tmp_path: Path) -> None:
