@@ -17,6 +17,7 @@ RAW = {
     "a subject that is not UTF-8": (b"ledger.commands.\xff", b""),
     "a subject with a vertical tab": (b"ledger.commands.a\x0bb", b""),
     "a subject with a form feed": (b"ledger.commands.a\x0cb", b""),
+    "such a subject, and headers": (b"ledger.commands.a\x0bb", b"NATS/1.0\r\na: b\r\n\r\n"),
     "headers of four bytes": (b"ledger.commands.promise.make", b"NATS"),
     "headers of eight bytes": (b"ledger.commands.promise.make", b"NATS/1.0"),
     "a status line": (b"ledger.commands.promise.make", b"NATS/1.0 404\r\n\r\n"),
