@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
-from ledger.domain import concerns, contacts, deadlines, disclosures, errors, followups, promises, refusals
+from ledger.domain import (
+    concerns,
+    contacts,
+    customers,
+    deadlines,
+    disclosures,
+    errors,
+    followups,
+    problems,
+    promises,
+    refusals,
+)
 from ledger.domain.model import Command, Event, Happened, State, States
 
 
@@ -24,7 +35,17 @@ class Family(Protocol):
     def evolve(self, state: State | None, event: Event, happened: Happened) -> State: ...
 
 
-FAMILIES: Final[tuple[Family, ...]] = (promises, deadlines, disclosures, concerns, followups, contacts, refusals)
+FAMILIES: Final[tuple[Family, ...]] = (
+    promises,
+    deadlines,
+    problems,
+    disclosures,
+    concerns,
+    followups,
+    contacts,
+    customers,
+    refusals,
+)
 
 COMMANDS: Final[dict[str, type[Command]]] = {c.TYPE: c for family in FAMILIES for c in family.COMMANDS}
 EVENTS: Final[dict[str, type[Event]]] = {e.TOPIC: e for family in FAMILIES for e in family.EVENTS}

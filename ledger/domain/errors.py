@@ -34,6 +34,11 @@ ABOUT_ONE_THING: Final = "about-one-thing"
 UNKNOWN_PROMISE: Final = "unknown-promise"
 UNKNOWN_DISCLOSURE: Final = "unknown-disclosure"
 UNKNOWN_CONCERN: Final = "unknown-concern"
+UNKNOWN_PROBLEM: Final = "unknown-problem"
+NOT_AFFECTED: Final = "not-affected"
+SAME_PERSON: Final = "same-person"
+IN_FUTURE: Final = "in-future"
+REVIEW_IN_PAST: Final = "review-in-past"
 
 RULES: Mapping[str, str] = {
     ID_TAKEN: "An id names one thing for ever: a second one with the same id is refused.",
@@ -44,6 +49,11 @@ RULES: Mapping[str, str] = {
     UNKNOWN_PROMISE: "A promise must have been made before anything else can happen to it.",
     UNKNOWN_DISCLOSURE: "A disclosure must have been made before anything rests on it or happens to it.",
     UNKNOWN_CONCERN: "A concern must have been raised before anything else can happen to it.",
+    UNKNOWN_PROBLEM: "A problem must have been detected before anything is said about it or happens to it.",
+    NOT_AFFECTED: "What is done about a problem for a customer concerns a customer whom it affects.",
+    SAME_PERSON: "Four eyes: the approver is somebody else than the actor.",
+    IN_FUTURE: "What is said to be known or written down already was so no later than when that is said.",
+    REVIEW_IN_PAST: "What is put off is looked at again: `review_at` lies after the moment at which that was said.",
 }
 
 _MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")

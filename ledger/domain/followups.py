@@ -1,20 +1,22 @@
 """Follow-ups: going back to the customer. Owed, attempted, done.
 
-`does_not_work` reopens what the follow-up was about: a claimed promise is disputed, an addressed concern is reopened,
-in the same transaction. Where nothing is closed (a promise not claimed, a concern still open) or nothing can be
-reopened (a verified or broken promise, a disclosure), the answer stands on record alone.
+`does_not_work` reopens what the follow-up was about, in the same transaction: a claimed promise is disputed, an
+addressed concern is reopened, the resolution of a problem has failed. Where nothing is closed (a promise not claimed, a
+concern or a problem still open) or nothing can be reopened (a verified or broken promise, a disclosure), the answer
+stands on record alone.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from ledger.domain.concerns import Concern, ConcernReopened
+from ledger.domain.concerns import Concern, reopened
 from ledger.domain.disclosures import About, refuse_unknown_about
 from ledger.domain.errors import DUE_BEFORE_MADE, NOT_ALLOWED, Refused
 from ledger.domain.lifecycle import allows
 from ledger.domain.lookups import existing, refuse_taken
 from ledger.domain.model import Channel, Command, Event, Happened, Id, Moment, PersonalText, State, States
+from ledger.domain.problems import failed
 from ledger.domain.promises import DisputePromise, Promise, PromiseDisputed
 
 Outcome = Literal["works", "does_not_work", "update_given"]
@@ -108,6 +110,7 @@ class FollowUp(NamedTuple):
     version: int
     about_promise_id: str | None
     about_concern_id: str | None
+    about_problem_id: str | None
     due_at: datetime
     owner: str
     attempts: int = 0
@@ -171,11 +174,9 @@ def _reopened(followup: FollowUp, text: str | None, states: States) -> tuple[Eve
             return (PromiseDisputed(promise_id=promise.promise_id, customer_id=promise.customer_id, text=text),)
     if followup.about_concern_id is not None:
         concern = existing(states, Concern, f"concern:{followup.about_concern_id}")
-        if concern.addressed_at is not None:
-            reopened = ConcernReopened(
-                concern_id=concern.concern_id, customer_id=concern.customer_id, followup_id=followup.followup_id
-            )
-            return (reopened,)
+        return reopened(concern, followup.followup_id)
+    if followup.about_problem_id is not None:
+        return failed(states, followup.about_problem_id, followup.customer_id, followup.followup_id)
     return ()
 
 
@@ -188,6 +189,7 @@ def evolve(state: State | None, event: Event, happened: Happened) -> FollowUp:
             version=1,
             about_promise_id=event.about_promise_id,
             about_concern_id=event.about_concern_id,
+            about_problem_id=event.about_problem_id,
             due_at=event.due_at,
             owner=event.owner,
         )

@@ -1,8 +1,17 @@
 """What most rules ask first: does it exist, is it that customer's, is the id still free."""
 
+from datetime import datetime
 from typing import TypeVar
 
-from ledger.domain.errors import ID_TAKEN, UNKNOWN_DISCLOSURE, WRONG_CUSTOMER, Refused
+from ledger.domain.errors import (
+    ID_TAKEN,
+    IN_FUTURE,
+    REVIEW_IN_PAST,
+    SAME_PERSON,
+    UNKNOWN_DISCLOSURE,
+    WRONG_CUSTOMER,
+    Refused,
+)
 from ledger.domain.model import State, States
 
 S = TypeVar("S", bound=State)
@@ -36,3 +45,21 @@ def refuse_unknown_basis(states: States, based_on: tuple[str, ...]) -> None:
     for disclosure_id in based_on:
         if states(f"disclosure:{disclosure_id}") is None:
             raise Refused(UNKNOWN_DISCLOSURE, f"There is no disclosure {disclosure_id} to rest on: send it first.")
+
+
+def refuse_same_person(approver: str, actor: str) -> None:
+    """Refused `same-person` where somebody approves of what they do themselves."""
+    if approver == actor:
+        raise Refused(SAME_PERSON, f"{actor} acts and approves: let somebody else approve.")
+
+
+def refuse_future(member: str, moment: datetime, said_at: datetime) -> None:
+    """Refused `in-future` where `member` names a moment after the one at which that is said."""
+    if moment > said_at:
+        raise Refused(IN_FUTURE, f"{member} is {moment}, which is after the command occurred ({said_at}): correct it.")
+
+
+def refuse_past_review(review_at: datetime, said_at: datetime) -> None:
+    """Refused `review-in-past` where the review does not lie after the moment of putting something off."""
+    if review_at <= said_at:
+        raise Refused(REVIEW_IN_PAST, f"The review at {review_at} does not lie after {said_at}: move it.")

@@ -62,6 +62,10 @@ Evidence = Annotated[str, StringConstraints(min_length=1, max_length=256, patter
 Ids = Annotated[tuple[Id, ...], Field(max_length=256)]
 Channel = Literal["in_person", "phone", "video", "chat", "email", "letter", "voicemail", "post"]
 Severity = Annotated[int, Field(ge=1, le=4)]
+# Why something went wrong: codes of the company's own, such as `transport`. What a customer is told (reason_class) and
+# what was found (cause_class) are words of one vocabulary, so that they can be compared.
+ReasonClass = Id
+Control = Literal["within", "beyond"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from ledger.domain.errors import DUE_BEFORE_MADE, NOT_ALLOWED, WRONG_CUSTOMER, Refused
 from ledger.domain.lifecycle import EndedAs, Fulfilment, Standing, Verification, allows, possible, transition
-from ledger.domain.lookups import existing, refuse_taken, refuse_unknown_basis
+from ledger.domain.lookups import existing, refuse_past_review, refuse_taken, refuse_unknown_basis
 from ledger.domain.model import (
     Channel,
     Command,
@@ -38,7 +38,6 @@ CONDITION_AFTER_DUE: Final = "condition-after-due"
 CONDITION_PASSED: Final = "condition-passed"
 UNDISCLOSED_RESCHEDULE: Final = "undisclosed-reschedule"
 UNDISCLOSED_SUPERSEDE: Final = "undisclosed-supersede"
-REVIEW_IN_PAST: Final = "review-in-past"
 NOTHING_TO_ACCEPT: Final = "nothing-to-accept"
 NOT_PENDING_OWNER: Final = "not-pending-owner"
 ALREADY_OWNER: Final = "already-owner"
@@ -51,7 +50,6 @@ RULES: Mapping[str, str] = {
     CONDITION_PASSED: "A condition met after its deadline activates nothing, and none is set with a deadline passed.",
     UNDISCLOSED_RESCHEDULE: "Nobody moves a due time without having told that customer: the disclosure is named.",
     UNDISCLOSED_SUPERSEDE: "Nobody replaces a promise without having told that customer: the disclosure is named.",
-    REVIEW_IN_PAST: "A suspended promise is looked at again: `review_at` lies after the suspension.",
     NOTHING_TO_ACCEPT: "Only a promise made for another team, or one that is being reassigned, is accepted.",
     NOT_PENDING_OWNER: "A reassigned promise is accepted by the owner whom it was reassigned to.",
     ALREADY_OWNER: "A promise is reassigned to somebody else than its owner.",
@@ -467,8 +465,7 @@ def _event(command: PromiseCommand, promise: Promise, states: States) -> Promise
             _refuse_late_condition(command, promise)
             return PromiseActivated(promise_id=promise_id, customer_id=customer_id)
         case SuspendPromise(reason=reason, review_at=review_at):
-            if review_at <= command.occurred_at:
-                raise Refused(REVIEW_IN_PAST, f"The review at {review_at} does not lie after the suspension: move it.")
+            refuse_past_review(review_at, command.occurred_at)
             return PromiseSuspended(promise_id=promise_id, customer_id=customer_id, reason=reason, review_at=review_at)
         case ResumePromise():
             return PromiseResumed(promise_id=promise_id, customer_id=customer_id)

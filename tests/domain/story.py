@@ -17,6 +17,7 @@ from ledger.domain.disclosures import DisclosureMade
 from ledger.domain.errors import Refused
 from ledger.domain.followups import FollowUpScheduled
 from ledger.domain.model import Command, Event, Happened, State
+from ledger.domain.problems import ProblemDetected
 from ledger.domain.promises import Promise, PromiseMade
 
 
@@ -76,6 +77,22 @@ def scheduled(followup_id: str = "F-1", **about: str) -> Fact:
     about = about or {"about_problem_id": "X-1"}
     event = FollowUpScheduled(followup_id=followup_id, customer_id="C-1", due_at=day(12), owner="u-1", **about)
     return on(2, event)
+
+
+def detected(problem_id: str = "X-1", **changes: Any) -> Fact:
+    """Problem X-1, owned by u-1, affects customers C-1 and C-2 since day 1."""
+    affected = changes.pop("affected", ("C-1", "C-2"))
+    members: dict[str, Any] = {
+        "problem_id": problem_id,
+        "customer_id": affected[0],
+        "affected": affected,
+        "known_since": day(1),
+        "detected_by": "us",
+        "summary": "The lorries stand still.",
+        "severity": 2,
+        "owner": "u-1",
+    }
+    return on(1, ProblemDetected(**members | changes))
 
 
 def told_states(facts: Sequence[Fact]) -> dict[str, State]:

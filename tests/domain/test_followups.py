@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.concerns import ConcernAddressed, ConcernReopened
+from ledger.domain.concerns import ConcernAddressed, ConcernRaised, ConcernReopened, ConcernWithdrawn
 from ledger.domain.followups import (
     AttemptFollowUp,
     CompleteFollowUp,
@@ -14,13 +14,15 @@ from ledger.domain.followups import (
     FollowUpScheduled,
     ScheduleFollowUp,
 )
+from ledger.domain.problems import ProblemConcernOpened, ResolutionClaimed, ResolutionFailed
 from ledger.domain.promises import PromiseBroken, PromiseClaimedKept, PromiseDisputed, PromiseKept
-from tests.domain.story import Fact, day, given, made, on, order, raised, scheduled, told
+from tests.domain.story import Fact, day, detected, given, made, on, order, raised, scheduled, told
 
 F1 = {"followup_id": "F-1", "customer_id": "C-1"}
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}
 ABOUT_PROMISE = scheduled(about_promise_id="P-1")
 ABOUT_CONCERN = scheduled(about_concern_id="Q-1")
+WITHDRAWN = on(4, ConcernWithdrawn(concern_id="Q-1", customer_id="C-1"))
 CLAIMED = on(3, PromiseClaimedKept(**P1))
 ADDRESSED = on(3, ConcernAddressed(concern_id="Q-1", customer_id="C-1", by="D-1"))
 
@@ -43,7 +45,7 @@ def completed(outcome: Any, text: str | None = None) -> FollowUpCompleted:
 def test_a_follow_up_is_owed_about_one_thing(member: str, name: str) -> None:
     command = schedule(**{member: name})
     event = FollowUpScheduled(**F1, due_at=day(12), owner="u-1", **{f"about_{member}": name})
-    given(made(), raised(), told()).when(command).then(event).so(
+    given(made(), raised(), told(), detected()).when(command).then(event).so(
         "followup:F-1", due_at=day(12), owner="u-1", attempts=0, completed_at=None
     )
     assert command.streams() == ("followup:F-1", f"{member.removesuffix('_id')}:{name}")
@@ -54,6 +56,10 @@ def test_about_nothing_or_two_things() -> None:
     given(made()).when(schedule(promise_id="P-1", problem_id="X-1")).refused("about-one-thing", "2")
 
 
+def test_about_a_problem_that_nobody_detected() -> None:
+    given().when(schedule(problem_id="X-1")).refused("unknown-problem", "X-1")
+
+
 @pytest.mark.parametrize(("member", "name"), [("promise_id", "P-1"), ("concern_id", "Q-1"), ("disclosure_id", "D-1")])
 def test_about_what_does_not_exist_or_is_somebody_elses(member: str, name: str) -> None:
     given().when(schedule(**{member: name})).refused(f"unknown-{member.removesuffix('_id')}", name)
@@ -62,8 +68,8 @@ def test_about_what_does_not_exist_or_is_somebody_elses(member: str, name: str) 
 
 
 def test_due_before_it_was_scheduled() -> None:
-    command = order(ScheduleFollowUp, 13, **F1, about=FollowUpAbout(problem_id="X"), due_at=day(12), owner="u-1")
-    given().when(command).refused("due-before-made", "F-1")
+    command = order(ScheduleFollowUp, 13, **F1, about=FollowUpAbout(problem_id="X-1"), due_at=day(12), owner="u-1")
+    given(detected()).when(command).refused("due-before-made", "F-1")
 
 
 def test_an_id_names_one_follow_up_for_ever() -> None:
@@ -104,6 +110,28 @@ def test_what_does_not_work_reopens_the_concern() -> None:
     ).so("concern:Q-1", cycle=2, acknowledged_at=None, addressed_at=None, addressed_by=None)
 
 
+PROBLEM = {"problem_id": "X-1", "customer_id": "C-1"}
+REOPENED_CONCERN = ConcernReopened(concern_id="Q-1", customer_id="C-1", followup_id="F-1")
+
+
+def test_a_concern_about_a_problem_is_open_for_the_problem_too() -> None:
+    about = on(1, ConcernRaised(concern_id="Q-1", customer_id="C-1", problem_id="X-1"))
+    opened = ProblemConcernOpened(**PROBLEM, concern_id="Q-1")
+    given(detected(), about, ADDRESSED, ABOUT_CONCERN).when(complete("does_not_work")).then(
+        completed("does_not_work"), REOPENED_CONCERN, opened
+    ).so("problem:X-1", open_concerns={"Q-1"})
+
+
+def test_what_does_not_work_reopens_the_problem() -> None:
+    resolved = on(3, ResolutionClaimed(problem_id="X-1", root_cause_addressed=True))
+    failed = ResolutionFailed(**PROBLEM, followup_id="F-1")
+    given(detected(), resolved, scheduled()).when(complete("does_not_work")).then(
+        completed("does_not_work"), failed
+    ).so("problem:X-1", resolved_at=None, cycle=2).so("followup:F-1", about_problem_id="X-1")
+    others = detected(affected=("C-2",))
+    given(others, resolved, scheduled()).when(complete("does_not_work")).then(completed("does_not_work"))
+
+
 KEPT = on(4, PromiseKept(**P1, verified_by="C-1"))
 BROKEN = on(4, PromiseBroken(**P1, reason_code="x"))
 
@@ -115,9 +143,21 @@ BROKEN = on(4, PromiseBroken(**P1, reason_code="x"))
         (made(), CLAIMED, KEPT, ABOUT_PROMISE),
         (made(), CLAIMED, BROKEN, ABOUT_PROMISE),
         (raised(), ABOUT_CONCERN),
+        (raised(), ADDRESSED, WITHDRAWN, ABOUT_CONCERN),
         (told(), scheduled(about_disclosure_id="D-1")),
+        (detected(), scheduled()),
+        (scheduled(),),
     ],
-    ids=["not claimed", "verified", "broken", "still open", "disclosure"],
+    ids=[
+        "not claimed",
+        "verified",
+        "broken",
+        "still open",
+        "withdrawn",
+        "disclosure",
+        "not resolved",
+        "problem of before problems",
+    ],
 )
 def test_where_nothing_can_be_reopened_the_answer_stands_alone(facts: tuple[Fact, ...]) -> None:
     given(*facts).when(complete("does_not_work")).then(completed("does_not_work"))

@@ -17,10 +17,12 @@ def test_the_commands_of_this_step_are_all_here() -> None:
     from_the_domain = {
         "promise": "make read_back accept reassign meet_condition warn reschedule suspend resume claim_kept verify "
         "dispute break release supersede announce_warning announce_deadline expire_condition",
-        "disclosure": "make acknowledge",
-        "concern": "raise acknowledge address",
+        "problem": "detect affect record_cause plan take_ownership resolve verify reported",
+        "disclosure": "make correct withhold falsify acknowledge",
+        "concern": "raise acknowledge address withdraw confirm admit_unknown",
         "followup": "schedule attempt complete",
         "contact": "record",
+        "customer": "lost returned",
     }
     assert set(COMMANDS) == {f"{family}.{name}" for family, names in from_the_domain.items() for name in names.split()}
     internal = {name for name, command in COMMANDS.items() if command.INTERNAL}
@@ -50,12 +52,20 @@ def test_personal_is_exactly_what_the_domain_prints_in_italics() -> None:
         "promise.claimed_kept": ("text",),
         "promise.disputed": ("text",),
         "promise.broken": ("text",),
+        "problem.detected": ("summary",),
+        "problem.cause_recorded": ("cause",),
+        "problem.resolution_claimed": ("text",),
         "disclosure.made": ("text", "next_step"),
+        "disclosure.correction_delivered": ("text", "next_step"),
+        "disclosure.falsified": ("why",),
+        "disclosure.withheld": ("why",),
         "concern.raised": ("text",),
         "concern.acknowledged": ("restated",),
         "concern.addressed": ("how",),
         "followup.completed": ("text",),
         "contact.recorded": ("text",),
+        "problem.reported": ("text",),
+        "customer.lost": ("text",),
     }
 
 
