@@ -1,5 +1,7 @@
 """The command line against a running `up --demo`, as its users type it; and the README, word for word."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -10,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import metamorphic_log
+import psycopg
 import pytest
 
+from consumers.client import record_file
 from deploy import cli
+from deploy.finding import located
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.note import Verifier
@@ -135,11 +141,27 @@ def test_a_proof_stands_on_its_own(ledger: Command) -> None:
     assert "leaf 999999 is not under a stored checkpoint" in beyond.err
 
 
+def test_a_verifier_that_we_did_not_write_accepts_checkpoint_and_receipts(ledger: Command, home: Path) -> None:
+    vkey, note = ledger("vkey").out.strip(), ledger("checkpoint").out
+    head = metamorphic_log.checkpoint_verify(note, [vkey])
+    assert head.origin == "localhost/promise-ledger"
+    told = (home / "story.jsonl").read_bytes()
+    receipts = list(record_file(located().broker_url or "", io.BytesIO(told)))
+    recorded = [json.loads(answer.body) for answer in receipts if answer.status == "recorded"]
+    assert len(recorded) > 10
+    for receipt in recorded:
+        for event in receipt["events"]:
+            proof = ProofFile.parse(event.get("proof") or receipt["proof"])
+            leaf = base64.b64decode(event["leaf_hash"], validate=True)
+            assert leaf == stored_leaf(ledger, event["leaf_index"])
+            metamorphic_log.checkpoint_verify_inclusion(
+                proof.checkpoint_note.decode(), [vkey], event["leaf_index"], leaf, list(proof.proof)
+            )
+    with pytest.raises(metamorphic_log.VerifyError):
+        metamorphic_log.checkpoint_verify(note.replace("\n", "1\n", 2), [vkey])
+
+
 def stored_leaf(ledger: Command, index: int) -> bytes:
-    import psycopg
-
-    from deploy.finding import located
-
     with psycopg.connect(located().database_url or "") as connection:
         row = connection.execute("SELECT state FROM ledger.events WHERE notification_id = %s", (index + 1,)).fetchone()
     assert row is not None
