@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consumers.importing.errors import ImportProblem
-from consumers.importing.mapping import load_mapping
+from consumers.importing.mapping import Condition, load_mapping
 
 GOOD = """
 source = "crm"
@@ -103,6 +104,22 @@ def test_the_mapping_that_the_documentation_teaches_is_one(tmp_path: Path) -> No
     path = tmp_path / "map.toml"
     path.write_text("\n".join(part for part in parts if not part.startswith("occurred_at")))
     assert load_mapping(path).commands[0].name == "claim"
+
+
+@pytest.mark.parametrize(
+    ("condition", "true_of", "false_of"),
+    [
+        ({"equals": "Yes"}, ["Yes"], ["yes", "Yes, late", ""]),
+        ({"one_of": ["Yes", "No"]}, ["Yes", "No"], ["Yes, late", ""]),
+        ({"starts_with": "Closed"}, ["Closed", "Closed late"], ["closed", "Not Closed", ""]),
+        ({"empty": True}, [""], ["Yes"]),
+        ({"empty": False}, ["Yes"], [""]),
+    ],
+)
+def test_conditions_compare_exactly(condition: dict[str, Any], true_of: list[str], false_of: list[str]) -> None:
+    asked = Condition(column="Kind", **condition)
+    assert all(asked.holds(value) for value in true_of)
+    assert not any(asked.holds(value) for value in false_of)
 
 
 def test_two_commands_never_share_a_name(tmp_path: Path) -> None:

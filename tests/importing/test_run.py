@@ -319,6 +319,11 @@ def test_progress_of_another_import_is_never_taken_for_ours(settings: Settings, 
     with pytest.raises(KeyboardInterrupt):
         run(settings, file, memory, state=state)
     assert orjson.loads(state.read_bytes())["rows"] == 3
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o600)
+    with pytest.raises(ImportProblem, match="belongs to another file, mapping or key"):
+        run(settings, file, memory, state=state, key_file=key)
     written(file, TICKETS[1:])
     with pytest.raises(ImportProblem, match="belongs to another file, mapping or key"):
         run(settings, file, memory, state=state)
