@@ -55,7 +55,8 @@ class Timed:
 
     def announced(self) -> list[str]:
         rows = self.connection.execute(
-            "SELECT topic, originator_id FROM ledger.events WHERE topic ~ 'deadline|expired|refused' ORDER BY notification_id"
+            "SELECT topic, originator_id FROM ledger.events WHERE topic ~ 'deadline|expired|refused'"
+            " ORDER BY notification_id"
         )
         return [f"{row['topic'].removeprefix('promise.')} {row['originator_id']}" for row in rows]
 
