@@ -14,7 +14,7 @@ from consumers.importing.delivery import Send
 from consumers.importing.errors import ImportProblem
 from consumers.importing.run import ImportReport, import_file
 from ledger.settings import Settings
-from tests.importing.tickets import HELPDESK, MAPPINGS, Memory, export, ticket
+from tests.importing.tickets import HELPDESK, MAPPINGS, Killed, Memory, export, ticket
 
 TICKETS = [ticket(number, Created=f"20.11.2026 09:{number:02}") for number in range(10)]
 STORIES = {"concern.raise": 10, "promise.make": 10, "promise.claim_kept": 10, "promise.dispute": 10}
@@ -82,7 +82,7 @@ def test_a_longer_export_of_the_same_tickets_adds_only_the_new_ones(settings: Se
 def test_wherever_it_is_killed_it_goes_on_and_skips_nothing(settings: Settings, file: Path, waves: int) -> None:
     memory = Memory()
     memory.die_at = waves
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         run(settings, file, memory)
     confirmed = {command_id for wave in memory.waves[: waves - waves % 4] for command_id in wave}
     memory.die_at, memory.waves = None, []
@@ -98,7 +98,7 @@ def test_going_on_with_other_chunks_counts_nothing_twice(
 ) -> None:
     memory = Memory()
     memory.die_at = 4
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         run(settings, file, memory)
     memory.die_at = None
     monkeypatch.setattr(consumers.importing.run, "CHUNK_ROWS", 4)
@@ -112,9 +112,9 @@ def test_a_kill_before_the_last_note_is_harmless(
 
     def stop(done: int, rows: int) -> None:
         if done == rows:
-            raise KeyboardInterrupt
+            raise Killed
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         run(settings, file, memory, progress=stop)
     assert len(left_behind(settings)) == 1
     memory.waves = []
@@ -161,7 +161,7 @@ def test_going_on_lists_the_rejects_of_the_rows_before_too(settings: Settings, f
     memory = Memory()
     memory.die_at = 5
     written(file, [TICKETS[0] | {"Status": "Spam"}, *TICKETS[1:9], TICKETS[9] | {"Status": "Spam"}])
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         run(settings, file, memory)
     assert [name for name in left_behind(settings) if "rejects" in name] == []
     memory.die_at = None
@@ -174,7 +174,7 @@ def test_refusals_are_counted_by_code_and_listed_also_after_going_on(settings: S
     memory = Memory()
     memory.refuse = {"T-0:claim": "not-allowed", "T-9:dispute": "not-allowed", "T-9:claim": "unknown-promise"}
     memory.die_at = 9
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         run(settings, file, memory)
     memory.die_at = None
     report = run(settings, file, memory)
@@ -316,7 +316,7 @@ def test_progress_of_another_import_is_never_taken_for_ours(settings: Settings, 
     memory = Memory()
     memory.die_at = 5
     state = tmp_path / "state.json"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         run(settings, file, memory, state=state)
     assert orjson.loads(state.read_bytes())["rows"] == 3
     key = tmp_path / "key"

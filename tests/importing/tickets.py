@@ -54,6 +54,10 @@ def export(rows: Sequence[dict[str, str]], *, encoding: str = "utf-8-sig", delim
     return file.getvalue().encode(encoding)
 
 
+class Killed(BaseException):
+    """The importer ends here, without a chance to tidy up."""
+
+
 class Memory:
     """A ledger as far as the importer can tell: the first answer to an id is its answer for ever."""
 
@@ -66,7 +70,7 @@ class Memory:
     def __call__(self, commands: Sequence[Prepared]) -> list[Answer]:
         self.waves.append([command.submission.command_id for command in commands])
         if self.die_at is not None and len(self.waves) > self.die_at:
-            raise KeyboardInterrupt
+            raise Killed
         return [self._answer(command) for command in commands]
 
     def _answer(self, command: Prepared) -> Answer:
