@@ -67,6 +67,25 @@ def test_an_append_that_raises_before_its_end_leaves_nothing_and_no_gap(recorder
     assert recorder.insert_events([stored("a", 1)]) == [1]
 
 
+def test_a_tile_never_holds_what_a_failed_append_made_of_it(log: Log, recorder: LogRecorder):
+    """Another writer's event comes to stand where the failed one would have stood: sizes agree, hashes do not."""
+    grown(recorder, [10])
+
+    def fail() -> None:
+        with recorder.appending() as append:
+            append.write([EventRow("never", 1, "promise.made", b"never")], recorded_at=append.head.recorded_at)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    other = LogRecorder(open_datastore(log.url))
+    other.insert_events([stored("other", 1, b"other")])
+    other.datastore.close()
+    recorder.insert_events([stored(f"after-{number}", 1) for number in range(245)])
+    leaves = [leaf_hash(state) for state in log.states()]
+    assert log.ask("SELECT hashes FROM ledger.tiles") == [(b"".join(leaves),)]
+
+
 def test_many_events_at_once_are_numbered_in_order(recorder: LogRecorder):
     chance = random.Random(1)
     size = 0
