@@ -95,6 +95,7 @@ class TreeReader:
         self._cursor = cursor
         self._cache: dict[tuple[int, int], list[bytes]] = {} if cache is None else cache
         self._roots: dict[tuple[int, int], bytes] = {}
+        self._partial: dict[tuple[int, int], list[bytes]] = {}  # tiles at the right edge, as far as they were read
 
     def tile(self, level: int, index: int, width: int = TILE_WIDTH) -> list[bytes]:
         """The first `width` (1..256) hashes of tile (level, index). Raises LookupError where the log has fewer."""
@@ -117,11 +118,20 @@ class TreeReader:
             return self._tile_root(tile_level - 1, index)
         tile_index, offset = divmod(index << height, TILE_WIDTH)
         stop = offset + (1 << height)
-        try:
-            hashes = self.tile(tile_level, tile_index)
-        except LookupError:
-            hashes = self.tile(tile_level, tile_index, stop)
-        return subtree_root(hashes[offset:stop])
+        return subtree_root(self._first(tile_level, tile_index, stop)[offset:stop])
+
+    def _first(self, level: int, index: int, width: int) -> list[bytes]:
+        """At least the first `width` hashes of a tile, full or not; each is read once."""
+        key = (level, index)
+        known = self._partial.get(key)
+        if known is None:
+            try:
+                return self.tile(level, index)
+            except LookupError:
+                known = []
+        if len(known) < width:
+            known = self._partial[key] = self.tile(level, index, width)
+        return known
 
     def root(self, size: int) -> bytes:
         """The root of the first `size` leaves."""
