@@ -49,9 +49,9 @@ class Log:
 
     def _decode(self, first: int, stop: int) -> Batch:
         rows = self._connection.execute(QUERIES["range"], {"first": first, "stop": stop}, binary=True).fetchall()
-        for expected, (leaf_index, _, _) in enumerate(rows, first):
-            if leaf_index != expected:
-                raise MissingLeaf(f"leaf {expected} is missing from the log")
         if len(rows) != stop - first:
-            raise MissingLeaf(f"leaf {first + len(rows)} is missing from the log")
+            there = {row[0] for row in rows}
+            raise MissingLeaf(
+                f"leaf {next(leaf for leaf in range(first, stop) if leaf not in there)} is missing from the log"
+            )
         return Batch(first, stop, [decode(leaf_index, topic, state) for leaf_index, topic, state in rows])

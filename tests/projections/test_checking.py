@@ -1,5 +1,8 @@
 """`verify --projections`: a quiet edit of any read table, view or function is found and named."""
 
+from itertools import count
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -136,6 +139,19 @@ def test_rows_that_come_while_it_derives_are_no_difference(told: World) -> None:
 
     assert check(told.url, told.secrets, grow) is None
     assert told.rows("promises")["promises"][-1][0] == "P-90"
+
+
+def test_rows_that_come_while_it_compares_are_no_difference(told: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, compare = count(90), checking._difference
+
+    def grow(*given: Any) -> Problem | None:
+        told.make(next(numbers))
+        told.catch_up()
+        return compare(*given)
+
+    monkeypatch.setattr(checking, "_difference", grow)
+    assert check(told.url, told.secrets) is None
+    assert next(numbers) == 96  # once a table
 
 
 def test_what_a_dead_check_left_is_dropped_by_the_next(told: World) -> None:

@@ -24,6 +24,8 @@ def told(world: World) -> World:
     about = {"customer_id": "C-1", "about": {"promise_id": "P-1"}}
     assert world.tell("followup.schedule", 4, followup_id="F-1", due_at=at(9), owner="u-2", **about) == "recorded"
     assert world.tell("promise.warn", 4, promise_id="P-1", reason="It snows.") == "recorded"
+    again = {"promise_id": "P-2", "confirmed": True, "case_id": "case-2"}
+    assert world.tell("promise.read_back", 4, **again) == "recorded"
     assert world.tell("promise.verify", 4, promise_id="P-1", verified_by="C-1") == "not-allowed"
     world.catch_up()
     return world
@@ -45,7 +47,7 @@ def test_outstanding_soonest_first_with_the_words(told: World) -> None:
         ("P-1", "The router 1 comes."),
     ]
     assert rows[0]["condition_text"] == "if you are in"
-    assert (rows[0]["case_id"], rows[0]["standing"], rows[0]["leaf_index"]) == ("case-1", "conditional", 1)
+    assert (rows[0]["case_id"], rows[0]["standing"], rows[0]["leaf_index"]) == ("case-1", "conditional", 5)
     assert (rows[2]["made_leaf_index"], rows[2]["leaf_index"], rows[2]["warned_at"]) == (0, 4, at(4))
     assert [row["promise_id"] for row in queries.outstanding(told.connection, keys, customer="C-1")] == ["P-2", "P-1"]
     (row,) = queries.outstanding(told.connection, keys, customer="C-1", as_of=at(26), known_at=at(0))[1:]
@@ -63,6 +65,7 @@ def test_a_customer_from_all_sides(told: World) -> None:
         (1, "promise.made", "The router 2 comes. · if you are in"),
         (3, "followup.scheduled", None),
         (4, "promise.at_risk", "It snows."),
+        (5, "promise.read_back", None),
     ]
     assert found["timeline"][0]["data"]["owner"] == "u-1"
     assert found["erased"] is None
@@ -95,7 +98,7 @@ def test_an_erased_customer_has_marks_and_no_words(told: World) -> None:
     found = queries.customer(told.connection, keys, "C-1")
     assert found["erased"] == mark
     assert [row["text"] for row in found["outstanding"]] == [mark, mark]
-    assert [row["text"] for row in found["timeline"]] == [mark, mark, None, mark]
+    assert [row["text"] for row in found["timeline"]] == [mark, mark, None, mark, None]
     assert [row["text"] for row in queries.trail(told.connection, keys, "promise:P-1")] == [mark, mark]
     assert [row["text"] for row in queries.outstanding(told.connection, keys, customer="C-2")] == [
         "The router 3 comes."
@@ -126,7 +129,7 @@ def test_the_purge_waits_for_a_batch_in_flight(told: World) -> None:
             wait_for(lambda: told.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != [])
         purging.join()
         assert purged == [5]
-        told.make(5, customer_id="C-2")
+        told.make(5)  # recorded by a ledger that had not yet heard
         assert applier.advance(TEXTS, size + 1) == 1
     assert {row["customer_id"] for row in told.ask("SELECT * FROM audit.texts")} == {"C-2"}
 
