@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.storage.keys import Secrets
 from projections import versions
 from projections.applying import Applier, Progress, rare_collections
+from projections.filling import fill
 from projections.log import Log
 from projections.reports import ALL
 from projections.versions import Definition, NotInstalled, Version, schema_of
@@ -66,7 +67,7 @@ def check(
         versions.exclusive(writer)
         log = Log(reader)
         try:
-            return _check(writer, log, secrets, progress, definitions)
+            return _check(url, writer, log, secrets, progress, definitions)
         finally:
             if not writer.closed:
                 for definition in definitions:
@@ -74,7 +75,7 @@ def check(
 
 
 def _check(
-    writer: Connection[Any], log: Log, secrets: Secrets, progress: Progress, definitions: Sequence[Definition]
+    url: str, writer: Connection[Any], log: Log, secrets: Secrets, progress: Progress, definitions: Sequence[Definition]
 ) -> Problem | None:
     live = {definition.name: _live(writer.cursor(), definition) for definition in definitions}
     size = log.size()
@@ -86,11 +87,8 @@ def _check(
         versions.drop_unfinished(writer, definition.name)
         with writer.transaction(), writer.cursor() as cursor:
             numbers[definition.name] = versions.create(cursor, definition, live=False)
+    fill(url, log, secrets, numbers, {each: live[each.name].position for each in definitions}, progress)
     applier = Applier(writer, log, secrets, numbers)
-    done = 0
-    while applied := max(applier.advance(each, live[each.name].position) for each in definitions):
-        done += applied
-        progress(done, size)
     for definition in definitions:
         if problem := _compare(writer, applier, definition, numbers[definition.name]):
             return problem

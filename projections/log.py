@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from psycopg import Connection
@@ -32,6 +33,7 @@ class Log:
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
         self._batches: OrderedDict[tuple[int, int], Batch] = OrderedDict()
+        self._reading = Lock()
 
     def size(self) -> int:
         """How many leaves are committed; 0 before the log is created."""
@@ -39,13 +41,16 @@ class Log:
         return 0 if row is None else int(row[0])
 
     def read(self, first: int, stop: int) -> Batch:
-        """The batch [first, stop), which is committed. Raises MissingLeaf or MalformedEntry."""
-        batch = self._batches.get((first, stop))
-        if batch is None:
-            batch = self._batches[first, stop] = self._decode(first, stop)
-            if len(self._batches) > CACHED_BATCHES:
-                self._batches.popitem(last=False)
-        return batch
+        """The batch [first, stop), which is committed. Thread-safe. Raises MissingLeaf or MalformedEntry."""
+        if (batch := self._batches.get((first, stop))) is not None:
+            return batch
+        with self._reading:
+            batch = self._batches.get((first, stop))  # another thread may have read it while we waited
+            if batch is None:
+                batch = self._batches[first, stop] = self._decode(first, stop)
+                if len(self._batches) > CACHED_BATCHES:
+                    self._batches.popitem(last=False)
+            return batch
 
     def _decode(self, first: int, stop: int) -> Batch:
         rows = self._connection.execute(QUERIES["range"], {"first": first, "stop": stop}, binary=True).fetchall()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ledger.storage.keys import Secrets
 from projections.applying import Applier, Progress, rare_collections
+from projections.filling import fill
 from projections.log import Log
 from projections.versions import (
     Definition,
@@ -34,12 +35,12 @@ def rebuild(
             with writer.transaction(), writer.cursor() as cursor:
                 numbers[definition.name] = create(cursor, definition, live=False)
         log = Log(reader)
-        applier = Applier(writer, log, secrets, numbers)
-        _fill(applier, log, definitions, progress)
+        fill(url, log, secrets, numbers, dict.fromkeys(definitions, log.size()), progress)
         for definition in definitions:
             with writer.transaction(), writer.cursor() as cursor:
                 add_indexes(cursor, definition, numbers[definition.name])
-        _fill(applier, log, definitions, progress)  # what came while the indexes were made
+        fill(url, log, secrets, numbers, dict.fromkeys(definitions, log.size()), progress)  # what came meanwhile
+        applier = Applier(writer, log, secrets, numbers)
         for definition in definitions:
             with writer.transaction(), writer.cursor() as cursor:
                 live = lock(cursor, definition.name)  # its runner waits, so that the new one is not behind it
@@ -51,11 +52,3 @@ def rebuild(
                     pass
                 switch(cursor, definition, live.number, numbers[definition.name])
     return numbers
-
-
-def _fill(applier: Applier, log: Log, definitions: Sequence[Definition], progress: Progress) -> None:
-    """Apply all that is committed when this is called, to all of them in step."""
-    size, done = log.size(), 0
-    while applied := max(applier.advance(definition, size) for definition in definitions):
-        done += applied
-        progress(done, size)

@@ -33,7 +33,8 @@ class StateFold:
         self._key = f"{prefix}_id"
         self._known: dict[str, tuple[Any, ...]] = {}  # stream: a row of `current`, its state in front as one value
         self._current.stage(cursor)
-        assert self._current.columns[: self._fields] == state._fields, f"{current} has other columns than its state"
+        origin = ("case_id", "made_leaf_index", "leaf_index")
+        assert self._current.columns == (*state._fields, *origin), f"{current} has other columns than its state"
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
         entries = [entry for entry in batch.entries if entry.heading.stream.startswith(self._prefix)]

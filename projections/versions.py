@@ -26,7 +26,7 @@ Fold = Callable[[Cursor[Any], Batch], None]
 """Writes what a batch means into the tables that the cursor's search_path names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Definition:
     """One projection: its SQL (sections `tables`, `indexes`, `views`) and the fold that fills the tables.
 
