@@ -9,12 +9,14 @@ WITH due AS (
     SELECT 'promise.announce_deadline', due_at, p.*
     FROM audit.outstanding_promises AS p
     WHERE standing IN ('active', 'suspended') AND fulfilment = 'none' AND due_at < %(now)s AND NOT deadline_passed
+        AND paused_at IS NULL
     UNION ALL
     SELECT 'promise.announce_warning', made_at + (due_at - made_at) * %(percent)s / 100, p.*
     FROM audit.outstanding_promises AS p
     WHERE standing IN ('active', 'suspended') AND fulfilment = 'none' AND due_at > %(now)s
         AND made_at + (due_at - made_at) * %(percent)s / 100 < %(now)s
         AND coalesce(deadline_warned_percent, 0) < %(percent)s
+        AND paused_at IS NULL
 )
 SELECT announcement, promise_id, cycle, reschedules, made_at, due_at, condition_by
 FROM due ORDER BY since, promise_id LIMIT %(most)s;

@@ -34,6 +34,9 @@ CREATE TABLE promises (
     reschedules             integer     NOT NULL,
     disputes                integer     NOT NULL,
     confirmed_read_back     boolean,
+    calendar_id             text,
+    calendar_version        integer,
+    paused_at               timestamptz,
     case_id                 text,
     made_leaf_index         bigint      NOT NULL,
     leaf_index              bigint      NOT NULL
@@ -76,14 +79,14 @@ COMMENT ON FUNCTION audit.timeliness IS
 CREATE OR REPLACE VIEW audit.promises AS
 SELECT
     p.promise_id, p.customer_id, p.kind, p.owner, p.due_at, p.standing, p.fulfilment,
-    audit.timeliness(now(), p.standing, p.ended_at, p.due_at, p.claimed_at, p.warned_at, p.latched) AS timeliness,
+    audit.timeliness(now(), p.standing, least(p.ended_at, p.paused_at), p.due_at, p.claimed_at, p.warned_at, p.latched) AS timeliness,
     round(extract(epoch FROM p.due_at - now()) / 86400, 2)::float8 AS days_to_due,
     said.text, condition.text AS condition_text,
     p.made_at, p.original_due_at, coalesce(p.claimed_at > p.original_due_at, false) AS late_against_original,
     p.reschedules, p.warned_at, p.cycle, p.disputes, p.claimed_at, p.claimed_by, p.ended_as, p.ended_at,
     p.pending_owner, p.accepted, p.for_team, p.channel, p.verification, p.basis, p.based_on, p.offering_id,
     p.customer_kind, p.condition_by, p.review_at, p.confirmed_read_back, p.deadline_warned_percent, p.deadline_passed,
-    p.latched, p.case_id, p.version, p.made_leaf_index, p.leaf_index
+    p.latched, p.case_id, p.version, p.made_leaf_index, p.leaf_index, p.calendar_id, p.calendar_version, p.paused_at
 FROM promises AS p
 LEFT JOIN audit.texts AS said ON said.leaf_index = p.made_leaf_index AND said.member = 'text'
 LEFT JOIN audit.texts AS condition ON condition.leaf_index = p.made_leaf_index AND condition.member = 'condition_text';
@@ -129,6 +132,9 @@ COMMENT ON COLUMN audit.promises.latched IS 'A claim or a reschedule found it pa
 COMMENT ON COLUMN audit.promises.case_id IS 'The case that it belongs to, as first named.';
 COMMENT ON COLUMN audit.promises.version IS 'How many events it has.';
 COMMENT ON COLUMN audit.promises.made_leaf_index IS 'The event that made it: its index in the log, from 0.';
+COMMENT ON COLUMN audit.promises.calendar_id IS 'The calendar whose business time it is due in. Empty: due at a moment.';
+COMMENT ON COLUMN audit.promises.calendar_version IS 'The version of that calendar that it was made under.';
+COMMENT ON COLUMN audit.promises.paused_at IS 'Since when its business time stands still: suspended before it was due.';
 COMMENT ON COLUMN audit.promises.leaf_index IS 'The event that this row comes from (the last one): its index in the log, from 0.';
 
 CREATE OR REPLACE VIEW audit.outstanding_promises AS SELECT * FROM audit.promises WHERE standing <> 'ended';
@@ -138,14 +144,17 @@ CREATE OR REPLACE VIEW audit.promise_history AS
 SELECT
     h.leaf_index, h.promise_id, h.version, h.type, h.occurred_at, h.recorded_at, h.actor, h.source, h.standing,
     h.fulfilment,
-    audit.timeliness(h.occurred_at, h.standing, h.ended_at, h.due_at, h.claimed_at, h.warned_at, h.latched) AS timeliness,
+    audit.timeliness(
+        h.occurred_at, h.standing, least(h.ended_at, h.paused_at), h.due_at, h.claimed_at, h.warned_at, h.latched
+    ) AS timeliness,
     h.customer_id, h.kind, h.owner, h.due_at, h.made_at, h.original_due_at,
     coalesce(h.claimed_at > h.original_due_at, false) AS late_against_original,
     h.reschedules, h.warned_at, h.cycle, h.disputes, h.claimed_at, h.claimed_by, h.ended_as, h.ended_at,
     h.pending_owner, h.accepted, h.for_team, h.channel, h.verification, h.basis, h.based_on, h.offering_id,
     h.customer_kind, h.condition_by, h.review_at, h.confirmed_read_back, h.deadline_warned_percent, h.deadline_passed,
     h.latched, h.case_id, h.made_leaf_index,
-    (SELECT jsonb_object_agg(t.member, t.text) FROM audit.texts AS t WHERE t.leaf_index = h.leaf_index) AS words
+    (SELECT jsonb_object_agg(t.member, t.text) FROM audit.texts AS t WHERE t.leaf_index = h.leaf_index) AS words,
+    h.calendar_id, h.calendar_version, h.paused_at
 FROM history AS h;
 COMMENT ON VIEW audit.promise_history IS
     'Every event of every promise, with the promise as it stood after it. The state as of two moments is the last row by '
@@ -165,14 +174,15 @@ RETURNS SETOF audit.promises LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT
         h.promise_id, h.customer_id, h.kind, h.owner, h.due_at, h.standing, h.fulfilment,
         audit.timeliness(
-            coalesce(as_of, known_at, now()), h.standing, h.ended_at, h.due_at, h.claimed_at, h.warned_at, h.latched),
+            coalesce(as_of, known_at, now()), h.standing, least(h.ended_at, h.paused_at), h.due_at, h.claimed_at,
+            h.warned_at, h.latched),
         round(extract(epoch FROM h.due_at - coalesce(as_of, known_at, now())) / 86400, 2)::float8,
         p.text, p.condition_text,
         h.made_at, h.original_due_at, h.late_against_original,
         h.reschedules, h.warned_at, h.cycle, h.disputes, h.claimed_at, h.claimed_by, h.ended_as, h.ended_at,
         h.pending_owner, h.accepted, h.for_team, h.channel, h.verification, h.basis, h.based_on, h.offering_id,
         h.customer_kind, h.condition_by, h.review_at, h.confirmed_read_back, h.deadline_warned_percent, h.deadline_passed,
-        h.latched, h.case_id, h.version, h.made_leaf_index, h.leaf_index
+        h.latched, h.case_id, h.version, h.made_leaf_index, h.leaf_index, h.calendar_id, h.calendar_version, h.paused_at
     FROM audit.promises AS p
     CROSS JOIN LATERAL (
         SELECT * FROM audit.promise_history AS e

@@ -17,7 +17,7 @@ MAY_IMPORT = {
 # What the pure packages may use: data types, arithmetic, hashing, and the parsers of their formats.
 PURE = """
     __future__ abc base64 binascii bisect collections copy dataclasses datetime decimal enum functools hashlib hmac
-    itertools json math operator re string struct types typing unicodedata
+    itertools json math operator re string struct types typing unicodedata zoneinfo
     annotated_types cryptography orjson pydantic pydantic_core typing_extensions
 """
 IMPURE_CALLS = {"open", "input", "print"}

@@ -90,6 +90,8 @@ def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]
 
 
 def _due_now(command: PromiseCommand, promise: Promise, now: datetime) -> bool:
+    if promise.paused_at is not None:  # its business time stands still, and with it the due time
+        return False
     match command:
         case AnnounceWarning(due_at=due_at, percent=percent):
             highest = promise.deadline_warned_percent or 0

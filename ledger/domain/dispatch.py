@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from ledger.domain import (
+    apologies,
+    assumptions,
     concerns,
     contacts,
     customers,
@@ -15,9 +17,18 @@ from ledger.domain import (
     disclosures,
     errors,
     followups,
+    goodwill,
+    holds,
+    needs,
+    offerings,
+    outages,
+    policies,
     problems,
     promises,
+    questions,
     refusals,
+    remarks,
+    surveys,
 )
 from ledger.domain.model import Command, Event, Happened, State, States
 
@@ -43,7 +54,18 @@ FAMILIES: Final[tuple[Family, ...]] = (
     concerns,
     followups,
     contacts,
+    surveys,
+    outages,
+    apologies,
+    goodwill,
+    offerings,
+    needs,
+    questions,
+    assumptions,
+    remarks,
     customers,
+    policies,
+    holds,
     refusals,
 )
 

@@ -6,7 +6,15 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from ledger.domain.model import ID_PATTERN
+from ledger.domain.model import (
+    CURRENCY_PATTERN,
+    DAY_PATTERN,
+    DURATION_PATTERN,
+    HOURS_PATTERN,
+    ID_PATTERN,
+    TZDATA_PATTERN,
+    ZONE_PATTERN,
+)
 
 
 class DomainError(Exception):
@@ -75,6 +83,16 @@ def describe(error: ValidationError) -> str:
     return _sentence(kind, where, context)
 
 
+_FORMS: Mapping[str, str] = {
+    DURATION_PATTERN: "P3D (days), PT8H, PT1H30M or PT90M",
+    HOURS_PATTERN: "mon 09:00-12:30",
+    DAY_PATTERN: "2026-12-25",
+    ZONE_PATTERN: "Europe/Berlin",
+    TZDATA_PATTERN: "2025b",
+    CURRENCY_PATTERN: "EUR",
+}
+
+
 def _sentence(kind: str, where: str, context: Mapping[str, Any]) -> str:
     match kind:
         case "extra_forbidden":
@@ -93,6 +111,8 @@ def _sentence(kind: str, where: str, context: Mapping[str, Any]) -> str:
         case "moment_out_of_range":
             return f"{where} is outside the years 1 to 9999 in UTC: send a time within them."
         case "string_pattern_mismatch":
+            if (form := _FORMS.get(context["pattern"])) is not None:
+                return f"{where} must be of the form {form}."
             return f"{where} holds a character that is not accepted here (NUL, or a control character): remove it."
         case "literal_error":
             return f"{where} must be one of {_choices(context)}."

@@ -11,6 +11,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 ID_PATTERN: Final = r"^[A-Za-z0-9._:-]{1,128}$"
+# P3D, or hours and minutes such as PT8H, PT1H30M, PT90M (ISO 8601, the part of it that is needed).
+DURATION_PATTERN: Final = r"^(P[1-9][0-9]{0,2}D|PT[1-9][0-9]{0,3}H([1-9][0-9]?M)?|PT[1-9][0-9]{0,4}M)$"
+HOURS_PATTERN: Final = (
+    r"^(mon|tue|wed|thu|fri|sat|sun) ([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+)
+DAY_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+ZONE_PATTERN: Final = r"^[A-Z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}$"
+TZDATA_PATTERN: Final = r"^[0-9]{4}[a-z]{1,2}$"
+CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII | re.IGNORECASE)
 
 
@@ -61,6 +70,7 @@ PersonalText = Annotated[str, StringConstraints(min_length=1, max_length=16384, 
 Evidence = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Ids = Annotated[tuple[Id, ...], Field(max_length=256)]
 Channel = Literal["in_person", "phone", "video", "chat", "email", "letter", "voicemail", "post"]
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN)]
 Severity = Annotated[int, Field(ge=1, le=4)]
 # Why something went wrong: codes of the company's own, such as `transport`. What a customer is told (reason_class) and
 # what was found (cause_class) are words of one vocabulary, so that they can be compared.

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
+from ledger.domain.calendars import NotCovered, add_working, due_in, working_between
 from ledger.domain.errors import DUE_BEFORE_MADE, NOT_ALLOWED, WRONG_CUSTOMER, Refused
 from ledger.domain.lifecycle import EndedAs, Fulfilment, Standing, Verification, allows, possible, transition
 from ledger.domain.lookups import existing, refuse_past_review, refuse_taken, refuse_unknown_basis
 from ledger.domain.model import (
     Channel,
     Command,
+    Duration,
     Event,
     Evidence,
     Happened,
@@ -26,13 +28,15 @@ from ledger.domain.model import (
     State,
     States,
 )
+from ledger.domain.policies import calendar_for, calendar_version
 
 Kind = Literal["deliver", "answer", "callback", "fix", "refund", "update", "other"]
 Basis = Literal["known", "assumed"]
 CustomerKind = Literal["external", "internal"]
 Timeliness = Literal["running", "warned", "overdue", "late", "on_time"]
 
-NO_CALENDAR: Final = "no-calendar"
+ONE_DUE: Final = "one-due"
+BEYOND_CALENDAR: Final = "beyond-calendar"
 DUE_MISSING: Final = "due-missing"
 CONDITION_AFTER_DUE: Final = "condition-after-due"
 CONDITION_PASSED: Final = "condition-passed"
@@ -44,7 +48,8 @@ ALREADY_OWNER: Final = "already-owner"
 SELF_VERIFICATION: Final = "self-verification"
 
 RULES: Mapping[str, str] = {
-    NO_CALENDAR: "`due_in` and `calendar_id` are business time, which needs a published policy.",
+    ONE_DUE: "A promise is due at a moment (`due_at`), or in business time (`due_in` with `calendar_id`), never both.",
+    BEYOND_CALENDAR: "Business time is counted as far as the calendar knows its holidays.",
     DUE_MISSING: "Every promise has a due time, so that it can be violated.",
     CONDITION_AFTER_DUE: "A condition is decided (`condition.by`) no later than the promise is due.",
     CONDITION_PASSED: "A condition met after its deadline activates nothing, and none is set with a deadline passed.",
@@ -75,7 +80,7 @@ class PromiseTerms(Part):
     channel: Channel
     basis: Basis
     due_at: Moment | None = None
-    due_in: Evidence | None = None
+    due_in: Duration | None = None
     calendar_id: Id | None = None
     condition: Condition | None = None
     verification: Verification = "required"
@@ -85,8 +90,9 @@ class PromiseTerms(Part):
     customer_kind: CustomerKind = "external"
 
     def terms_streams(self) -> tuple[str, ...]:
-        """The streams that making this promise reads: its own, and what it rests on."""
-        return (f"promise:{self.promise_id}", *(f"disclosure:{each}" for each in self.based_on))
+        """The streams that making this promise reads: its own, what it rests on, and its calendar."""
+        calendar = () if self.calendar_id is None else (f"calendar:{self.calendar_id}",)
+        return (f"promise:{self.promise_id}", *(f"disclosure:{each}" for each in self.based_on), *calendar)
 
 
 class MakePromise(Command, PromiseTerms):
@@ -199,6 +205,8 @@ class PromiseEvent(Event):
 
 
 class PromiseMade(PromiseEvent):
+    """`due_at` was resolved once. Where business time was promised, the four last members say how."""
+
     TOPIC = "promise.made"
     kind: Kind
     text: PersonalText | None = None
@@ -213,6 +221,10 @@ class PromiseMade(PromiseEvent):
     offering_id: Id | None = None
     for_team: Id | None = None
     customer_kind: CustomerKind = "external"
+    due_in: Duration | None = None
+    calendar_id: Id | None = None
+    calendar_version: int | None = None
+    tzdata_version: str | None = None
 
 
 class PromiseReadBack(PromiseEvent):
@@ -257,7 +269,11 @@ class PromiseSuspended(PromiseEvent):
 
 
 class PromiseResumed(PromiseEvent):
+    """`new_due_at` where the pause moved the due time: it was promised in business time, which stood still."""
+
     TOPIC = "promise.resumed"
+    old_due_at: Moment | None = None
+    new_due_at: Moment | None = None
 
 
 class PromiseClaimedKept(PromiseEvent):
@@ -366,18 +382,23 @@ class Promise(NamedTuple):
     reschedules: int = 0
     disputes: int = 0
     confirmed_read_back: bool | None = None
+    calendar_id: str | None = None  # while it is due in business time: a reschedule names a moment instead
+    calendar_version: int | None = None  # the one that it was made under
+    paused_at: datetime | None = None  # since when its business time stands still: suspended before it was due
 
 
 def timeliness(promise: Promise, at: datetime) -> Timeliness:
     """The third axis as of `at`, from facts alone: whether a timer announced anything changes nothing.
 
     Claimed in this cycle: `on_time` or `late`, judged by when it was claimed. Otherwise `overdue` once past due, for
-    ever, but not where it ended before; suspension does not stop the clock. A conditional promise is owed nothing
-    yet, and its condition is decided by the due time at the latest, so it is never overdue.
+    ever, but not where it ended before; suspension stops the clock of business time only. A conditional promise is owed
+    nothing yet, and its condition is decided by the due time at the latest, so it is never overdue.
     """
     if promise.claimed_at is not None:
         return "late" if promise.latched or promise.claimed_at > promise.due_at else "on_time"
     until = at if promise.ended_at is None else min(at, promise.ended_at)
+    if promise.paused_at is not None:
+        until = min(until, promise.paused_at)
     if promise.latched or (until > promise.due_at and promise.standing != "conditional"):
         return "overdue"
     return "running" if promise.warned_at is None else "warned"
@@ -390,14 +411,14 @@ def late_against_original(promise: Promise) -> bool:
 
 def promise_made(terms: PromiseTerms, made_at: datetime, states: States) -> PromiseMade:
     """The event of making the promise; refused as `RULES` say. Every command that makes one comes through here."""
-    if terms.due_in is not None or terms.calendar_id is not None:
-        raise Refused(NO_CALENDAR, "Business time (due_in, calendar_id) needs a published policy: give due_at instead.")
-    if terms.due_at is None:
+    business = {} if terms.due_in is None and terms.calendar_id is None else _business_due(terms, made_at, states)
+    due_at = business.pop("due_at", terms.due_at)
+    if due_at is None:
         raise Refused(DUE_MISSING, f"Promise {terms.promise_id} has no due time: give due_at.")
-    if terms.due_at < made_at:
-        raise Refused(DUE_BEFORE_MADE, f"Promise {terms.promise_id} is due {terms.due_at}, before it was made.")
+    if due_at < made_at:
+        raise Refused(DUE_BEFORE_MADE, f"Promise {terms.promise_id} is due {due_at}, before it was made.")
     condition = terms.condition
-    if condition is not None and condition.by > terms.due_at:
+    if condition is not None and condition.by > due_at:
         raise Refused(CONDITION_AFTER_DUE, f"The condition is to be met by {condition.by}, after the due time.")
     if condition is not None and condition.by < made_at:
         raise Refused(CONDITION_PASSED, f"The condition was to be met by {condition.by}, before the promise was made.")
@@ -411,7 +432,7 @@ def promise_made(terms: PromiseTerms, made_at: datetime, states: States) -> Prom
         owner=terms.owner,
         channel=terms.channel,
         basis=terms.basis,
-        due_at=terms.due_at,
+        due_at=due_at,
         condition_text=None if condition is None else condition.text,
         condition_by=None if condition is None else condition.by,
         verification=terms.verification,
@@ -419,7 +440,30 @@ def promise_made(terms: PromiseTerms, made_at: datetime, states: States) -> Prom
         offering_id=terms.offering_id,
         for_team=terms.for_team,
         customer_kind=terms.customer_kind,
+        **business,
     )
+
+
+def _business_due(terms: PromiseTerms, made_at: datetime, states: States) -> dict[str, Any]:
+    """The due time in business time, resolved now and for good, and the version of the calendar that it rests on."""
+    if terms.due_in is None or terms.calendar_id is None or terms.due_at is not None:
+        raise Refused(ONE_DUE, f"Promise {terms.promise_id}: give due_at alone, or due_in and calendar_id together.")
+    calendar = calendar_for(states, terms.calendar_id, made_at)
+    try:
+        due_at = due_in(calendar.rules, made_at, terms.due_in)
+    except NotCovered as error:
+        raise Refused(
+            BEYOND_CALENDAR,
+            f"The calendar {terms.calendar_id} ends on {calendar.rules.covers_until}, before {terms.due_in} is over: "
+            "publish its next version, or give due_at.",
+        ) from error
+    return {
+        "due_at": due_at,
+        "due_in": terms.due_in,
+        "calendar_id": terms.calendar_id,
+        "calendar_version": calendar.number,
+        "tzdata_version": calendar.tzdata_version,
+    }
 
 
 def require(command: str, promise: Promise) -> None:
@@ -443,7 +487,12 @@ def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]
     require(command.TYPE, promise)
     if isinstance(command, SupersedePromise):
         return _supersede(command, promise, states)
-    return (_event(command, promise, states),)
+    event = _event(command, promise, states)
+    if isinstance(command, ClaimPromiseKept) and promise.paused_at is not None:
+        # Straight from a pause to done: the business time that stood still comes first, so that the claim is judged
+        # by the due time that it leads to.
+        return _resumed(promise, command.occurred_at, states), event
+    return (event,)
 
 
 def _event(command: PromiseCommand, promise: Promise, states: States) -> PromiseEvent:
@@ -468,7 +517,7 @@ def _event(command: PromiseCommand, promise: Promise, states: States) -> Promise
             refuse_past_review(review_at, command.occurred_at)
             return PromiseSuspended(promise_id=promise_id, customer_id=customer_id, reason=reason, review_at=review_at)
         case ResumePromise():
-            return PromiseResumed(promise_id=promise_id, customer_id=customer_id)
+            return _resumed(promise, command.occurred_at, states)
         case ReadBackPromise(confirmed=confirmed, correction=correction):
             return PromiseReadBack(
                 promise_id=promise_id, customer_id=customer_id, confirmed=confirmed, correction=correction
@@ -543,6 +592,28 @@ def _reschedule(command: ReschedulePromise, promise: Promise, states: States) ->
     )
 
 
+def _resumed(promise: Promise, at: datetime, states: States) -> PromiseResumed:
+    """The resumption; what was due in business time is due later by the business time that it was suspended for."""
+    resumed = PromiseResumed(promise_id=promise.promise_id, customer_id=promise.customer_id)
+    if promise.paused_at is None:
+        return resumed
+    assert promise.calendar_id is not None
+    assert promise.calendar_version is not None
+    rules = calendar_version(states, promise.calendar_id, promise.calendar_version).rules
+    try:
+        paused = working_between(rules, promise.paused_at, at)
+        new_due_at = add_working(rules, promise.due_at, paused) if paused else None
+    except NotCovered as error:
+        raise Refused(
+            BEYOND_CALENDAR,
+            f"The calendar that promise {promise.promise_id} was made under ends on {rules.covers_until}: tell the "
+            "customer a new due time, and reschedule it first.",
+        ) from error
+    if new_due_at is None:
+        return resumed
+    return resumed.model_copy(update={"old_due_at": promise.due_at, "new_due_at": new_due_at})
+
+
 def _supersede(command: SupersedePromise, promise: Promise, states: States) -> tuple[Event, ...]:
     _told(states, command.disclosure_id, promise, UNDISCLOSED_SUPERSEDE)
     if command.promise.customer_id != promise.customer_id:
@@ -615,6 +686,8 @@ def _new(event: PromiseMade, happened: Happened) -> Promise:
         original_due_at=event.due_at,
         condition_by=event.condition_by,
         accepted=event.for_team is None,
+        calendar_id=event.calendar_id,
+        calendar_version=event.calendar_version,
     )
 
 
@@ -630,9 +703,12 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
             return {
                 "due_at": new_due_at,
                 "reschedules": promise.reschedules + 1,
-                "latched": promise.latched or (promise.claimed_at is None and at > promise.due_at),
+                "latched": promise.latched or _unkept_past_due(promise, at),
                 "deadline_warned_percent": None,
                 "deadline_passed": False,
+                "calendar_id": None,
+                "calendar_version": None,
+                "paused_at": None,
             }
         case PromiseAtRisk():
             return {"warned_at": at if promise.warned_at is None else min(at, promise.warned_at)}
@@ -643,5 +719,20 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
         case PromiseAccepted(owner=owner):
             return {"owner": owner, "pending_owner": None, "accepted": True}
         case PromiseSuspended(review_at=review_at):
-            return {"review_at": review_at}
+            pauses = promise.calendar_id is not None and at < promise.due_at
+            return {"review_at": review_at, "paused_at": at if pauses else None}
+        case PromiseResumed(new_due_at=None):
+            return {"paused_at": None}
+        case PromiseResumed(new_due_at=new_due_at):
+            return {
+                "paused_at": None,
+                "due_at": new_due_at,
+                "deadline_warned_percent": None,
+                "deadline_passed": False,
+            }
     return {}
+
+
+def _unkept_past_due(promise: Promise, at: datetime) -> bool:
+    """Whether `at` finds it unclaimed after its due time; while business time stands still, it is not reached."""
+    return promise.claimed_at is None and at > promise.due_at and promise.paused_at is None

@@ -90,10 +90,23 @@ def test_no_due_time_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    "business", [{"due_in": "PT8H"}, {"calendar_id": "de"}, {"due_in": "PT8H", "calendar_id": "de", "due_at": None}]
+    "business",
+    [
+        {"due_in": "PT8H"},
+        {"calendar_id": "de"},
+        {"due_in": "PT8H", "calendar_id": "de"},
+        {"due_in": "PT8H", "due_at": None},
+        {"calendar_id": "de", "due_at": None},
+    ],
 )
-def test_business_time_needs_a_published_policy(business: dict[str, Any]) -> None:
-    given().when(make(**business)).refused("no-calendar", "policy", "due_at")
+def test_due_at_a_moment_or_in_business_time_of_a_calendar(business: dict[str, Any]) -> None:
+    given().when(make(**business)).refused("one-due", "P-1", "due_at", "calendar_id")
+
+
+def test_business_time_needs_a_published_policy() -> None:
+    command = make(due_in="PT8H", calendar_id="de", due_at=None)
+    given().when(command).refused("no-calendar", "de", "due_at")
+    assert command.streams() == ("promise:P-1", "calendar:de")
 
 
 def test_an_id_names_one_promise_for_ever() -> None:

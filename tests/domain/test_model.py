@@ -115,7 +115,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"condition": "Max"}, "`condition` must be an object"),
     ({"txet": "Max"}, "`txet` is not a member of this command"),
     ({"max@example.org": 1}, "`the command` has an unknown member whose name is no word"),
-    ({"due_in": "x\ny"}, "`due_in` holds a character that is not accepted here"),
+    ({"due_in": "8 hours"}, "`due_in` must be of the form P3D (days), PT8H"),
+    ({"due_in": "PT8H\n"}, "`due_in` must be of the form"),
 ]
 
 

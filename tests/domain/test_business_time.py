@@ -1,0 +1,193 @@
+"""Promises in business time: resolved once, under the version in effect, and standing still while suspended.
+
+The calendar works Monday to Thursday, 9 to 12 and 13 to 17 in Berlin, which is an hour ahead of UTC; 1 March 2026 is a
+Sunday. PT14H from Monday the 2nd at 9 (08:00 UTC) are the seven hours of Monday and of Tuesday: due on the 3rd at 17.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from ledger.domain.deadlines import AnnounceDeadline, AnnounceWarning, DeadlinePassed
+from ledger.domain.model import Event
+from ledger.domain.policies import CalendarPublished
+from ledger.domain.promises import (
+    BreakPromise,
+    ClaimPromiseKept,
+    MakePromise,
+    PromiseBroken,
+    PromiseClaimedKept,
+    PromiseDisputed,
+    PromiseMade,
+    PromiseRescheduled,
+    PromiseResumed,
+    PromiseSuspended,
+    ReschedulePromise,
+    ResumePromise,
+    timeliness,
+)
+from tests.domain.story import Fact, day, given, on, order, promise_after, told
+
+P1 = {"promise_id": "P-1", "customer_id": "C-1"}
+TERMS: dict[str, Any] = {
+    **P1,
+    "kind": "deliver",
+    "text": "The router comes.",
+    "owner": "u-1",
+    "channel": "phone",
+    "basis": "known",
+    "due_in": "PT14H",
+    "calendar_id": "de",
+}
+DUE = day(3, 16)
+
+
+def calendar(effective: int = 1, **changes: Any) -> Fact:
+    members: dict[str, Any] = {
+        "calendar_id": "de",
+        "policy_id": "default",
+        "effective_from": day(effective),
+        "time_zone": "Europe/Berlin",
+        "hours": tuple(
+            f"{each} {hours}" for each in ("mon", "tue", "wed", "thu") for hours in ("09:00-12:00", "13:00-17:00")
+        ),
+        "covers_until": "2026-03-15",
+        "tzdata_version": "2025b",
+    }
+    return on(1, CalendarPublished(**members | changes))
+
+
+def made_event(**changes: Any) -> PromiseMade:
+    resolved: dict[str, Any] = {
+        "due_at": DUE,
+        "verification": "required",
+        "calendar_version": 1,
+        "tzdata_version": "2025b",
+    }
+    return PromiseMade(**TERMS | resolved | changes)
+
+
+def make(number: int = 2, **changes: Any) -> Any:
+    return order(MakePromise, **TERMS | {"occurred_at": day(number, 8)} | changes)
+
+
+def at(moment: datetime, event: Event) -> Fact:
+    return Fact(event, moment)
+
+
+MADE = at(day(2, 8), made_event())
+SUSPENDED = at(day(2, 13), PromiseSuspended(**P1, review_at=day(9)))  # Monday 14:00: four of fourteen hours are over
+PAUSED = (calendar(), MADE, SUSPENDED)
+# Resumed on Wednesday at 10: three hours of Monday, seven of Tuesday and one of Wednesday stood still. Eleven hours
+# after Tuesday's close are the seven of Wednesday and four of Thursday: 14:00, which is 13:00 UTC.
+MOVED = PromiseResumed(**P1, old_due_at=DUE, new_due_at=day(5, 13))
+
+
+def test_the_due_time_is_resolved_once_and_says_what_it_rests_on() -> None:
+    given(calendar()).when(make()).then(made_event()).so(
+        "promise:P-1", due_at=DUE, original_due_at=DUE, calendar_id="de", calendar_version=1, paused_at=None
+    )
+
+
+def test_a_promise_keeps_the_version_that_was_in_effect_when_it_was_made() -> None:
+    longer = calendar(3, hours=("mon 00:00-24:00", "tue 00:00-24:00", "wed 00:00-24:00"), tzdata_version="2026a")
+    given(calendar(), longer).when(make()).then(made_event())
+    second = made_event(due_at=day(3, 22), calendar_version=2, tzdata_version="2026a")
+    given(calendar(), longer).when(make(3)).then(second)  # 9 to 23 on Tuesday
+    resume = order(ResumePromise, occurred_at=day(4, 9))
+    given(calendar(), longer, MADE, SUSPENDED).when(resume).then(MOVED)
+
+
+def test_before_the_calendar_is_in_effect() -> None:
+    given(calendar(3)).when(make()).refused("no-calendar", "de")
+
+
+def test_beyond_what_the_calendar_covers() -> None:
+    given(calendar(covers_until="2026-03-02")).when(make()).refused("beyond-calendar", "PT14H", "2026-03-02")
+
+
+def test_a_pause_moves_the_due_time_by_the_business_time_that_stood_still() -> None:
+    given(*PAUSED).when(order(ResumePromise, occurred_at=day(4, 9))).then(MOVED).so(
+        "promise:P-1", due_at=day(5, 13), original_due_at=DUE, standing="active", paused_at=None, reschedules=0
+    )
+
+
+def test_a_pause_of_a_night_or_a_weekend_moves_nothing() -> None:
+    evening = at(day(2, 16), PromiseSuspended(**P1, review_at=day(9)))
+    morning = order(ResumePromise, occurred_at=day(3, 8))
+    given(calendar(), MADE, evening).when(morning).then(PromiseResumed(**P1)).so("promise:P-1", due_at=DUE)
+
+
+def test_a_pause_over_a_holiday_and_a_weekend() -> None:
+    # Thursday the 5th is a holiday and Friday to Sunday are free: from Wednesday 16:00 to Monday 10:00 there are two
+    # hours. The promise of Tuesday 9:00 was due on Wednesday at its close; two hours later is Monday at 11:00.
+    holiday = calendar(holidays=("2026-03-05",))
+    promise = at(day(3, 8), made_event(due_at=day(4, 16)))
+    suspended = at(day(4, 15), PromiseSuspended(**P1, review_at=day(9)))
+    resumed = PromiseResumed(**P1, old_due_at=day(4, 16), new_due_at=day(9, 10))
+    given(holiday, promise, suspended).when(order(ResumePromise, occurred_at=day(9, 9))).then(resumed)
+
+
+def test_a_paused_promise_is_not_overdue_and_its_deadline_is_not_announced() -> None:
+    paused = promise_after(*PAUSED)
+    assert timeliness(paused, day(6)) == "running"
+    deadline = order(AnnounceDeadline, due_at=DUE)
+    given(*PAUSED).when(deadline, now=day(6)).refused("moot")
+    given(*PAUSED).when(order(AnnounceWarning, due_at=DUE, percent=50), now=day(3, 15)).refused("moot")
+    given(calendar(), MADE).when(deadline, now=day(6)).then(DeadlinePassed(**P1, due_at=DUE))
+    resumed = (*PAUSED, at(day(4, 9), MOVED))
+    assert timeliness(promise_after(*resumed), day(5, 13)) == "running"
+    assert timeliness(promise_after(*resumed), day(5, 14)) == "overdue"
+    moved = order(AnnounceDeadline, due_at=day(5, 13))
+    given(*resumed).when(moved, now=day(6)).then(DeadlinePassed(**P1, due_at=day(5, 13)))
+
+
+def test_what_was_due_before_the_pause_stays_overdue() -> None:
+    late = at(day(3, 16), PromiseSuspended(**P1, review_at=day(9)))
+    assert timeliness(promise_after(calendar(), MADE, late), day(4)) == "overdue"
+    given(calendar(), MADE, late).when(order(ResumePromise, 6)).then(PromiseResumed(**P1)).so("promise:P-1", due_at=DUE)
+
+
+def test_paused_straight_to_done_is_on_time() -> None:
+    claim = order(ClaimPromiseKept, occurred_at=day(4, 9))
+    then = given(*PAUSED).when(claim).then(MOVED, PromiseClaimedKept(**P1))
+    then.so(
+        "promise:P-1", standing="active", fulfilment="claimed", claimed_at=day(4, 9), due_at=day(5, 13), latched=False
+    )
+    claimed = (*PAUSED, at(day(4, 9), MOVED), at(day(4, 9), PromiseClaimedKept(**P1)))
+    assert timeliness(promise_after(*claimed), day(9)) == "on_time"
+    disputed = promise_after(*claimed, at(day(5, 9), PromiseDisputed(**P1)))
+    assert (timeliness(disputed, day(5, 13)), timeliness(disputed, day(5, 14))) == ("running", "overdue")
+
+
+def test_what_ends_while_it_is_paused_was_not_overdue() -> None:
+    broken = PromiseBroken(**P1, reason_code="no-stock", text="x")
+    given(*PAUSED).when(order(BreakPromise, 6, reason_code="no-stock", text="x")).then(broken)
+    assert timeliness(promise_after(*PAUSED, on(6, broken)), day(9)) == "running"
+
+
+def test_a_reschedule_names_a_moment_and_ends_business_time() -> None:
+    command = order(ReschedulePromise, 6, new_due_at=day(8), disclosure_id="D-1")
+    moved = PromiseRescheduled(**P1, old_due_at=DUE, new_due_at=day(8), disclosure_id="D-1")
+    given(*PAUSED, told()).when(command).then(moved).so(
+        "promise:P-1", due_at=day(8), latched=False, calendar_id=None, calendar_version=None, paused_at=None
+    )
+    given(*PAUSED, on(6, moved)).when(order(ResumePromise, 12)).then(PromiseResumed(**P1)).so(
+        "promise:P-1", due_at=day(8)
+    )
+    given(calendar(), MADE, told()).when(command).then(moved).so("promise:P-1", latched=True)
+
+
+def test_a_pause_beyond_the_calendar_ends_with_a_new_due_time() -> None:
+    for command in (ResumePromise, ClaimPromiseKept):
+        given(*PAUSED).when(order(command, 17)).refused("beyond-calendar", "P-1", "reschedule")
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_moment_never_moves(paused: bool) -> None:
+    absolute = made_event(due_in=None, calendar_id=None, calendar_version=None, tzdata_version=None)
+    facts = (calendar(), at(day(2, 8), absolute), *((SUSPENDED,) if paused else ()))
+    assert timeliness(promise_after(*facts), day(6)) == "overdue"
+    if paused:
+        given(*facts).when(order(ResumePromise, 4)).then(PromiseResumed(**P1)).so("promise:P-1", due_at=DUE)
