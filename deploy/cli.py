@@ -37,7 +37,8 @@ from ledger.storage.recorder import NoLog
 from ledger.storage.signer import Fork
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
-from ledger.tlog.note import Signer
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import Note, Signer
 from ledger.tlog.proof_file import ProofFile
 from ledger.verification import Report, verify
 from projections import checking, queries, runner
@@ -296,13 +297,14 @@ def prove(
     data_dir: DataDir = None,
 ) -> None:
     """Print the tlog-proof of one event: that it stands at this index under the newest checkpoint."""
-    with psycopg.connect(_database(located(data_dir)), row_factory=tuple_row) as connection:
-        row = connection.execute(QUERIES["last_checkpoint"]).fetchone()
-        size = 0 if row is None else row[0]
-        if row is None or leaf_index >= size:
-            _fail(f"leaf {leaf_index} is not under a stored checkpoint: the newest covers {size} events")
+    settings = located(data_dir)
+    with psycopg.connect(_database(settings), row_factory=tuple_row) as connection:
+        note = _newest_checkpoint(settings, connection)
+        size = Checkpoint.parse(Note.parse(note).text).size
+        if leaf_index >= size:
+            _fail(f"leaf {leaf_index} is not under a checkpoint: the newest covers {size} events")
         proof = TreeReader(connection.cursor()).inclusion_proof(leaf_index, size)
-    sys.stdout.write(ProofFile(leaf_index, tuple(proof), row[1].encode()).format())
+    sys.stdout.write(ProofFile(leaf_index, tuple(proof), note).format())
 
 
 @app.command("vkey")
@@ -313,12 +315,21 @@ def vkey_command(data_dir: DataDir = None) -> None:
 
 @app.command()
 def checkpoint(data_dir: DataDir = None) -> None:
-    """Print the newest stored checkpoint, a signed note."""
-    with psycopg.connect(_database(located(data_dir)), row_factory=tuple_row) as connection:
-        row = connection.execute(QUERIES["last_checkpoint"]).fetchone()
+    """Print the newest checkpoint, a signed note."""
+    settings = located(data_dir)
+    with psycopg.connect(_database(settings), row_factory=tuple_row) as connection:
+        sys.stdout.write(_newest_checkpoint(settings, connection).decode())
+
+
+def _newest_checkpoint(settings: Settings, connection: psycopg.Connection[Any]) -> bytes:
+    """What was signed last: that of the guard file where it lies here, else the newest stored one, up to 2 s older."""
+    if (note := read_guard(settings.guard_path)) is not None:
+        return note
+    row = connection.execute(QUERIES["last_checkpoint"]).fetchone()
     if row is None:
         _fail("nothing was signed yet")
-    sys.stdout.write(row[1])
+    stored: str = row[1]
+    return stored.encode()
 
 
 @app.command()
