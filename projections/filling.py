@@ -29,12 +29,13 @@ def fill(
         appliers = {
             each: Applier(stack.enter_context(connect(url, "filling")), log, secrets, versions) for each in targets
         }
-        applied = 1
-        while applied:
+        while True:
             batches = [pool.submit(appliers[each].advance, each, target) for each, target in targets.items()]
             following = done + CATCH_UP_BATCH
             if size - following > CATCH_UP_BATCH:  # what it raises is met again, and told, by those who need the batch
                 pool.submit(log.read, following, following + CATCH_UP_BATCH)
             applied = max(batch.result() for batch in batches)
+            if not applied:
+                return
             done += applied
             progress(done, size)
