@@ -231,6 +231,14 @@ def test_a_correction_is_a_disclosure_that_others_rest_on_and_that_is_corrected_
     given(told(), delivered).when(again).then(corrected(disclosure_id="D-3", corrects="D-2")[0], link)
 
 
+def test_one_falsehood_may_be_corrected_twice() -> None:
+    first = [on(3, event) for event in corrected()]
+    link = DisclosureCorrected(disclosure_id="D-1", customer_id="C-1", corrected_by="D-3")
+    given(told(), *first).when(correct(disclosure_id="D-3")).then(corrected(disclosure_id="D-3")[0], link).so(
+        "disclosure:D-1", corrected_by=("D-2", "D-3")
+    )
+
+
 def test_correcting_what_was_said_of_a_problem_promises_and_tells_as_any_disclosure() -> None:
     first = on(2, told_event(disclosure_id="D-1", **ABOUT_PROBLEM))
     command = correct(next_update_at=day(6))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ledger.domain.dispatch import COMMANDS
 from ledger.domain.errors import describe
 from ledger.domain.model import Command
+from ledger.domain.policies import PublishPolicy, Times
 from ledger.domain.promises import MakePromise, PromiseMade
 
 GOOD: dict[str, Any] = {
@@ -117,6 +118,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"max@example.org": 1}, "`the command` has an unknown member whose name is no word"),
     ({"due_in": "8 hours"}, "`due_in` must be of the form P3D (days), PT8H"),
     ({"due_in": "PT8H\n"}, "`due_in` must be of the form"),
+    ({"due_in": "P0D"}, "`due_in` must be of the form"),
+    ({"due_in": "PT"}, "`due_in` must be of the form"),
+    ({"due_in": "P1DT4H"}, "`due_in` must be of the form"),
 ]
 
 
@@ -161,6 +165,45 @@ def test_json_that_is_no_object(body: bytes) -> None:
 def test_mistakes_of_other_commands(name: str, change: dict[str, Any], expected: str) -> None:
     members = {"actor": "u-1", "occurred_at": "2026-03-01T10:00:00Z", "promise_id": "P-1"} | change
     assert expected in sentence(members, COMMANDS[name])
+
+
+RULES_OF_A_CALENDAR = {
+    "calendar_id": "de",
+    "time_zone": "Europe/Berlin",
+    "hours": ["mon 09:00-17:00"],
+    "covers_until": "2026-12-31",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"time_zone": "europe/berlin"}, "`calendars.0.time_zone` must be of the form Europe/Berlin."),
+        ({"time_zone": "../etc/passwd"}, "`calendars.0.time_zone` must be of the form Europe/Berlin."),
+        ({"hours": ["mon 9-17"]}, "`calendars.0.hours.0` must be of the form mon 09:00-12:30."),
+        ({"hours": ["mon 24:00-24:00"]}, "`calendars.0.hours.0` must be of the form"),
+        ({"hours": []}, "`calendars.0.hours` is too short: at least 1 elements"),
+        ({"covers_until": "31.12.2026"}, "`calendars.0.covers_until` must be of the form 2026-12-25."),
+    ],
+)
+def test_mistakes_of_a_calendar(change: dict[str, Any], expected: str) -> None:
+    times = dict.fromkeys(Times.model_fields, 24)
+    policy = {
+        "actor": "u-1",
+        "occurred_at": "2026-03-01T10:00:00Z",
+        "policy_id": "p",
+        "approver": "u-9",
+        "times": times,
+    }
+    calendars = {"calendars": [RULES_OF_A_CALENDAR | change], "tzdata_version": "2025b"}
+    assert expected in sentence(policy | calendars, PublishPolicy)
+    assert "`tzdata_version` must be of the form 2025b." in sentence(policy | {"tzdata_version": "new"}, PublishPolicy)
+
+
+def test_a_currency_is_three_capital_letters() -> None:
+    members: dict[str, Any] = {"actor": "u-1", "occurred_at": "2026-03-01T10:00:00Z", "goodwill_id": "G-1"}
+    members |= {"customer_id": "C-1", "amount": 1, "authority_limit": 1, "currency": "euro"}
+    assert "`currency` must be of the form EUR." in sentence(members, COMMANDS["goodwill.grant"])
 
 
 def test_evidence_may_be_a_short_statement() -> None:
