@@ -169,7 +169,7 @@ def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]
     outage = existing(states, Outage, f"outage:{outage_id}")
     event = _event(command, outage)
     happened = Happened(command.occurred_at, now, command.actor, "")
-    if evolve(outage, event, happened).list_done and not outage.list_done:
+    if evolve(outage, event, happened).list_done:
         return event, OutageListDone(outage_id=outage_id)
     return (event,)
 

@@ -32,7 +32,8 @@ from ledger.domain.problems import (
 from tests.domain.story import day, order
 
 WHO = st.sampled_from(["C-1", "C-2", "C-3"])
-CONCERNS = st.sampled_from(["Q-1", "Q-2"])
+RAISED_BY = {"Q-1": "C-1", "Q-2": "C-2"}
+CONCERNS = st.sampled_from(sorted(RAISED_BY))
 SETTLE: list[Any] = [AddressConcern, WithdrawConcern, ConfirmConcern]
 TEXT = {"text": "x"}
 
@@ -76,9 +77,9 @@ class Problems(RuleBasedStateMachine):
     def falsify(self, number: int) -> None:
         self._send(FalsifyDisclosure, disclosure_id=f"D-{number}", known_since=day(1), why="x")
 
-    @rule(concern_id=CONCERNS, customer_id=WHO)
-    def worry(self, concern_id: str, customer_id: str) -> None:
-        self._send(RaiseConcern, concern_id=concern_id, customer_id=customer_id, problem_id="X-1", **TEXT)
+    @rule(concern_id=CONCERNS)
+    def worry(self, concern_id: str) -> None:
+        self._send(RaiseConcern, concern_id=concern_id, customer_id=RAISED_BY[concern_id], problem_id="X-1", **TEXT)
 
     @rule(kind=st.sampled_from(SETTLE), concern_id=CONCERNS)
     def settle(self, kind: Any, concern_id: str) -> None:
@@ -87,6 +88,7 @@ class Problems(RuleBasedStateMachine):
     @rule(customer_id=WHO, concern_id=st.one_of(st.none(), CONCERNS))
     def find_that_it_does_not_work(self, customer_id: str, concern_id: str | None) -> None:
         about = FollowUpAbout(problem_id="X-1") if concern_id is None else FollowUpAbout(concern_id=concern_id)
+        customer_id = customer_id if concern_id is None else RAISED_BY[concern_id]
         followup_id = self._id("F")
         self._send(ScheduleFollowUp, followup_id=followup_id, customer_id=customer_id, about=about, due_at=day(30),
                    owner="u-1")  # fmt: skip
