@@ -45,7 +45,9 @@ def status(url: str) -> list[ProjectionStatus]:
 def rebuild(url: str, secrets: Secrets, name: str, progress: Progress = lambda done, total: None) -> int:
     """Derive one projection again from the log and switch over; returns the version that is live now."""
     definition = next(definition for definition in ALL if definition.name == name)
-    return rebuilding.rebuild(url, secrets, [definition], progress)[name]
+    number = rebuilding.rebuild(url, secrets, [definition], progress)[name]
+    install(url)  # the views of others that rested on those of this one, where its columns are new
+    return number
 
 
 class Runner:

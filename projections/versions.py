@@ -126,10 +126,21 @@ def add_indexes(cursor: Cursor[Any], definition: Definition, number: int) -> Non
 
 
 def show(cursor: Cursor[Any], definition: Definition, number: int) -> None:
-    """Make the views in `audit` show this version."""
+    """Make the views in `audit` show this version.
+
+    Views are replaced in place, so that whatever others built on them stays. Where a release changed their columns
+    PostgreSQL cannot do that: then they are made anew, and `install` makes anew what of ours rested on them.
+    """
     cursor.execute(_CHANGES)
     use(cursor, definition.name, number)
-    cursor.execute(definition.sql["views"])
+    try:
+        with cursor.connection.transaction():
+            cursor.execute(definition.sql["views"])
+    except psycopg.errors.InvalidTableDefinition:
+        schemas = schema_of(definition.name, 0).removesuffix("0")
+        for (view,) in cursor.execute(QUERIES["views_of"], {"schemas": schemas}).fetchall():
+            cursor.execute(SQL("DROP VIEW IF EXISTS audit.{} CASCADE").format(Identifier(view)))
+        cursor.execute(definition.sql["views"])
     cursor.execute(QUERIES["share_comments"])
     cursor.execute(QUERIES["grants"])
 

@@ -71,6 +71,15 @@ UPDATE projection.versions SET live = true WHERE name = %(name)s AND number = %(
 SELECT v.name, v.number, v.position, greatest(h.size - v.position, 0) AS lag_events, v.digest, v.stopped_at, v.reason
 FROM projection.versions AS v LEFT JOIN ledger.head AS h ON true WHERE v.live ORDER BY v.name;
 
+-- name: views_of
+-- Asked when views must be made anew: those that read the tables of any version of a projection.
+SELECT DISTINCT v.relname
+FROM pg_depend AS d
+JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+JOIN pg_class AS v ON v.oid = r.ev_class AND v.relnamespace = 'audit'::regnamespace
+JOIN pg_class AS t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid
+WHERE starts_with(t.relnamespace::regnamespace::text, %(schemas)s);
+
 -- name: grants
 -- Run after views were made. SELECT on views alone: whatever else exists stays closed.
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA audit FROM PUBLIC;

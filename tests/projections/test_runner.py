@@ -281,6 +281,25 @@ def test_install_twice_changes_nothing(world: World) -> None:
     assert len(world.ask("SELECT * FROM audit.promises")) == 1
 
 
+@pytest.mark.parametrize("mend", ["install", "rebuild"])
+def test_a_release_that_changed_columns_makes_the_views_anew(world: World, mend: str) -> None:
+    world.make(1)
+    world.catch_up()
+    views = "SELECT relname, relacl FROM pg_class WHERE relnamespace = 'audit'::regnamespace ORDER BY 1"
+    meant = world.ask(views)
+    world.connection.execute(
+        "DROP VIEW audit.texts CASCADE; "
+        "CREATE VIEW audit.texts AS SELECT text, leaf_index, 1 AS old FROM read_texts_v1.texts"
+    )
+    if mend == "install":
+        assert runner.install(world.url) == []
+    else:
+        world.connection.execute("UPDATE projection.versions SET digest = 'older' WHERE name = 'texts'")
+        assert rebuild(world.url, world.secrets, "texts") == 2
+    assert world.ask(views) == meant
+    assert world.ask("SELECT text FROM audit.outstanding_promises") == [{"text": "The router 1 comes."}]
+
+
 def test_without_a_read_side_it_says_what_to_do(database: str) -> None:
     with pytest.raises(versions.NotInstalled, match="promise-ledger migrate"):
         status(database)
