@@ -89,6 +89,8 @@ class Problems(RuleBasedStateMachine):
     def find_that_it_does_not_work(self, customer_id: str, concern_id: str | None) -> None:
         about = FollowUpAbout(problem_id="X-1") if concern_id is None else FollowUpAbout(concern_id=concern_id)
         customer_id = customer_id if concern_id is None else RAISED_BY[concern_id]
+        if concern_id is not None:
+            self._send(AddressConcern, concern_id=concern_id, how="x", by="u-1")
         followup_id = self._id("F")
         self._send(ScheduleFollowUp, followup_id=followup_id, customer_id=customer_id, about=about, due_at=day(30),
                    owner="u-1")  # fmt: skip
