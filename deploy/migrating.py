@@ -17,7 +17,9 @@ def make_ready(settings: Settings) -> Iterator[str]:
     yield f"tables: {', '.join(applied)} applied" if applied else "tables: up to date"
     yield "log: begun, secrets in keys/" if create_log(settings) else "log: there"
     keys.load(settings.keys_dir)
-    install(settings.database_url)
+    outdated = install(settings.database_url)
     yield "read tables, views and roles: there"
+    for name in outdated:
+        yield f"read tables of {name}: of an earlier release, run `promise-ledger rebuild {name}`"
     provision(settings.broker_url)
     yield "streams and consumers: there"

@@ -1,7 +1,7 @@
 """One batch of commands under the head lock: which were seen before, what the others become, as rows to write."""
 
-import base64
 import os
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,7 +67,7 @@ class Streams:
         if not missing:
             return
         loaded: dict[str, tuple[Any, int]] = dict.fromkeys(missing, (None, 0))
-        for number, stream, topic, state in append.ask("streams", {"streams": missing}):
+        for number, stream, topic, state in append.ask("streams", {"streams": " ".join(missing)}):
             entry = decode(number - 1, topic, bytes(state))
             loaded[stream] = (evolve(loaded[stream][0], entry.event, entry.happened), entry.heading.version)
         self._known.update(loaded)
@@ -126,6 +126,7 @@ class Batch:
         self._keys: dict[str, DataKey | Erased | None] = {}
         self._seen: dict[tuple[str, str], list[tuple[bytes, Earlier]]] = {}
         self._ids = _event_ids()
+        self._random = _random_parts(RANDOM_SIZE)
 
     def decide(self, submissions: Sequence[Submission]) -> list[Decided]:
         """What became of each submission, in order. A refusal is an event like any other."""
@@ -136,7 +137,10 @@ class Batch:
         return [self._decide_one(submission) for submission in submissions]
 
     def _find_known(self, submissions: Sequence[Submission]) -> None:
-        asked = {"sources": [s.source for s in submissions], "ids": [s.command_id for s in submissions]}
+        asked = {
+            "sources": " ".join([submission.source for submission in submissions]),
+            "ids": " ".join([submission.command_id for submission in submissions]),
+        }
         for source, command_id, digest, leaf_index, events in self._append.ask("known_commands", asked):
             known = self._seen.setdefault((source, command_id), [])
             if (seen := (bytes(digest), Earlier(leaf_index, events))) not in known:
@@ -199,7 +203,7 @@ class Batch:
         """Turn the events of one command into rows, all of them or (EntryTooLarge) none."""
         command = submission.command
         happened = Happened(command.occurred_at, self._recorded_at, command.actor, submission.source)
-        spelled_digest = base64.b64encode(digest).decode()
+        spelled_digest = _spelled(digest)
         first = self._append.head.size + len(self.rows.events)
         versions: dict[str, int] = {}
         rows, sealed, event_ids = [], [], []
@@ -234,14 +238,14 @@ class Batch:
         key = self._key(customer_id)
         spelled, ciphertext = seal(
             key.cipher,
-            random=os.urandom(RANDOM_SIZE),
+            random=next(self._random),
             event_id=event_id,
             customer_id=customer_id,
             key_version=key.version,
             personal=personal,
         )
         row = SealedRow(leaf_index, customer_id, key.version, ciphertext)
-        return {"commitment": base64.b64encode(spelled).decode(), "key": key.version}, row
+        return {"commitment": _spelled(spelled), "key": key.version}, row
 
     def _key(self, customer_id: str) -> DataKey:
         if customer_id not in self._keys:
@@ -261,11 +265,21 @@ class Batch:
         return key
 
 
-def _event_ids() -> Iterator[str]:
-    """Random UUIDs (version 4), many from one read of the system's randomness."""
+def _spelled(value: bytes) -> str:
+    return b2a_base64(value, newline=False).decode("ascii")
+
+
+def _random_parts(size: int) -> Iterator[bytes]:
+    """Random bytes, `size` each time, many from one read of the system's randomness."""
     while True:
-        random = os.urandom(16 * 64).hex()
-        for start in range(0, len(random), 32):
-            part = random[start : start + 32]
-            variant = _HEX_VARIANT[int(part[16], 16) & 3]
-            yield f"{part[:8]}-{part[8:12]}-4{part[13:16]}-{variant}{part[17:20]}-{part[20:]}"
+        random = os.urandom(size * 64)
+        for start in range(0, len(random), size):
+            yield random[start : start + size]
+
+
+def _event_ids() -> Iterator[str]:
+    """Random UUIDs (version 4)."""
+    for random in _random_parts(16):
+        part = random.hex()
+        variant = _HEX_VARIANT[int(part[16], 16) & 3]
+        yield f"{part[:8]}-{part[8:12]}-4{part[13:16]}-{variant}{part[17:20]}-{part[20:]}"

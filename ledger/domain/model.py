@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, StringConstraints
 from pydantic.fields import FieldInfo
@@ -78,8 +78,7 @@ ReasonClass = Id
 Control = Literal["within", "beyond"]
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(NamedTuple):
     """What an event carries beside itself: when, when written down, who acted, which service sent it."""
 
     occurred_at: datetime

@@ -69,7 +69,7 @@ class Keyring:
                 found[customer_id] = key
         if missing:
             stored = {}
-            cursor.execute(QUERIES["customer_keys"], {"customers": missing})
+            cursor.execute(QUERIES["customer_keys"], {"customers": " ".join(missing)})
             for customer_id, version, wrapped, destroyed_at in cursor.fetchall():
                 stored[customer_id] = (
                     Erased(destroyed_at)

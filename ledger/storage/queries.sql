@@ -16,16 +16,17 @@ SELECT size, frontier, recorded_at, origin FROM ledger.head;
 UPDATE ledger.head SET size = %(size)s, frontier = %(frontier)s, recorded_at = %(recorded_at)s;
 
 -- name: known_commands
--- Asked by every append: which of these (source, id) were seen before, oldest content first.
+-- Asked by every append: which of these (source, id) were seen before, oldest content first. Lists come as one string
+-- with spaces, which no id has: psycopg would turn a list into an array one element at a time.
 SELECT i.source, i.command_id, i.digest, i.leaf_index, i.events
-FROM unnest(%(sources)s::text[], %(ids)s::text[]) AS asked(source, command_id)
+FROM unnest(string_to_array(%(sources)s, ' '), string_to_array(%(ids)s, ' ')) AS asked(source, command_id)
 JOIN ledger.inbox AS i USING (source, command_id)
 ORDER BY i.leaf_index;
 
 -- name: streams
 -- Asked by every append for the streams that its commands name and the cache does not hold.
 SELECT notification_id, originator_id, topic, state FROM ledger.events
-WHERE originator_id = ANY(%(streams)s::text[]) ORDER BY notification_id;
+WHERE originator_id = ANY(string_to_array(%(streams)s, ' ')) ORDER BY notification_id;
 
 -- name: stream_version
 -- Asked before a refusal is written: refusals of one source are many, so only the last version is read.
@@ -34,7 +35,7 @@ SELECT originator_version FROM ledger.events WHERE originator_id = %(stream)s OR
 -- name: customer_keys
 -- Asked by every append for customers whose data key is not cached; the newest incarnation last.
 SELECT customer_id, key_version, wrapped, destroyed_at FROM ledger.customer_keys
-WHERE customer_id = ANY(%(customers)s::text[]) ORDER BY customer_id, key_version;
+WHERE customer_id = ANY(string_to_array(%(customers)s, ' ')) ORDER BY customer_id, key_version;
 
 -- name: entries
 -- Asked for redelivered commands and by readers of a range: the stored bytes of these leaves.

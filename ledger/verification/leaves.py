@@ -213,7 +213,7 @@ class _Keys:
 
     def _load(self, customers: set[str]) -> None:
         if customers:
-            rows = self._connection.execute(QUERIES["customer_keys"], {"customers": list(customers)}, binary=True)
+            rows = self._connection.execute(QUERIES["customer_keys"], {"customers": " ".join(customers)}, binary=True)
             for customer_id, version, wrapped, destroyed_at in rows.fetchall():
                 found = open_key(self._keyring, customer_id, version, wrapped, destroyed_at)
                 self._known[customer_id, version] = found
