@@ -18,6 +18,7 @@ from ledger.settings import Settings
 from ledger.storage import keys
 from projections.runner import Runner
 from projections.web.app import create_app
+from projections.web.tiles import open_pool
 
 _log = structlog.get_logger("serve")
 
@@ -81,7 +82,8 @@ def serve_projections(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    config = uvicorn.Config(create_app(url), host="127.0.0.1", port=settings.http_port, log_config=None)
+    pool = open_pool(url)
+    config = uvicorn.Config(create_app(url, pool), host="127.0.0.1", port=settings.http_port, log_config=None)
     server = uvicorn.Server(config)
     threads = [
         threading.Thread(target=beat, args=(url, "projections", dict, stop)),
@@ -96,3 +98,4 @@ def serve_projections(settings: Settings) -> None:
         server.should_exit = True
         for thread in threads:
             thread.join()
+        pool.close()

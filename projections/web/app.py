@@ -1,14 +1,18 @@
-"""The read side over HTTP: /health and /metrics."""
+"""The read side over HTTP: /health, /metrics, and the log itself (`projections.web.tiles`)."""
 
 from collections.abc import Iterator
 
-from fastapi import FastAPI
+import psycopg
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
 
+from projections.web import tiles
 from projections.web.health import Health, health
 
 
@@ -41,9 +45,10 @@ def _parts(now: Health) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily("ledger_commands_pending", "Commands waiting in the queue", pending)
 
 
-def create_app(url: str) -> FastAPI:
-    """The application over the database at `url`."""
-    app = FastAPI(title="promise ledger", docs_url=None, redoc_url=None, openapi_url=None)
+def create_app(url: str, pool: ConnectionPool[psycopg.Connection[TupleRow]]) -> FastAPI:
+    """The application over the database at `url`; the log is read through `pool` (`tiles.open_pool`), of the same."""
+    app = FastAPI(title="promise ledger", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.include_router(tiles.routes(pool))
     registry = CollectorRegistry()
     registry.register(LedgerMetrics(url))
 
@@ -55,5 +60,9 @@ def create_app(url: str) -> FastAPI:
     @app.get("/metrics")
     def get_metrics() -> PlainTextResponse:
         return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.exception_handler(psycopg.Error)
+    def database_away(_: Request, error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("the database does not answer\n", status_code=503, headers={"Retry-After": "5"})
 
     return app

@@ -1,0 +1,122 @@
+"""`promise-ledger export-tiles`: the log as files that any web server or object store can serve (c2sp.org/tlog-tiles).
+
+    DIR/checkpoint     DIR/tile/0/000     DIR/tile/0/001.p/44     DIR/tile/entries/000
+
+What stands under its name is whole, and the checkpoint comes last: a crash at any moment leaves a site whose checkpoint
+has all its tiles. The next run writes only what is missing.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from ledger.storage.tree import TreeReader
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.errors import Malformed
+from ledger.tlog.note import Note
+from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, tile_path, tiles_between
+from projections.web.tiles import Site
+
+
+class ExportRefused(RuntimeError):
+    """The directory holds something else, or the log is not what was signed; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What the site holds now: the size of its checkpoint, and how many files this run wrote."""
+
+    size: int
+    written: int
+
+
+def export_tiles(url: str, directory: Path, progress: Callable[[int, int], None]) -> Exported:
+    """`directory` serves the newest stored checkpoint of the log at `url`, with all tiles and bundles of that size.
+
+    Raises ExportRefused where there is no checkpoint yet, where files there are another log's or a longer one's, and
+    where the database does not lead to the signed root.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    site = Site()
+    with _held(directory), psycopg.connect(url, autocommit=True, row_factory=tuple_row) as connection:
+        cursor = connection.cursor()
+        note = site.checkpoint(cursor)
+        if note is None:
+            raise ExportRefused("nothing was signed yet: there is no checkpoint to export")
+        checkpoint = Checkpoint.parse(Note.parse(note).text)
+        _require_ours(TreeReader(cursor), checkpoint, directory)
+        tiles = list(tiles_between(0, checkpoint.size))
+        written = 0
+        for done, tile in enumerate(tiles):
+            for part in (tile, tile._replace(level=ENTRIES)) if tile.level == 0 else (tile,):
+                written += _write_tile(site, cursor, part, directory)
+            progress(done + 1, len(tiles))
+    os.sync()  # the names of all tiles are on disk before the checkpoint that needs them
+    written += _write(directory / "checkpoint", note)
+    return Exported(checkpoint.size, written)
+
+
+def _require_ours(reader: TreeReader, checkpoint: Checkpoint, directory: Path) -> None:
+    """The log leads to the signed root, and what `directory` has published already is a prefix of it."""
+    if reader.root(checkpoint.size) != checkpoint.root:
+        raise ExportRefused("the log in the database is not the one that was signed: run `promise-ledger verify`")
+    path = directory / "checkpoint"
+    if not path.exists():
+        return
+    try:
+        earlier = Checkpoint.parse(Note.parse(path.read_bytes()).text)
+    except Malformed as error:
+        raise ExportRefused(f"{path} is not a checkpoint: choose another directory") from error
+    if earlier.origin != checkpoint.origin or earlier.size > checkpoint.size:
+        raise ExportRefused(f"{path} is of {earlier.origin} with {earlier.size} events: not an earlier one of this log")
+    if reader.root(earlier.size) != earlier.root:
+        raise ExportRefused(f"{path} has another root than the log has at {earlier.size} events: it was rewritten")
+
+
+def _write_tile(site: Site, cursor: psycopg.Cursor[tuple[object, ...]], tile: Tile, directory: Path) -> bool:
+    """Whether the file had to be written. A full bundle that is there was written after its tile of hashes, and that
+    one has just been compared."""
+    path = directory / tile_path(*tile)
+    if tile.level == ENTRIES and tile.width == WIDTH and path.exists():
+        return False
+    content = site.tile(cursor, tile)
+    assert content is not None, "the log never becomes shorter"
+    if path.exists():
+        if path.read_bytes() != content:
+            raise ExportRefused(f"{path} is not of this log: choose another directory")
+        return False
+    return _write(path, content)
+
+
+def _write(path: Path, content: bytes) -> bool:
+    """`path` holds `content`, whole or not at all, also after a power cut; False where it did already."""
+    if path.exists() and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    return True
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """No other export writes to `directory` meanwhile."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ExportRefused(f"another export is writing to {directory}") from error
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,302 @@
+"""The log over HTTP and as a static site, read by a client that has nothing but c2sp.org/tlog-tiles and a key."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import tlog_scales.backend
+import tlog_scales.reader
+import tlog_scales.signing
+from psycopg.sql import SQL, Identifier
+
+from deploy.exporting import ExportRefused, export_tiles
+from ledger.storage.tree import RightEdge
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.merkle import Frontier, leaf_hash, root
+from ledger.tlog.note import Signer, Verifier
+from ledger.tlog.proofs import consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
+from ledger.tlog.tiles import ENTRIES, node_reader, parse_bundle, tile_path, tile_width, tiles_between
+from projections.web.app import create_app
+from projections.web.tiles import accepts_gzip, open_pool
+from tests.service.serving import Answer, ask, served
+from tests.storage.log import Log, make, told
+
+SIZE = 70_000
+"""The example of the specification: 273 full tiles and one of 112, one full and one of 17 above, one of 1 on top."""
+LOG = Signer("log.example/promises", b"l" * 32)
+
+
+def entry(index: int) -> bytes:
+    return f'{{"n":{index}}}'.encode() + b" " * (index % 7)
+
+
+def store(url: str, entries: list[bytes]) -> Checkpoint:
+    """The log at `url` holds `entries`, with the tiles that an append leaves, and no checkpoint yet."""
+    leaves = [leaf_hash(each) for each in entries]
+    frontier = Frontier().extend(leaves)
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO ledger.head (origin, size, frontier, recorded_at) VALUES (%s, %s, %s, now())",
+            [LOG.name, len(entries), frontier.to_bytes()],
+        )
+        columns = "notification_id, originator_id, originator_version, topic, state"
+        with cursor.copy(f"COPY ledger.events ({columns}) FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["int8", "text", "int8", "text", "bytea"])
+            for index, each in enumerate(entries):
+                copy.write_row((index + 1, "s", index + 1, "t", each))
+        for tile in RightEdge().grow(0, leaves):
+            cursor.execute("INSERT INTO ledger.tiles VALUES (%s, %s, %s)", tile)
+    return Checkpoint(LOG.name, len(entries), frontier.root())
+
+
+def sign(url: str, checkpoint: Checkpoint) -> bytes:
+    note = checkpoint.sign(LOG)
+    with psycopg.connect(url) as connection:
+        stored = "INSERT INTO ledger.checkpoints (size, note, stored_at) VALUES (%s, %s, now())"
+        connection.execute(stored, [checkpoint.size, note.decode()])
+    return note
+
+
+@dataclass(frozen=True)
+class Large:
+    """A log of 70,000 entries and the port where it is served."""
+
+    url: str
+    port: int
+    note: bytes
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return ask(self.port, f"/{path}", **headers)
+
+
+@pytest.fixture(scope="module")
+def large(postgres_url: str, _template: str) -> Iterator[Large]:
+    name = Identifier("ledger_tiles")
+    url = urlsplit(postgres_url)._replace(path="/ledger_tiles").geturl()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(name, Identifier(_template)))
+        note = sign(url, store(url, [entry(index) for index in range(SIZE)]))
+        with open_pool(url) as pool, served(create_app(url, pool)) as port:
+            yield Large(url, port, note)
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def test_the_whole_tree_is_what_the_served_entries_make(large: Large):
+    served_checkpoint, _ = open_checkpoint(large.get("checkpoint").body, LOG.verifier)
+    entries: list[bytes] = []
+    for tile in tiles_between(0, served_checkpoint.size):
+        answer = large.get(tile_path(*tile))
+        assert (answer.status, len(answer.body)) == (200, 32 * tile.width)
+        if tile.level == 0:
+            bundle = parse_bundle(large.get(tile_path(ENTRIES, tile.index, tile.width)).body, tile.width)
+            assert b"".join(map(leaf_hash, bundle)) == answer.body
+            entries += bundle
+    assert entries == [entry(index) for index in range(SIZE)]
+    assert (served_checkpoint.size, served_checkpoint.root) == (SIZE, root(entries))
+
+
+def test_proofs_from_served_tiles_alone_hold_for_leaves_and_older_trees(large: Large):
+    checkpoint, _ = open_checkpoint(large.get("checkpoint").body, LOG.verifier)
+    node = node_reader(SIZE, cache(lambda tile: large.get(tile_path(*tile)).body))
+    for index in [*range(0, SIZE, 997), 255, 256, 65_535, 65_536, 69_887, 69_888, SIZE - 1]:
+        proof = inclusion_proof(index, SIZE, node)
+        verify_inclusion(leaf_hash(entry(index)), index, SIZE, proof, checkpoint.root)
+    for older in (1, 255, 256, 300, 65_535, 65_536, 65_793, SIZE):
+        root1 = root(entry(index) for index in range(older))
+        verify_consistency(older, SIZE, consistency_proof(older, SIZE, node), root1, checkpoint.root)
+
+
+def test_a_reader_that_we_did_not_write_finds_the_same_root_entries_and_proofs(large: Large):
+    backend = tlog_scales.backend.HttpBackend(f"http://127.0.0.1:{large.port}")
+    with backend.session:
+        reader = tlog_scales.reader.TilesReader(backend)
+        checkpoint = reader.get_checkpoint()
+        checkpoint.verify(tlog_scales.signing.Vkey.from_string(LOG.vkey))
+        assert reader.calculate_root_hash() == checkpoint.root_hash
+        for index in (0, 255, 256, 65_536, SIZE - 1):
+            assert reader.get_entry(index) == entry(index)
+            proof = reader.get_inclusion_proof(index, SIZE)
+            verify_inclusion(leaf_hash(entry(index)), index, SIZE, proof.node_hashes, checkpoint.root_hash)
+        ours = root(entry(index) for index in range(300))
+        reader.get_consistency_proof(300, SIZE).check(ours, checkpoint.root_hash)
+
+
+def test_a_tile_is_served_at_every_width_that_the_log_has_reached(large: Large):
+    for level, index in [(0, 0), (0, 273), (1, 0), (1, 1), (2, 0)]:
+        reached = tile_width(level, index, SIZE)
+        widest = large.get(tile_path(level, index, reached)).body
+        for width in sorted({1, 2, 16, 17, 111, 112, 255} | {reached}):
+            answer = large.get(tile_path(level, index, width))
+            expected = (200, widest[: 32 * width]) if width <= reached else (404, b"not found\n")
+            assert (answer.status, answer.body) == expected
+    for width in (1, 112):
+        bundle = parse_bundle(large.get(f"tile/entries/273.p/{width}").body, width)
+        assert bundle == [entry(273 * 256 + place) for place in range(width)]
+    assert large.get("tile/entries/273.p/113").status == 404
+
+
+NOT_THERE = """
+tile/0/273 tile/0/274 tile/0/274.p/1 tile/1/001 tile/2/000 tile/3/000.p/1 tile/63/000.p/1 tile/64/000 tile/0/x000/000
+tile/0/0 tile/00/000 tile/0/000.p/0 tile/0/000.p/01 tile/0/000.p/256 tile/0/000/ tile/0/000.p tile/0/000.p/ tile/-1/000
+tile/entries tile/entries/274 tile/entries/x009/x223/x372/x036/x854/x775/807 tile/ tile tile/data/000 tile/0/%00
+tile/0/%C3%A9 tile/0/%D9%A0%D9%A0%D9%A0 checkpoint/
+"""
+
+
+@pytest.mark.parametrize("path", NOT_THERE.split())
+def test_what_is_not_there_or_not_spelled_right_is_not_found_and_not_remembered(large: Large, path: str):
+    answer = large.get(path)
+    assert answer.status == 404
+    if path.startswith("tile/"):
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_types_and_cache_times_are_those_of_the_specification(large: Large):
+    checkpoint = large.get("checkpoint")
+    assert checkpoint.body == large.note
+    assert checkpoint.headers["content-type"] == "text/plain; charset=utf-8"
+    assert checkpoint.headers["cache-control"] == "max-age=2"
+    for path in ("tile/0/000", "tile/1/000", "tile/entries/000"):
+        headers = large.get(path).headers
+        assert headers["content-type"] == "application/octet-stream"
+        assert headers["cache-control"] == "max-age=31536000, immutable"
+        assert "immutable" not in large.get(f"{path}.p/3").headers["cache-control"]
+        head = ask(large.port, f"/{path}", method="HEAD")
+        assert (head.status, head.body, head.headers["content-length"]) == (200, b"", headers["content-length"])
+
+
+def test_entries_are_gzipped_for_those_who_take_it_and_tiles_never(large: Large):
+    plain, packed = large.get("tile/entries/000"), large.get("tile/entries/000", Accept_Encoding="br, gzip")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in large.get("tile/0/000", Accept_Encoding="gzip").headers
+
+
+def test_gzip_is_taken_only_where_it_is_named_and_not_refused():
+    for accepted in ("gzip", "GZIP", "br,gzip", "gzip;q=0.5", "gzip; q=1", "identity;q=0, gzip"):
+        assert accepts_gzip(accepted)
+    for refused in ("", "*", "br", "gzip;q=0", "gzip; q=0.000", "x-gzipped", "identity"):
+        assert not accepts_gzip(refused)
+
+
+def test_a_site_has_the_bytes_that_are_served_and_nothing_else(large: Large, tmp_path: Path):
+    site = tmp_path / "new" / "site"
+    exported = export_tiles(large.url, site, lambda done, total: None)
+    files = {path.relative_to(site).as_posix(): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    tiles = list(tiles_between(0, SIZE))
+    assert set(files) == {
+        "checkpoint",
+        *(tile_path(*tile) for tile in tiles),
+        *(tile_path(ENTRIES, tile.index, tile.width) for tile in tiles if tile.level == 0),
+    }
+    assert (exported.size, exported.written) == (SIZE, len(files))
+    for path in ["checkpoint", *sorted(files)[::17], "tile/2/000.p/1", "tile/1/001.p/17", "tile/entries/273.p/112"]:
+        assert large.get(path).body == files[path], path
+    reader = tlog_scales.reader.TilesReader(tlog_scales.backend.LocalBackend(site))
+    assert reader.get_checkpoint().root_hash == reader.calculate_root_hash()
+
+    files_before = {path: path.stat().st_ino for path in site.rglob("*") if path.is_file()}
+    assert export_tiles(large.url, site, lambda done, total: None).written == 0
+    missing = [site / "tile/0/007", site / "tile/entries/011", site / "checkpoint"]
+    for path in missing:
+        path.unlink()
+    assert export_tiles(large.url, site, lambda done, total: None).written == 3
+    for path, inode in files_before.items():
+        assert path.stat().st_ino == inode or path in missing
+        assert path.read_bytes() == files[path.relative_to(site).as_posix()]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from deploy import exporting
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL) if Path(sys.argv[2], "tile/0/002").exists() else None
+exporting.export_tiles(sys.argv[1], Path(sys.argv[2]), lambda done, total: None)
+"""
+
+
+def test_an_export_that_was_killed_left_only_whole_files_and_is_gone_on_with(database: str, tmp_path: Path):
+    checkpoint = store(database, [entry(index) for index in range(1000)])
+    sign(database, checkpoint)
+    killed = subprocess.run([sys.executable, "-c", KILLED, database, tmp_path], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "checkpoint").exists()
+    assert (tmp_path / "tile/entries/002.new").exists()
+    assert not (tmp_path / "tile/entries/002").exists()
+    assert {os.stat(tmp_path / f"tile/0/00{number}").st_size for number in range(3)} == {8192}
+    exported = export_tiles(database, tmp_path, lambda done, total: None)
+    assert exported.written == 2 * 4 + 1 + 1 - 5
+    reader = tlog_scales.reader.TilesReader(tlog_scales.backend.LocalBackend(tmp_path))
+    assert reader.get_checkpoint().root_hash == reader.calculate_root_hash() == checkpoint.root
+    assert reader.get_entry(767) == entry(767)
+
+
+def test_an_export_refuses_what_it_cannot_stand_for(database: str, tmp_path: Path):
+    def export() -> None:
+        export_tiles(database, tmp_path, lambda done, total: None)
+
+    checkpoint = store(database, [entry(index) for index in range(300)])
+    with pytest.raises(ExportRefused, match="nothing was signed"):
+        export()
+    sign(database, checkpoint)
+    export()
+    site = tmp_path / "checkpoint"
+    for changed, reason in [
+        (Checkpoint(LOG.name, 301, checkpoint.root), "not an earlier one"),
+        (Checkpoint("another.example", 300, checkpoint.root), "not an earlier one"),
+        (Checkpoint(LOG.name, 299, checkpoint.root), "rewritten"),
+    ]:
+        site.write_bytes(changed.sign(LOG))
+        with pytest.raises(ExportRefused, match=reason):
+            export()
+    site.write_bytes(b"hello\n")
+    with pytest.raises(ExportRefused, match="not a checkpoint"):
+        export()
+    site.unlink()
+    (tmp_path / "tile/0/000").write_bytes(b"x" * 8192)
+    with pytest.raises(ExportRefused, match="not of this log"):
+        export()
+    with psycopg.connect(database) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE ledger.events SET state = 'forged' WHERE notification_id = 290")
+    with pytest.raises(ExportRefused, match="not the one that was signed"):
+        export()
+
+
+def test_a_log_that_grows_is_served_at_once_and_under_its_signed_checkpoint(database: str, data_dir: Path):
+    log = Log(database, data_dir)
+    with open_pool(database) as pool, served(create_app(database, pool)) as port:
+        assert ask(port, "/checkpoint").status == 404
+        assert ask(port, "/tile/0/000.p/1").status == 404
+        ledger = log.open()
+        told(ledger, *(make(number) for number in range(200)))
+        told(ledger, *(make(number) for number in range(200, 260)))
+        log.close()
+        checkpoint, _ = open_checkpoint(ask(port, "/checkpoint").body, Verifier.parse(log.vkey))
+        states = log.states()
+        assert (checkpoint.size, checkpoint.root) == (260, root(states))
+        assert parse_bundle(ask(port, "/tile/entries/001.p/4").body, 4) == states[256:]
+        node = node_reader(260, cache(lambda tile: ask(port, f"/{tile_path(*tile)}").body))
+        for index, state in enumerate(states):
+            proof = inclusion_proof(index, 260, node)
+            verify_inclusion(leaf_hash(state), index, 260, proof, checkpoint.root)
+
+
+def test_a_database_that_is_away_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("projections.web.tiles.POOL_SECONDS", 0.1)
+    url = f"postgresql:///nothing?host={tmp_path}"
+    with open_pool(url) as pool, served(create_app(url, pool)) as port:
+        answer = ask(port, "/tile/0/000")
+        assert (answer.status, answer.body) == (503, b"the database does not answer\n")
+        assert ask(port, "/tile/0/nonsense").status == 404
