@@ -1,34 +1,237 @@
-"""A sender: CloudEvents as lines of JSON through the queue, one answer a line, in order."""
+"""Senders. `Client` is the way for a Python service: typed commands, proven receipts, a notepad for bad days.
+`record_file` sends CloudEvents that are there as lines of JSON, many at once: one answer a line, in order.
+"""
 
 import asyncio
 import queue
 import re
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
 import nats.errors
 import orjson
 from nats.aio.msg import Msg
 
+from consumers.asking import Asker
+from consumers.asking import NoAnswer as NoAnswer
 from consumers.channels import COMMAND_BYTES, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED, command_subject
-from consumers.cloudevents import Malformed
+from consumers.cloudevents import Malformed, parse
 from consumers.connection import LedgerClient, Outgoing, Progress
+from consumers.receipts import open_answer
+from consumers.spool import Noted, Spool
+from ledger.domain.model import Command
+from ledger.receipts import Receipt, Refusal
+from ledger.tlog.note import Verifier
 
 WINDOW: Final = 4000
 """Commands on their way at once, unless the caller says otherwise."""
 TRY_SECONDS: Final = 10.0
 TRIES: Final = 13
+CONNECT_SECONDS: Final = 3.0
+"""How long the first connection may take: a silent port or a host that is gone must not hold anybody up."""
 _BURST: Final = 500
 _PAUSE_SECONDS: Final = 0.02
 _TYPE: Final = re.compile(r"[A-Za-z0-9_]{1,64}(\.[A-Za-z0-9_]{1,64}){0,3}")
 _END: Final = None
+PATIENCE_SECONDS: Final = 30.0
+AWAY_SECONDS: Final = 5.0
+"""How long a queue that did not answer is not asked again: a sender with a notepad must not wait at every command."""
 
 
-class NoAnswer(Exception):
-    """Silence; the message says where to look. Sending the same again is safe: nothing is recorded twice."""
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """The command is in the notepad, not in the ledger: `reason` says what is away. It goes out before the next one."""
+
+    source: str
+    command_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of a notepad's commands: how many were recorded, a sentence for each refused and each damaged one, how
+    many still wait, and why."""
+
+    recorded: int
+    refused: tuple[str, ...]
+    damaged: tuple[str, ...]
+    waiting: int
+    reason: str | None = None
+
+
+class Client:
+    """A backend service that sends commands and awaits their answers: `async with Client(url, "crm") as client`.
+
+    `vkey`: the log's key as you keep it (`promise-ledger vkey`, once); every receipt is then verified. `spool`: the
+    notepad that takes a command when no answer is to be had. Any number of `send` may run at once.
+    """
+
+    def __init__(
+        self,
+        broker_url: str,
+        source: str,
+        *,
+        vkey: str | None = None,
+        spool: Path | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._broker_url = broker_url
+        self._source = source
+        self._verifier = None if vkey is None else Verifier.parse(vkey)
+        self._spool = None if spool is None else Spool(spool)
+        self._patience = patience_seconds
+        self._asker: Asker | None = None
+        self._connecting = asyncio.Lock()
+        self._delivering = asyncio.Lock()
+        self._away_until = 0.0
+        self._away_because = ""
+
+    async def __aenter__(self) -> Self:
+        """Connected. Raises `NoAnswer` where NATS is away and there is no notepad."""
+        try:
+            await self._connected()
+        except NoAnswer:
+            if self._spool is None:
+                raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._asker is not None:
+            await self._asker.close()
+
+    async def send(self, command: Command, *, id: str | None = None) -> Receipt | Refusal | Spooled:
+        """What the ledger answers; `Spooled` where nobody answers and there is a notepad.
+
+        Give an `id` of your own where you may have to send the same again after a crash: it names the command for ever.
+        What waits in the notepad goes first. Raises `NoAnswer` (no notepad), `Malformed` for what is no command,
+        `UnprovenReceipt` for an answer that does not hold, `SpoolProblem`.
+        """
+        command_id = uuid.uuid4().hex if id is None else id
+        body = event_of(command, self._source, command_id)
+        parse({}, body)  # what the ledger would not take is said here, also while it is away
+        try:
+            if self._spool is not None and self._spool.path.exists():
+                delivery = await self.deliver()
+                if delivery.waiting:
+                    raise NoAnswer(delivery.reason)
+            return await self._answer(body)
+        except NoAnswer as away:
+            if self._spool is None:
+                raise
+            await asyncio.to_thread(self._spool.append, body)
+            return Spooled(self._source, command_id, str(away))
+
+    async def deliver(self) -> Delivery:
+        """Send what is in the notepad, in the order of writing, each once its predecessor is answered.
+
+        What is answered is removed from it; what is refused is kept in `FILE.aside` with the reason, for its words
+        are nowhere else. Stops where nobody answers. Raises `UnprovenReceipt`.
+        """
+        assert self._spool is not None, "there is no notepad"
+        async with self._delivering:
+            found = self._spool.contents()
+            recorded, refused, reason = 0, [], None
+            try:
+                for noted in found.pending:
+                    refusal = await self._deliver(self._spool, noted)
+                    refused += [] if refusal is None else [refusal]
+                    recorded += refusal is None
+            except NoAnswer as away:
+                reason = str(away)
+            finally:
+                self._spool.clear()
+        damaged = tuple(each.sentence for each in found.damaged)
+        return Delivery(recorded, tuple(refused), damaged, len(found.pending) - recorded - len(refused), reason)
+
+    async def _deliver(self, spool: Spool, noted: Noted) -> str | None:
+        """None once the command is recorded, or the sentence of its refusal; either is on disk then."""
+        event = orjson.loads(noted.body)
+        try:
+            answer = await self._answer(noted.body)
+        except Malformed as malformed:
+            body, said = malformed.to_json(), f"{malformed.code}: {malformed.reason}"
+        else:
+            body, said = answer.to_json(), "" if isinstance(answer, Receipt) else f"{answer.code}: {answer.message}"
+        refusal = f"{event['id']}: {said}" if said else None
+        await asyncio.to_thread(spool.answered, noted, body, aside=refusal)
+        return refusal
+
+    async def _answer(self, body: bytes) -> Receipt | Refusal:
+        event = orjson.loads(body)
+        asker = await self._connected()
+        answer = await asker.ask(event["type"], body, self._patience)
+        return open_answer(answer, source=event["source"], command_id=event["id"], verifier=self._verifier)
+
+    async def _connected(self) -> Asker:
+        async with self._connecting:
+            if self._asker is not None and not self._asker.closed:
+                return self._asker
+            if time.monotonic() < self._away_until:
+                raise NoAnswer(self._away_because)
+            try:
+                self._asker = await Asker.on(await connected(self._broker_url))
+            except NoAnswer as away:
+                self._away_until, self._away_because = time.monotonic() + AWAY_SECONDS, str(away)
+                raise
+            return self._asker
+
+
+class SyncClient:
+    """`Client` for code without a loop: `with SyncClient(url, "crm") as client: client.send(command)`.
+
+    It has a loop in a thread of its own, so that the connection lives between two commands; threads may share it.
+    """
+
+    def __init__(self, broker_url: str, source: str, *, vkey: str | None = None, spool: Path | None = None) -> None:
+        self._client = Client(broker_url, source, vkey=vkey, spool=spool)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="promise-ledger client")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._client.__aenter__(), self._loop).result()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._client.__aexit__(kind, error, trace), self._loop).result()
+        self._end()
+
+    def send(self, command: Command, *, id: str | None = None) -> Receipt | Refusal | Spooled:
+        """As `Client.send`."""
+        return asyncio.run_coroutine_threadsafe(self._client.send(command, id=id), self._loop).result()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def event_of(command: Command, source: str, command_id: str) -> bytes:
+    """The structured CloudEvent of `command`: exactly the members that were set, so the same bytes each time."""
+    data = command.model_dump_json(exclude_unset=True).encode()
+    event = {
+        "specversion": "1.0",
+        "id": command_id,
+        "source": source,
+        "type": command.TYPE,
+        "time": command.occurred_at,
+        "data": orjson.Fragment(data),
+    }
+    return orjson.dumps(event, option=orjson.OPT_UTC_Z)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +284,17 @@ async def connected(broker_url: str) -> LedgerClient:
     """A connection that outlives a restart of NATS. Raises `NoAnswer` where NATS is not there to begin with."""
     connection = LedgerClient(Progress())
     try:
-        await connection.connect(
-            broker_url,
-            connect_timeout=5,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=1,
-            pending_size=64 * 2**20,
-            error_cb=_unheard,
-        )
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await connection.connect(
+                broker_url,
+                connect_timeout=5,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=1,
+                pending_size=64 * 2**20,
+                error_cb=_unheard,
+            )
     except (OSError, ValueError, nats.errors.Error) as error:
+        await connection.close()
         raise NoAnswer(f"NATS does not answer at {broker_url}: is `promise-ledger up` running?") from error
     connection.options["max_reconnect_attempts"] = 120
     return connection

@@ -18,10 +18,14 @@ from psycopg.rows import tuple_row
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumers import client, deadletters
+from consumers.cloudevents import Malformed
 from consumers.connection import NotProvisioned
 from consumers.importing.errors import ImportProblem
 from consumers.importing.run import ImportReport, import_file
 from consumers.provision import ProvisionError
+from consumers.receipts import UnprovenReceipt
+from consumers.spool import SpoolProblem
+from deploy import noting
 from deploy.finding import located, settings_for
 from deploy.migrating import make_ready
 from deploy.places import SetupError
@@ -58,6 +62,9 @@ _BAD_NEWS = (
     GuardDamaged,
     ImportProblem,
     client.NoAnswer,
+    Malformed,
+    SpoolProblem,
+    UnprovenReceipt,
     MigrationChanged,
     NotProvisioned,
     ProvisionError,
@@ -160,6 +167,38 @@ def record(
             sys.stdout.buffer.write(answer.body + b"\n")
             sys.stdout.buffer.flush()
     raise typer.Exit(1 if refused else 0)
+
+
+@app.command()
+def note(
+    text: Annotated[str | None, typer.Argument(help="What was said; - reads standard input.")] = None,
+    customer: Annotated[str | None, typer.Option("--customer", help="Whose note it is.")] = None,
+    outage: Annotated[str | None, typer.Option("--outage", help="The outage that it is taken in.")] = None,
+    declare: Annotated[str | None, typer.Option("--declare", metavar="TOOL", help="Declare --outage first.")] = None,
+    read_back: Annotated[bool, typer.Option("--read-back", help="The customer heard what was written.")] = False,
+    actor: Annotated[str | None, typer.Option("--actor", envvar="LEDGER_ACTOR", help="Who notes it down.")] = None,
+    deliver: Annotated[bool, typer.Option("--deliver", help="Only deliver what waits.")] = False,
+    notepad: Annotated[Path | None, typer.Option("--notepad", envvar="LEDGER_NOTEPAD", help="The file.")] = None,
+    vkey: Annotated[str | None, typer.Option("--vkey", envvar="LEDGER_VKEY", help="Verify receipts by it.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Note down while the tools are away: on this machine's disk first, into the ledger once it can be reached."""
+    pad = notepad or settings_for(data_dir).data_dir / "notepad" / "notes.jsonl"
+    noted = []
+    if not deliver:
+        try:
+            words = sys.stdin.read().rstrip("\n") if text == "-" else text
+            noted = noting.commands(words, customer=customer, outage=outage, tool=declare, actor=actor, read=read_back)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        noting.note_down(pad, noted)
+    told = noting.deliver(pad, data_dir, vkey)
+    if as_json:
+        _print_json({"noted": [command_id for command_id, _ in noted], **asdict(told)})
+    else:
+        noting.tell(out, pad, [command_id for command_id, _ in noted], told)
+    raise typer.Exit(1 if told.refused or told.damaged or (deliver and told.waiting) else 0)
 
 
 @app.command()

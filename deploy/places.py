@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 ELSEWHERE = Path("/var/lib/promise-ledger")
-OUR_NAMES = frozenset({"postgres", "postgres.new", "nats", "log", "lock", "keys", "guard", "run.json"})
+OUR_NAMES = frozenset({"postgres", "postgres.new", "nats", "log", "lock", "keys", "guard", "run.json", "notepad"})
 SOCKET_PATH_LIMIT = 107 - len("/.s.PGSQL.5432.lock")
 
 

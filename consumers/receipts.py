@@ -1,0 +1,68 @@
+"""Answers as their receiver reads them: the receipt whose proofs hold, or the refusal. The counterpart of
+`ledger.receipts`, which writes them.
+
+A proof shows that the log, under a signed checkpoint, holds an entry with this hash. The sender does not have the
+entry's bytes; whoever reads them later (`promise-ledger trail`, an auditor) can compare, so receipts are worth keeping.
+"""
+
+from typing import Any
+
+import orjson
+
+from consumers.cloudevents import Malformed
+from ledger.domain.model import utc_moment
+from ledger.receipts import ProvenEvent, Receipt, Refusal
+from ledger.tlog.errors import TlogError
+from ledger.tlog.note import Verifier
+from ledger.tlog.proof_file import ProofFile
+from ledger.tlog.spelling import hash_of
+
+
+class UnprovenReceipt(Exception):
+    """An answer that does not hold: not for this command, not a receipt, or not proven under the pinned key."""
+
+
+def open_answer(body: bytes, *, source: str, command_id: str, verifier: Verifier | None) -> Receipt | Refusal:
+    """The answer in `body` to this very command; with `verifier`, every event of a receipt is proven under its key.
+
+    Raises `Malformed` where the ledger says that the command was none, and `UnprovenReceipt`.
+    """
+    try:
+        answer = orjson.loads(body)
+        if answer["status"] == "malformed":
+            raise Malformed(answer["code"], answer["message"], answer["source"], answer["id"])
+        opened = _receipt(answer) if answer["status"] == "recorded" else _refusal(answer)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UnprovenReceipt(f"The answer to {command_id} is neither a receipt nor a refusal.") from error
+    if (opened.source, opened.command_id) != (source, command_id):
+        raise UnprovenReceipt(f"The answer to {command_id} of {source} is for another command.")
+    if verifier is not None and isinstance(opened, Receipt):
+        for event in opened.events:
+            _verify(event, verifier)
+    return opened
+
+
+def _receipt(answer: Any) -> Receipt:
+    proofs = [answer["proof"], *(event["proof"] for event in answer["events"][1:])]
+    events = tuple(
+        ProvenEvent(event["event_id"], event["type"], event["leaf_index"], event["leaf_hash"], proof)
+        for event, proof in zip(answer["events"], proofs, strict=True)
+    )
+    return Receipt(answer["source"], answer["id"], events, utc_moment(answer["recorded_at"]))
+
+
+def _refusal(answer: Any) -> Refusal:
+    if answer["status"] != "refused":
+        raise ValueError("an unknown status")
+    return Refusal(answer["source"], answer["id"], answer["code"], answer["message"])
+
+
+def _verify(event: ProvenEvent, verifier: Verifier) -> None:
+    leaf_hash = hash_of(event.leaf_hash)
+    try:
+        proof = ProofFile.parse(event.proof)
+        if leaf_hash is None or proof.index != event.leaf_index:
+            raise UnprovenReceipt(f"The proof of event {event.event_id} is for another leaf than its receipt names.")
+        proof.verify(leaf_hash, verifier)
+    except TlogError as error:
+        raise UnprovenReceipt(f"The receipt of event {event.event_id} is not proven under the key: {error}.") from error
