@@ -17,7 +17,7 @@ from eventsourcing.persistence import PersistenceError
 from psycopg.rows import tuple_row
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from consumers import client, deadletters
+from consumers import client, contract, deadletters
 from consumers.cloudevents import Malformed
 from consumers.connection import NotProvisioned
 from consumers.importing.errors import ImportProblem
@@ -30,7 +30,7 @@ from deploy.finding import located, settings_for
 from deploy.migrating import make_ready
 from deploy.places import SetupError
 from deploy.tables import printer, show
-from ledger.domain.dispatch import COMMANDS, EVENTS
+from ledger.domain.dispatch import COMMANDS
 from ledger.domain.model import utc_moment
 from ledger.erasure.keyring import KeyUnwrapFailed
 from ledger.settings import Settings
@@ -417,21 +417,18 @@ def _tell_import(report: ImportReport) -> None:
 
 
 @app.command()
-def schema(as_json: AsJson = False) -> None:
-    """The message contract: every command and event type, with --json as JSON Schema."""
-    if as_json:
-        _print_json(
-            {
-                "commands": {
-                    name: command.model_json_schema() for name, command in COMMANDS.items() if not command.INTERNAL
-                },
-                "events": {name: event.model_json_schema() for name, event in EVENTS.items()},
-                "findings": {},
-            }
-        )
-        return
-    for name in sorted(name for name, command in COMMANDS.items() if not command.INTERNAL):
-        out.print(name)
+def schema(
+    as_json: AsJson = False,
+    as_asyncapi: Annotated[bool, typer.Option("--asyncapi", help="The AsyncAPI 3.0 document, as JSON.")] = False,
+) -> None:
+    """The message contract: every command type; with --json the JSON Schema of commands, events and findings."""
+    if as_asyncapi:
+        _print_json(contract.asyncapi())
+    elif as_json:
+        _print_json(contract.json_schemas(findings={}))
+    else:
+        for name in sorted(name for name, command in COMMANDS.items() if not command.INTERNAL):
+            out.print(name)
 
 
 @letters.command("list")

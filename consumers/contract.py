@@ -1,0 +1,199 @@
+"""The message contract, built from the models that the ledger itself parses with: JSON Schema and AsyncAPI 3.0.
+
+What stands here beside the models is the envelope (`consumers.cloudevents`) and the answers (`ledger.receipts`,
+`Malformed.to_json`); tests hold each against the real thing.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core import core_schema
+
+from consumers.channels import COMMAND_BYTES, REPLY_TO, STRUCTURED, command_subject
+from ledger.domain.dispatch import COMMANDS, EVENTS
+from ledger.domain.model import ID_PATTERN, Command
+
+Schema = dict[str, Any]
+
+_ID: Final[Schema] = {"type": "string", "pattern": ID_PATTERN}
+_TEXT: Final[Schema] = {"type": "string"}
+_TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+_BASE64_HASH: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9+/]{43}=$"}
+_CODE: Final[Schema] = {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}
+_PUBLIC: Final[Mapping[str, type[Command]]] = {name: kind for name, kind in COMMANDS.items() if not kind.INTERNAL}
+_SCHEMAS: Final = "#/components/schemas/"
+
+
+def json_schemas(findings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"commands", "events", "findings"}: each a JSON Schema by its type; `findings` as their registry has them."""
+    return {
+        "commands": {name: _schema(command) for name, command in sorted(_PUBLIC.items())},
+        "events": {name: _schema(event) for name, event in sorted(EVENTS.items())},
+        "findings": dict(findings),
+    }
+
+
+def asyncapi() -> dict[str, Any]:
+    """The AsyncAPI 3.0 document of the ledger: it receives commands, and sends answers. Events are not sent yet."""
+    _, models = models_json_schema(
+        [(command, "validation") for command in _PUBLIC.values()],
+        ref_template=_SCHEMAS + "{model}",
+        schema_generator=_WithoutTitles,
+    )
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Promise ledger",
+            "version": version("promise-ledger"),
+            "description": "Commands as CloudEvents 1.0 over NATS JetStream, each answered with a receipt or refusal. "
+            "Payloads are shown in structured mode; in binary mode the attributes are headers with the prefix `ce-` "
+            "and the body is `data`. Where `data` has no `occurred_at`, the event's `time` counts.",
+        },
+        "defaultContentType": STRUCTURED,
+        "channels": {name: _command_channel(name) for name in sorted(_PUBLIC)} | _ANSWER_CHANNELS,
+        "operations": {name: _receive(name) for name in sorted(_PUBLIC)} | _SEND,
+        "components": {
+            "messages": {name: _message(name, kind) for name, kind in sorted(_PUBLIC.items())} | _ANSWER_MESSAGES,
+            "schemas": dict(sorted(models["$defs"].items())) | _ENVELOPE | _ANSWERS,
+        },
+    }
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """A title for each model, none for its members: they would only say the member's name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
+        """Without the docstring of pydantic's own BaseModel, which a model without one would inherit."""
+        found = super().model_schema(schema)
+        if found.get("description") == BaseModel.__doc__:
+            del found["description"]
+        return found
+
+
+def _schema(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema(schema_generator=_WithoutTitles)
+
+
+def _command_channel(name: str) -> Schema:
+    return {"address": command_subject(name), "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
+
+
+def _receive(name: str) -> Schema:
+    reply = {
+        "address": {"location": f"$message.header#/{REPLY_TO}"},
+        "channel": {"$ref": "#/channels/reply"},
+    }
+    return {"action": "receive", "channel": {"$ref": f"#/channels/{name}"}, "reply": reply}
+
+
+def _message(name: str, kind: type[Command]) -> Schema:
+    members = {"type": {"const": name}, "data": {"$ref": _SCHEMAS + kind.__name__}}
+    return {
+        "name": name,
+        "contentType": STRUCTURED,
+        "headers": {"$ref": _SCHEMAS + "CommandHeaders"},
+        "payload": {"allOf": [{"$ref": _SCHEMAS + "CommandEvent"}, {"properties": members}]},
+    }
+
+
+def _object(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, **more: Any) -> Schema:
+    properties = dict(required) | dict(optional or {})
+    return {"type": "object", "properties": properties, "required": list(required), **more}
+
+
+_ENVELOPE: Final[Schema] = {
+    "CommandHeaders": {
+        "type": "object",
+        "properties": {
+            REPLY_TO: {
+                "type": "string",
+                "maxLength": 256,
+                "pattern": r"^(?!\$|ledger\.)[^\s.*>]+(\.[^\s.*>]+)*$",
+                "description": "The subject to answer at, any of your own. The durable answer comes in any case.",
+            },
+            "content-type": {"type": "string", "description": "May be left out in structured mode."},
+        },
+    },
+    "CommandEvent": _object(
+        {
+            "specversion": {"const": "1.0"},
+            "id": _ID | {"description": "With `source` it names the command for ever: send the same again in doubt."},
+            "source": _ID | {"not": {"const": "timer"}},
+            "type": _TEXT,
+            "data": {"type": "object"},
+        },
+        {
+            "time": _TIME,
+            "subject": _TEXT,
+            "datacontenttype": {"type": "string", "pattern": "^[aA]pplication/json"},
+            "dataschema": _TEXT,
+            **dict.fromkeys(("traceparent", "tracestate", "correlationid", "causationid"), _TEXT),
+            **dict.fromkeys(("partitionkey", "sequence", "sequencetype"), _TEXT),
+        },
+        additionalProperties=False,
+        description=f"One CloudEvent 1.0, at most {COMMAND_BYTES} bytes.",
+    ),
+}
+
+_PROVEN: Final[Mapping[str, Schema]] = {
+    "event_id": _TEXT,
+    "type": {"enum": sorted(EVENTS)},
+    "leaf_index": {"type": "integer", "minimum": 0},
+    "leaf_hash": _BASE64_HASH,
+}
+_PROOF: Final[Schema] = {"type": "string", "description": "A tlog-proof (c2sp.org/tlog-proof)."}
+_NO: Final[Mapping[str, Schema]] = {"code": _CODE, "message": _TEXT}
+_OR_NULL: Final[Schema] = {"anyOf": [_ID, {"type": "null"}]}
+
+_ANSWERS: Final[Schema] = {
+    "Receipt": _object(
+        {
+            "status": {"const": "recorded"},
+            "source": _ID,
+            "id": _ID,
+            "events": {
+                "type": "array",
+                "minItems": 1,
+                "items": _object(_PROVEN, {"proof": _PROOF}, additionalProperties=False),
+                "description": "The first event's proof is `proof` beside it; each further event has its own.",
+            },
+            "recorded_at": _TIME,
+            "proof": _PROOF,
+        },
+        additionalProperties=False,
+    ),
+    "Refusal": _object(
+        {"status": {"const": "refused"}, "source": _ID, "id": _ID, **_NO},
+        additionalProperties=False,
+        description="A rule says no; that is on record, and the id is used up.",
+    ),
+    "Malformed": _object(
+        {"status": {"const": "malformed"}, "source": _OR_NULL, "id": _OR_NULL, **_NO},
+        additionalProperties=False,
+        description="The bytes are no command; they are kept in the dead letters.",
+    ),
+}
+_ANSWER_MESSAGES: Final[Schema] = {
+    name: {"name": name, "contentType": "application/json", "payload": {"$ref": _SCHEMAS + name}} for name in _ANSWERS
+}
+_ANSWER_REFS: Final[Schema] = {name: {"$ref": f"#/components/messages/{name}"} for name in _ANSWERS}
+_ANSWER_CHANNELS: Final[Schema] = {
+    "reply": {
+        "address": None,
+        "messages": _ANSWER_REFS,
+        "description": f"The subject in the command's header `{REPLY_TO}`.",
+    },
+    "receipts": {
+        "address": "ledger.receipts.{source}",
+        "messages": _ANSWER_REFS,
+        "parameters": {"source": {"description": "The source of the command, a dot in it written %2E."}},
+        "description": "Every answer, durable for seven days in the stream LEDGER_RECEIPTS.",
+    },
+}
+_SEND: Final[Schema] = {"answer": {"action": "send", "channel": {"$ref": "#/channels/receipts"}}}
