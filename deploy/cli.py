@@ -1,6 +1,7 @@
 """The command `promise-ledger`. Exit codes: 0 good, 1 the answer is bad news, 2 used wrongly."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,10 +27,13 @@ from consumers.provision import ProvisionError
 from consumers.receipts import UnprovenReceipt
 from consumers.spool import SpoolProblem
 from deploy import noting
+from deploy.exporting import ExportRefused, export_tiles
 from deploy.finding import located, settings_for
 from deploy.migrating import make_ready
 from deploy.places import SetupError
+from deploy.submitting import NotCosigned, submit
 from deploy.tables import printer, show
+from deploy.witness import WitnessProblem, open_witness
 from ledger.domain.dispatch import COMMANDS
 from ledger.domain.model import utc_moment
 from ledger.erasure.keyring import KeyUnwrapFailed
@@ -42,8 +46,10 @@ from ledger.storage.signer import Fork
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.note import Note, Signer
+from ledger.tlog.errors import MalformedKey
+from ledger.tlog.note import Note, Signer, Verifier
 from ledger.tlog.proof_file import ProofFile
+from ledger.tlog.witness import CosignatureVerifier
 from ledger.verification import Report, verify
 from projections import checking, queries, runner
 from projections.web.health import health
@@ -51,12 +57,17 @@ from projections.web.health import health
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 letters = typer.Typer(no_args_is_help=True, help="What could not be parsed or kept failing, with its reason.")
 app.add_typer(letters, name="deadletters")
+witnesses = typer.Typer(no_args_is_help=True, help="Cosign the checkpoints of logs, or have one cosigned.")
+app.add_typer(witnesses, name="witness")
 
 out = printer()
 err = printer(stderr=True)
 
 _BAD_NEWS = (
     SetupError,
+    ExportRefused,
+    NotCosigned,
+    WitnessProblem,
     NoLog,
     Fork,
     GuardDamaged,
@@ -371,6 +382,17 @@ def _newest_checkpoint(settings: Settings, connection: psycopg.Connection[Any]) 
     return stored.encode()
 
 
+@app.command("export-tiles")
+def export_tiles_command(
+    directory: Annotated[Path, typer.Argument(file_okay=False, metavar="DIR")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write the log as a static site (checkpoint, tiles, entries) that any web server can serve; again: what is new."""
+    with _bar("exporting") as advance:
+        exported = export_tiles(_database(located(data_dir)), directory, advance)
+    out.print(f"{exported.size} events under the checkpoint in {directory}, {exported.written} files written")
+
+
 @app.command()
 def rebuild(
     name: Annotated[str, typer.Argument(help="A projection, as `promise-ledger health` lists them.")],
@@ -463,6 +485,72 @@ def replay_letter(
     content = None if body is None else body.read_bytes()
     deadletters.replay(located(data_dir).broker_url or "", number, body=content)
     out.print(f"dead letter {number} is in the queue again")
+
+
+def _log_key(text: str) -> Verifier:
+    try:
+        return Verifier.parse(text)
+    except MalformedKey as error:
+        raise typer.BadParameter(f"{text!r} is {error}, as `promise-ledger vkey` prints it") from error
+
+
+def _witness_key(text: str) -> CosignatureVerifier:
+    try:
+        return CosignatureVerifier.parse(text)
+    except MalformedKey as error:
+        raise typer.BadParameter(f"{text!r} is {error}, as `promise-ledger witness serve` prints it") from error
+
+
+@witnesses.command("serve")
+def serve_witness(
+    state: Annotated[Path, typer.Option("--state", file_okay=False, help="Its key, and what it has cosigned.")],
+    logs: Annotated[list[Verifier], typer.Option("--log", parser=_log_key, metavar="VKEY", help="A log's key.")],
+    name: Annotated[str | None, typer.Option("--name", help="Its name, fixed at the first start.")] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8090,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[URL]...", help="Where to fetch each --log, in that order.")
+    ] = None,
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="How often to fetch.")] = 60.0,
+) -> None:
+    """Be a witness (c2sp.org/tlog-witness) for the logs named, until Ctrl-C; prints its vkey.
+
+    Logs submit their checkpoints to it, and it fetches by itself from the URLs.
+    """
+    from deploy.feeding import keep_feeding
+    from deploy.witness import serve as serve_http
+
+    if urls and (len(urls) != len(logs) or not all(url.startswith(("http://", "https://")) for url in urls)):
+        raise typer.BadParameter("give one http:// or https:// address for each --log, or none at all")
+    try:
+        witness, cosigner = open_witness(state, logs, name)
+    except MalformedKey as error:
+        raise typer.BadParameter(f"{name!r}: {error}") from error
+    print(cosigner.vkey, flush=True)
+
+    def ready(url: str, stop: threading.Event) -> None:
+        err.print(f"witness at {url}", markup=False)
+        sources = list(zip(logs, urls or (), strict=False))
+        if sources:
+            threading.Thread(target=keep_feeding, args=(witness, sources, every, stop), daemon=True).start()
+
+    serve_http(witness, host, port, ready)
+
+
+@witnesses.command("submit")
+def submit_to_witness(
+    url: Annotated[str, typer.Argument(help="The witness, as it says where it is.")],
+    vkey: Annotated[
+        CosignatureVerifier, typer.Option("--vkey", parser=_witness_key, metavar="VKEY", help="The witness's key.")
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Have the newest checkpoint cosigned by a witness, proven from the last one that it saw, and print it."""
+    settings = located(data_dir)
+    with psycopg.connect(_database(settings), row_factory=tuple_row) as connection:
+        note = _newest_checkpoint(settings, connection)
+        cosigned = submit(url, vkey, note, TreeReader(connection.cursor()).consistency_proof)
+    sys.stdout.write(cosigned.format().decode())
 
 
 def main() -> None:
