@@ -71,7 +71,7 @@ SELECT size, note FROM ledger.checkpoints ORDER BY size;
 
 -- name: range_events
 -- Asked by verify: leaves from first (inclusive) to stop (exclusive), with the columns that repeat the entry.
-SELECT notification_id - 1, originator_id, originator_version, topic, state FROM ledger.events
+SELECT notification_id - 1, originator_id, originator_version, topic, state, leaf_hash FROM ledger.events
 WHERE notification_id > %(first)s AND notification_id <= %(stop)s ORDER BY notification_id;
 
 -- name: inbox_stripe

@@ -38,6 +38,7 @@ _EVENTS = {
     "originator_version": "int8",
     "topic": "text",
     "state": "bytea",
+    "leaf_hash": "bytea",
 }
 _INBOX = {"source": "text", "command_id": "text", "digest": "bytea", "leaf_index": "int8", "events": "int2"}
 _KEYS = {"customer_id": "text", "key_version": "int4", "wrapped": "bytea", "created_at": "timestamptz"}
@@ -111,11 +112,12 @@ class Append:
         assert self.extension is None, "an append writes once"
         size = self.head.size
         cursor = self.cursor
-        self._copy("events", _EVENTS, ((number, *row) for number, row in enumerate(events, size + 1)))
+        leaves = [leaf_hash(row.state) for row in events]
+        numbered = enumerate(zip(events, leaves, strict=True), size + 1)
+        self._copy("events", _EVENTS, ((number, *row, leaf) for number, (row, leaf) in numbered))
         self._copy("inbox", _INBOX, inbox)
         self._copy("customer_keys", _KEYS, ((key.customer_id, key.version, key.wrapped, recorded_at) for key in keys))
         self._copy("sealed", _SEALED, sealed)
-        leaves = [leaf_hash(row.state) for row in events]
         self.extension = Extension(self.head.frontier, leaves)
         tiles = self.edge.extend(cursor, size, leaves)
         self._copy("tiles", _TILES, tiles)

@@ -84,9 +84,12 @@ class LeafChecker:
     ) -> None:
         """Append the hash of each event; raises at the first that is not right."""
         last = ""
-        for leaf_index, stream, version, topic, state in events:
+        for leaf_index, stream, version, topic, state, kept_hash in events:
             if leaf_index != index:
                 raise Wrong("events", f"leaf {index} is missing: the next one stored is {leaf_index}", index)
+            leaf_hash = sha256(b"\x00" + state).digest()
+            if leaf_hash != kept_hash:
+                raise Wrong("events", "the stored bytes are not those that leaf_hash was made of", index, stream)
             entry = orjson.loads(state)
             if entry["v"] != 1:
                 raise ValueError(f"unknown format version {entry['v']!r}")
@@ -98,7 +101,7 @@ class LeafChecker:
                     raise Wrong("events", "recorded_at goes back", index, stream)
                 recorded.append(recorded_at)
                 last = recorded_at
-            hashes.append(sha256(b"\x00" + state).digest())
+            hashes.append(leaf_hash)
             self._inbox.take(index, entry)
             text = texts.get(index)
             if text is not None or "personal" in entry:

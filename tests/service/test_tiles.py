@@ -18,6 +18,7 @@ import tlog_scales.reader
 import tlog_scales.signing
 from psycopg.sql import SQL, Identifier
 
+from deploy import cli
 from deploy.exporting import ExportRefused, export_tiles
 from ledger.storage.tree import RightEdge
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
@@ -48,11 +49,11 @@ def store(url: str, entries: list[bytes]) -> Checkpoint:
             "INSERT INTO ledger.head (origin, size, frontier, recorded_at) VALUES (%s, %s, %s, now())",
             [LOG.name, len(entries), frontier.to_bytes()],
         )
-        columns = "notification_id, originator_id, originator_version, topic, state"
+        columns = "notification_id, originator_id, originator_version, topic, state, leaf_hash"
         with cursor.copy(f"COPY ledger.events ({columns}) FROM STDIN (FORMAT binary)") as copy:
-            copy.set_types(["int8", "text", "int8", "text", "bytea"])
+            copy.set_types(["int8", "text", "int8", "text", "bytea", "bytea"])
             for index, each in enumerate(entries):
-                copy.write_row((index + 1, "s", index + 1, "t", each))
+                copy.write_row((index + 1, "s", index + 1, "t", each, leaves[index]))
         for tile in RightEdge().grow(0, leaves):
             cursor.execute("INSERT INTO ledger.tiles VALUES (%s, %s, %s)", tile)
     return Checkpoint(LOG.name, len(entries), frontier.root())
@@ -267,11 +268,41 @@ def test_an_export_refuses_what_it_cannot_stand_for(database: str, tmp_path: Pat
     (tmp_path / "tile/0/000").write_bytes(b"x" * 8192)
     with pytest.raises(ExportRefused, match="not of this log"):
         export()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE ledger.events SET state = 'forged' WHERE notification_id = 290",
+        "UPDATE ledger.events SET state = 'forged' WHERE notification_id = 3",
+        "DELETE FROM ledger.events WHERE notification_id > 280",
+        "DELETE FROM ledger.events WHERE notification_id = 3",
+        "UPDATE ledger.tiles SET hashes = set_byte(hashes, 8000, 7) WHERE level = 0",
+    ],
+)
+def test_a_log_that_was_tampered_with_is_not_exported(database: str, tmp_path: Path, damage: str):
+    sign(database, store(database, [entry(index) for index in range(300)]))
     with psycopg.connect(database) as connection:
         connection.execute("SET session_replication_role = replica")
-        connection.execute("UPDATE ledger.events SET state = 'forged' WHERE notification_id = 290")
+        connection.execute(damage.encode())
     with pytest.raises(ExportRefused, match="not the one that was signed"):
-        export()
+        export_tiles(database, tmp_path, lambda done, total: None)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_the_whole_tree_decides_and_not_its_upper_tiles_alone(database: str, tmp_path: Path):
+    """With a full tile of level 1, the root of the signed size comes from there, and level 0 must still lead to it."""
+    entries = [entry(index) for index in range(65_536)]
+    sign(database, store(database, entries))
+    forged = [*entries[:255], b"forged"]
+    hashes = b"".join(map(leaf_hash, forged))
+    with psycopg.connect(database) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE ledger.events SET state = 'forged' WHERE notification_id = 256")
+        connection.execute("UPDATE ledger.tiles SET hashes = %s WHERE level = 0 AND index = 0", [hashes])
+    with pytest.raises(ExportRefused, match="not the one that was signed"):
+        export_tiles(database, tmp_path, lambda done, total: None)
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_a_log_that_grows_is_served_at_once_and_under_its_signed_checkpoint(database: str, data_dir: Path):
@@ -291,6 +322,22 @@ def test_a_log_that_grows_is_served_at_once_and_under_its_signed_checkpoint(data
         for index, state in enumerate(states):
             proof = inclusion_proof(index, 260, node)
             verify_inclusion(leaf_hash(state), index, 260, proof, checkpoint.root)
+
+
+def test_the_command_exports_and_says_what_it_did(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LEDGER_DATABASE_URL", database)
+    monkeypatch.setenv("LEDGER_BROKER_URL", "nats://127.0.0.1:1")
+    monkeypatch.setattr(sys, "argv", ["promise-ledger", "export-tiles", str(tmp_path / "site")])
+    for code, said in [(1, "nothing was signed yet"), (0, "3 events under the checkpoint"), (0, "0 files written")]:
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        assert int(end.value.code or 0) == code
+        assert said in " ".join((captured.out + captured.err).split())
+        if code == 1:
+            sign(database, store(database, [entry(index) for index in range(3)]))
 
 
 def test_a_database_that_is_away_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -35,7 +35,7 @@ KEYS = {
 }
 COLUMNS = {
     "head": ("log", "origin", "size", "frontier", "recorded_at"),
-    "events": ("notification_id", "originator_id", "originator_version", "topic", "state"),
+    "events": ("notification_id", "originator_id", "originator_version", "topic", "state", "leaf_hash"),
     "inbox": ("source", "command_id", "digest", "leaf_index", "events"),
     "sealed": ("leaf_index", "customer_id", "key_version", "ciphertext"),
     "customer_keys": ("customer_id", "key_version", "wrapped", "created_at", "destroyed_at"),
@@ -320,6 +320,9 @@ def test_the_first_of_several_wrong_places_is_named(attack: Attack):
     assert attack.found() == ("events", 200)
 
 
+PROMISE_OF = "SELECT split_part(originator_id, ':', 2) FROM ledger.events WHERE notification_id = %s"
+
+
 def _forge(attack: Attack, leaf: int) -> None:
     """Another due time in the entry of a promise; nothing else is changed with it."""
     (row,) = attack.run("SELECT state FROM ledger.events WHERE notification_id = %s", leaf + 1)
@@ -330,7 +333,8 @@ def _forge(attack: Attack, leaf: int) -> None:
 
 
 def _rebuild(attack: Attack) -> Frontier:
-    """Make tiles and head what the events now say; returns the frontier."""
+    """Make leaf hashes, tiles and head what the events now say; returns the frontier."""
+    attack.run("UPDATE ledger.events SET leaf_hash = sha256('\\x00'::bytea || state)")
     states = [row[0] for row in attack.run("SELECT state FROM ledger.events ORDER BY notification_id")]
     leaves = [leaf_hash(state) for state in states]
     attack.run("DELETE FROM ledger.tiles")
@@ -348,10 +352,19 @@ def _rebuild(attack: Attack) -> Frontier:
     return frontier
 
 
-@pytest.mark.parametrize(("leaf", "named"), [(3, 3), (255, 255), (160, 160), (460, 460)])
-def test_a_changed_entry_is_named_by_its_tile(attack: Attack, leaf: int, named: int):
+@pytest.mark.parametrize("leaf", [3, 160, 255, 460, SIZE - 1])
+def test_a_changed_entry_is_named_exactly_also_at_the_right_edge(attack: Attack, leaf: int):
     _forge(attack, leaf)
-    assert attack.found() == ("events", named)
+    problem = attack.verify().problem
+    assert problem is not None
+    assert (problem.table, problem.leaf_index) == ("events", leaf)
+    assert problem.stream == f"promise:{attack.run(PROMISE_OF, leaf + 1)[0][0]}"
+
+
+def test_a_changed_entry_with_its_leaf_hash_is_named_by_its_tile(attack: Attack):
+    _forge(attack, 160)
+    attack.run("UPDATE ledger.events SET leaf_hash = sha256('\\x00'::bytea || state)")
+    assert attack.found() == ("events", 160)
 
 
 def test_a_changed_entry_with_its_tiles_rebuilt_is_placed_after_the_last_proven_leaf(attack: Attack):

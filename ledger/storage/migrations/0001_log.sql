@@ -21,11 +21,12 @@ CREATE TABLE ledger.events (
     originator_id      text   COLLATE "C" NOT NULL,
     originator_version bigint NOT NULL,
     topic              text   NOT NULL,
-    state              bytea  NOT NULL CHECK (octet_length(state) <= 65535)
+    state              bytea  NOT NULL CHECK (octet_length(state) <= 65535),
+    leaf_hash          bytea  NOT NULL CHECK (octet_length(leaf_hash) = 32)
 );
 ALTER TABLE ledger.events ALTER COLUMN state SET STORAGE MAIN;
 CREATE UNIQUE INDEX events_stream ON ledger.events (originator_id, originator_version);
-COMMENT ON TABLE ledger.events IS 'Every event; state holds the entry bytes exactly as hashed.';
+COMMENT ON TABLE ledger.events IS 'Every event; state holds the entry bytes exactly as hashed, leaf_hash what they hashed to.';
 
 -- One row for every (source, id) with every content seen under it; the one with the lowest leaf_index is the original.
 CREATE TABLE ledger.inbox (
