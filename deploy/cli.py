@@ -52,6 +52,7 @@ from ledger.tlog.proof_file import ProofFile
 from ledger.tlog.witness import CosignatureVerifier
 from ledger.verification import Report, verify
 from projections import checking, queries, runner
+from projections.blast import BlastRadius, Item, blast_radius
 from projections.web.health import health
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -87,6 +88,8 @@ _BAD_NEWS = (
     nats.errors.Error,
     OSError,
 )
+
+_MOST_ROWS = 200
 
 
 def _moment(text: str) -> datetime:
@@ -264,6 +267,37 @@ def trail(
     else:
         show(out, stream, rows, ("leaf_index", "occurred_at", "recorded_at", "type", "actor", "data", "text"))
     raise typer.Exit(0 if rows else 1)
+
+
+@app.command("blast-radius")
+def blast_radius_command(
+    disclosure_id: Annotated[str, typer.Argument(metavar="DISCLOSURE")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """What rests on a disclosure, who was told and who repeated it; exit code 1 where a correction is owed."""
+    with _reading(data_dir) as (connection, _):
+        found = blast_radius(connection, disclosure_id)
+    if found is None:
+        _fail(f"there is no disclosure {disclosure_id}")
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        _tell_blast(found)
+    raise typer.Exit(1 if found.owed else 0)
+
+
+def _tell_blast(found: BlastRadius) -> None:
+    show(out, found.disclosure_id, [item._asdict() for item in found.items[:_MOST_ROWS]], Item._fields)
+    if len(found.items) > _MOST_ROWS:
+        out.print(f"and {len(found.items) - _MOST_ROWS} more: --json has all of them")
+    false = "not falsified" if found.falsified_at is None else f"known to be false since {found.known_false_since}"
+    out.print(f"{false}; told: {len(found.told)} customers", markup=False)
+    if found.rests_on_falsehoods:
+        out.print(f"it rests on falsehoods: {', '.join(found.rests_on_falsehoods)}", markup=False)
+    if found.repeated_by:
+        out.print(f"repeated afterwards by: {', '.join(found.repeated_by)}", markup=False)
+    out.print(f"corrections: {found.owed} owed, {found.delivered} delivered")
 
 
 @app.command("verify")

@@ -3,10 +3,14 @@
 import psycopg
 import pytest
 
-from tests.projections.world import World, story
+from tests.projections.world import World, at, story
 
 VIEWS = {
+    "corrections_owed",
     "customer_timeline",
+    "disclosure_history",
+    "disclosure_links",
+    "disclosures",
     "followup_history",
     "followups",
     "followups_due",
@@ -35,6 +39,9 @@ FORBIDDEN = (
 @pytest.fixture
 def auditor(world: World) -> World:
     world.ledger.submit(story(world, 21, 80))
+    world.make(90, based_on=["D-0"])
+    untrue = {"disclosure_id": "D-0", "known_since": at(0), "why": "It was not so."}
+    assert world.tell("disclosure.falsify", 1, **untrue) == "recorded"
     world.catch_up()
     world.connection.execute("SET ROLE ledger_auditor")
     return world
@@ -51,6 +58,13 @@ def test_it_asks_as_of(auditor: World) -> None:
     assert auditor.ask("SELECT * FROM audit.promises_as_of(now())")
     assert auditor.ask("SELECT * FROM audit.outstanding_as_of(known_at => now())")
     assert auditor.ask("SELECT * FROM audit.followups_due_as_of(now(), now())")
+    assert auditor.ask("SELECT * FROM audit.falsehoods_as_of(now(), now())")
+    assert auditor.ask("SELECT * FROM audit.corrections_as_of(now(), now())")
+
+
+def test_it_asks_for_a_blast_radius(auditor: World) -> None:
+    assert auditor.ask("SELECT * FROM audit.false_sources('D-0')")
+    assert len(auditor.ask("SELECT * FROM audit.blast_radius('D-0')")) == 2
 
 
 def test_it_does_nothing_else(auditor: World) -> None:

@@ -180,6 +180,10 @@ def test_no_read_table_but_texts_holds_a_word_of_a_customer(told: World) -> None
         ("read_followups_v1", "followups"),
         ("read_followups_v1", "history"),
         ("read_timeline_v1", "timeline"),
+        ("read_disclosures_v1", "disclosures"),
+        ("read_disclosures_v1", "history"),
+        ("read_disclosures_v1", "tellings"),
+        ("read_disclosures_v1", "links"),
     ):
         stored = str(told.ask(f"SELECT * FROM {schema}.{table}"))
         assert "router" not in stored
