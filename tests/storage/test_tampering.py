@@ -320,11 +320,11 @@ def test_the_first_of_several_wrong_places_is_named(attack: Attack):
     assert attack.found() == ("events", 200)
 
 
-PROMISE_OF = "SELECT split_part(originator_id, ':', 2) FROM ledger.events WHERE notification_id = %s"
+STREAM_OF = "SELECT originator_id FROM ledger.events WHERE notification_id = %s"
 
 
 def _forge(attack: Attack, leaf: int) -> None:
-    """Another due time in the entry of a promise; nothing else is changed with it."""
+    """Another due time in an entry; nothing else is changed with it."""
     (row,) = attack.run("SELECT state FROM ledger.events WHERE notification_id = %s", leaf + 1)
     entry = orjson.loads(row[0])
     entry["data"]["due_at"] = "2029-01-01T00:00:00Z"
@@ -358,7 +358,7 @@ def test_a_changed_entry_is_named_exactly_also_at_the_right_edge(attack: Attack,
     problem = attack.verify().problem
     assert problem is not None
     assert (problem.table, problem.leaf_index) == ("events", leaf)
-    assert problem.stream == f"promise:{attack.run(PROMISE_OF, leaf + 1)[0][0]}"
+    assert problem.stream == attack.run(STREAM_OF, leaf + 1)[0][0]
 
 
 def test_a_changed_entry_with_its_leaf_hash_is_named_by_its_tile(attack: Attack):
