@@ -552,7 +552,7 @@ def serve_witness(
     Logs submit their checkpoints to it, and it fetches by itself from the URLs.
     """
     from deploy.feeding import keep_feeding
-    from deploy.witness import serve as serve_http
+    from deploy.witness_http import serve as serve_http
 
     if urls and (len(urls) != len(logs) or not all(url.startswith(("http://", "https://")) for url in urls)):
         raise typer.BadParameter("give one http:// or https:// address for each --log, or none at all")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -19,9 +20,13 @@ from psycopg.rows import tuple_row
 from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed
+from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import Note
-from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, tile_path, tiles_between
-from projections.web.tiles import Site
+from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, parse_bundle, split_tile, tile_path, tiles_between
+from projections.site import Site
+
+NOT_SIGNED = "the log in the database is not the one that was signed, see `promise-ledger verify`"
+Cursor = psycopg.Cursor[Any]
 
 
 class ExportRefused(RuntimeError):
@@ -50,13 +55,11 @@ def export_tiles(url: str, directory: Path, progress: Callable[[int, int], None]
         if note is None:
             raise ExportRefused("nothing was signed yet: there is no checkpoint to export")
         checkpoint = Checkpoint.parse(Note.parse(note).text)
-        _require_ours(TreeReader(cursor), checkpoint, directory)
-        tiles = list(tiles_between(0, checkpoint.size))
-        written = 0
-        for done, tile in enumerate(tiles):
-            for part in (tile, tile._replace(level=ENTRIES)) if tile.level == 0 else (tile,):
-                written += _write_tile(site, cursor, part, directory)
-            progress(done + 1, len(tiles))
+        try:
+            _require_ours(TreeReader(cursor), checkpoint, directory)
+            written = _write_tiles(site, cursor, checkpoint, directory, progress)
+        except LookupError as error:
+            raise ExportRefused(f"{NOT_SIGNED}: {error}") from error
     os.sync()  # the names of all tiles are on disk before the checkpoint that needs them
     written += _write(directory / "checkpoint", note)
     return Exported(checkpoint.size, written)
@@ -65,7 +68,7 @@ def export_tiles(url: str, directory: Path, progress: Callable[[int, int], None]
 def _require_ours(reader: TreeReader, checkpoint: Checkpoint, directory: Path) -> None:
     """The log leads to the signed root, and what `directory` has published already is a prefix of it."""
     if reader.root(checkpoint.size) != checkpoint.root:
-        raise ExportRefused("the log in the database is not the one that was signed: run `promise-ledger verify`")
+        raise ExportRefused(NOT_SIGNED)
     path = directory / "checkpoint"
     if not path.exists():
         return
@@ -79,18 +82,38 @@ def _require_ours(reader: TreeReader, checkpoint: Checkpoint, directory: Path) -
         raise ExportRefused(f"{path} has another root than the log has at {earlier.size} events: it was rewritten")
 
 
-def _write_tile(site: Site, cursor: psycopg.Cursor[tuple[object, ...]], tile: Tile, directory: Path) -> bool:
-    """Whether the file had to be written. A full bundle that is there was written after its tile of hashes, and that
-    one has just been compared."""
-    path = directory / tile_path(*tile)
-    if tile.level == ENTRIES and tile.width == WIDTH and path.exists():
-        return False
-    content = site.tile(cursor, tile)
-    assert content is not None, "the log never becomes shorter"
-    if path.exists():
-        if path.read_bytes() != content:
+def _write_tiles(
+    site: Site, cursor: Cursor, checkpoint: Checkpoint, directory: Path, progress: Callable[[int, int], None]
+) -> int:
+    """How many files were missing. Level 0 comes first and in order, so its hashes add up to the root."""
+    tiles = list(tiles_between(0, checkpoint.size))
+    frontier, written = Frontier(), 0
+    for done, tile in enumerate(tiles):
+        content = site.tile(cursor, tile)
+        assert content is not None, "the log never becomes shorter"
+        path = directory / tile_path(*tile)
+        if path.exists() and path.read_bytes() != content:
             raise ExportRefused(f"{path} is not of this log: choose another directory")
+        written += _write(path, content)
+        if tile.level == 0:
+            written += _write_bundle(site, cursor, tile, content, directory)
+            frontier = frontier.extend(split_tile(content, tile.width))
+        progress(done + 1, len(tiles))
+    if frontier.root() != checkpoint.root:
+        raise ExportRefused(NOT_SIGNED)
+    return written
+
+
+def _write_bundle(site: Site, cursor: Cursor, tile: Tile, leaf_hashes: bytes, directory: Path) -> bool:
+    """Whether the entries of `tile` had to be written. A bundle that is there was checked when it was written."""
+    bundle = tile._replace(level=ENTRIES)
+    path = directory / tile_path(*bundle)
+    if path.exists():
         return False
+    content = site.tile(cursor, bundle)
+    assert content is not None, "the log never becomes shorter"
+    if b"".join(map(leaf_hash, parse_bundle(content, tile.width))) != leaf_hashes:
+        raise ExportRefused(f"{NOT_SIGNED}: the entries from leaf {tile.index * WIDTH} are others than were hashed")
     return _write(path, content)
 
 

@@ -13,29 +13,20 @@ honest. It needs nothing of the ledger: an auditor runs it on a machine of their
 import fcntl
 import logging
 import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
-
-import uvicorn
-from fastapi import Depends, FastAPI, Request, Response
 
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed, TlogError
-from ledger.tlog.note import MAX_NOTE_SIZE, Note, Verifier, open_note
+from ledger.tlog.note import Note, Verifier, open_note
 from ledger.tlog.witness import AddCheckpoint, Cosigner, Declined
 
 TEXT = "text/plain; charset=utf-8"
-MAX_BODY = MAX_NOTE_SIZE + 8192
-CONCURRENT_REQUESTS = 100
-KEEP_ALIVE_SECONDS = 30
 _KEY_SIZE = 32
 
 
@@ -185,62 +176,3 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-async def _body(request: Request) -> bytes:
-    """The request's body, or its beginning where it is longer than any request may be: then it does not parse.
-
-    Asynchronous because that is the only way to read a body piece by piece; nothing else here is.
-    """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            break
-    return bytes(body)
-
-
-def create_app(witness: Witness) -> FastAPI:
-    """The witness over HTTP: submission and monitoring under one prefix."""
-    app = FastAPI(title="witness", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-
-    @app.post("/add-checkpoint")
-    def add_checkpoint(body: Annotated[bytes, Depends(_body)]) -> Response:
-        return _response(witness.add_checkpoint(body))
-
-    @app.api_route("/{hexadecimal}/checkpoint", methods=["GET", "HEAD"])
-    def get_checkpoint(hexadecimal: str) -> Response:
-        return _response(witness.monitored(hexadecimal))
-
-    return app
-
-
-def _response(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, {"Content-Type": answer.content_type, "Cache-Control": "no-cache"})
-
-
-def serve(witness: Witness, host: str, port: int, ready: Callable[[str, threading.Event], None]) -> None:
-    """Answer until SIGTERM or SIGINT; requests in hand are finished.
-
-    `ready` is called with the URL, and with what is set when it is over.
-    """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    config = uvicorn.Config(
-        create_app(witness),
-        log_config=None,
-        limit_concurrency=CONCURRENT_REQUESTS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=10,
-    )
-    server = uvicorn.Server(config)
-    with socket.create_server((host, port)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        ready(f"http://{host}:{listening.getsockname()[1]}", stop)
-        while thread.is_alive() and not stop.wait(0.5):
-            pass
-        stop.set()
-        server.should_exit = True
-        thread.join()

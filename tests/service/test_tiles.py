@@ -20,16 +20,17 @@ from psycopg.sql import SQL, Identifier
 
 from deploy import cli
 from deploy.exporting import ExportRefused, export_tiles
-from ledger.storage.tree import RightEdge
+from ledger.storage.recorder import EventRow, LogRecorder, open_datastore
+from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.tlog.merkle import Frontier, leaf_hash, root
+from ledger.tlog.merkle import leaf_hash, root
 from ledger.tlog.note import Signer, Verifier
 from ledger.tlog.proofs import consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
 from ledger.tlog.tiles import ENTRIES, node_reader, parse_bundle, tile_path, tile_width, tiles_between
 from projections.web.app import create_app
 from projections.web.tiles import accepts_gzip, open_pool
 from tests.service.serving import Answer, ask, served
-from tests.storage.log import Log, make, told
+from tests.storage.log import NOON, Log, make, told
 
 SIZE = 70_000
 """The example of the specification: 273 full tiles and one of 112, one full and one of 17 above, one of 1 on top."""
@@ -42,21 +43,14 @@ def entry(index: int) -> bytes:
 
 def store(url: str, entries: list[bytes]) -> Checkpoint:
     """The log at `url` holds `entries`, with the tiles that an append leaves, and no checkpoint yet."""
-    leaves = [leaf_hash(each) for each in entries]
-    frontier = Frontier().extend(leaves)
-    with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO ledger.head (origin, size, frontier, recorded_at) VALUES (%s, %s, %s, now())",
-            [LOG.name, len(entries), frontier.to_bytes()],
-        )
-        columns = "notification_id, originator_id, originator_version, topic, state, leaf_hash"
-        with cursor.copy(f"COPY ledger.events ({columns}) FROM STDIN (FORMAT binary)") as copy:
-            copy.set_types(["int8", "text", "int8", "text", "bytea", "bytea"])
-            for index, each in enumerate(entries):
-                copy.write_row((index + 1, "s", index + 1, "t", each, leaves[index]))
-        for tile in RightEdge().grow(0, leaves):
-            cursor.execute("INSERT INTO ledger.tiles VALUES (%s, %s, %s)", tile)
-    return Checkpoint(LOG.name, len(entries), frontier.root())
+    with psycopg.connect(url) as connection:
+        connection.execute(QUERIES["begin_log"], {"origin": LOG.name, "recorded_at": NOON})
+    recorder = LogRecorder(open_datastore(url))
+    with recorder.appending() as append:
+        rows = [EventRow("s", version, "t", each) for version, each in enumerate(entries, 1)]
+        extension = append.write(rows, recorded_at=NOON)
+    recorder.datastore.close()
+    return Checkpoint(LOG.name, extension.size, extension.root)
 
 
 def sign(url: str, checkpoint: Checkpoint) -> bytes:

@@ -25,7 +25,8 @@ from deploy import cli, submitting
 from deploy.exporting import export_tiles
 from deploy.feeding import feed
 from deploy.submitting import NotCosigned, submit
-from deploy.witness import MAX_BODY, Answer, Witness, WitnessProblem, create_app, open_witness
+from deploy.witness import Answer, Witness, WitnessProblem, open_witness
+from deploy.witness_http import MAX_BODY, create_app
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadSignature
 from ledger.tlog.merkle import leaf_hash, root
@@ -175,6 +176,7 @@ def test_a_log_that_signed_two_trees_of_one_size_is_held_to_it(tmp_path: Path):
     witness, _ = witness_in(tmp_path)
     witness.add_checkpoint(request(0, 7))
     witness.add_checkpoint(request(7, 9, proof=[]))
+    witness.add_checkpoint(request(7, 7, proof=[b"h" * 32]))
     assert not (tmp_path / PLACE / "fork.theirs").exists(), "a wrong proof alone proves nothing"
     for other in (b"r" * 32, b"q" * 32):
         assert witness.add_checkpoint(request(7, 7, root=other)).status == 422

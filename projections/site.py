@@ -1,0 +1,61 @@
+"""The resources of c2sp.org/tlog-tiles, read from the database: what is served over HTTP and exported as files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Cursor
+
+from ledger.storage.sql import QUERIES
+from ledger.storage.tree import subtree_root
+from ledger.tlog.merkle import HASH_SIZE, leaf_hash
+from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, format_bundle, split_tile, tile_width
+
+_KEPT_ROOTS = 4096
+
+
+class Site:
+    """Checkpoint, tiles and bundles of one log, read through cursors whose rows are tuples. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._roots: dict[tuple[int, int], bytes] = {}  # of full tiles below partial ones: they never change
+
+    def checkpoint(self, cursor: Cursor[Any]) -> bytes | None:
+        """The newest stored checkpoint, None where there is none yet."""
+        row = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
+        return None if row is None else row[1].encode()
+
+    def tile(self, cursor: Cursor[Any], tile: Tile) -> bytes | None:
+        """The bytes of a tile or bundle, None where the log is not that long. LookupError: the database is damaged."""
+        head = cursor.execute(QUERIES["read_head"]).fetchone()
+        if head is None or tile_width(tile.level, tile.index, head[0]) < tile.width:
+            return None
+        if tile.level == ENTRIES:
+            return format_bundle(_entries(cursor, tile))
+        return self._hashes(cursor, tile)
+
+    def _hashes(self, cursor: Cursor[Any], tile: Tile) -> bytes:
+        """The full tile's beginning where it is stored, else computed from what lies below it."""
+        row = cursor.execute(QUERIES["tile"], {"level": tile.level, "index": tile.index}).fetchone()
+        if row is not None:
+            return bytes(row[0])[: HASH_SIZE * tile.width]
+        if tile.level == 0:
+            return b"".join(map(leaf_hash, _entries(cursor, tile)))
+        first = tile.index * WIDTH
+        return b"".join(self._root(cursor, tile.level - 1, index) for index in range(first, first + tile.width))
+
+    def _root(self, cursor: Cursor[Any], level: int, index: int) -> bytes:
+        root = self._roots.get((level, index))
+        if root is None:
+            root = subtree_root(split_tile(self._hashes(cursor, Tile(level, index))))
+            if len(self._roots) >= _KEPT_ROOTS:
+                self._roots.clear()
+            self._roots[level, index] = root
+        return root
+
+
+def _entries(cursor: Cursor[Any], tile: Tile) -> Sequence[bytes]:
+    first = tile.index * WIDTH
+    rows = cursor.execute(QUERIES["range"], {"first": first, "stop": first + tile.width}).fetchall()
+    if len(rows) != tile.width:
+        raise LookupError(f"{len(rows)} events from leaf {first}, not {tile.width}: run `promise-ledger verify`")
+    return [bytes(row[2]) for row in rows]
