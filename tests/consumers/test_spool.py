@@ -1,7 +1,9 @@
 """The notepad on disk: what was noted is there after a power loss, and one bad line harms no other."""
 
+import fcntl
 import os
 import stat
+import threading
 from pathlib import Path
 
 import orjson
@@ -161,6 +163,19 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     with pytest.raises(SpoolProblem, match="cannot be written"):
         Spool(tmp_path / "directory").append(FIRST)
+
+
+def test_two_who_write_wait_for_each_other(spool: Spool) -> None:
+    spool.append(FIRST)
+    with spool.path.with_name("notes.jsonl.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=spool.append, args=(SECOND,))
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        assert b"c-2" not in spool.path.read_bytes()
+    thread.join(10)
+    assert bodies(spool) == [FIRST, SECOND]
 
 
 def test_a_full_notepad_says_so(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,9 @@ def test_what_is_no_command_is_said_before_it_is_sent(tmp_path: Path) -> None:
             with pytest.raises(Malformed, match="source"):
                 await client.send(making())
 
+        with pytest.raises(Malformed, match="source"):
+            await Client(NOWHERE, "anna@example.com").send(making())
+
     run(story)
     assert not (tmp_path / "pad").exists()
 
@@ -231,6 +234,32 @@ def test_what_was_noted_is_delivered_once_in_order_before_the_next_command(servi
     assert streams(service.settings) == [f"promise:P-{number}" for number in range(6)]
 
 
+def test_nothing_overtakes_what_waits_in_the_notepad(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger comes back between a note that nobody answered and the command after it."""
+    spool = Spool(tmp_path / "pad")
+    spool.append(event_of(making("P-1"), "crm", "c-1"))
+    ask, asked = asking.Asker.ask, []
+
+    async def silent_once(self: asking.Asker, command_type: str, body: bytes, patience_seconds: float) -> bytes:
+        asked.append(orjson.loads(body)["id"])
+        if len(asked) == 1:
+            raise NoAnswer("not yet")
+        return await ask(self, command_type, body, patience_seconds)
+
+    monkeypatch.setattr(asking.Asker, "ask", silent_once)
+
+    async def story() -> None:
+        async with service.running(), Client(service.broker_url, "crm", spool=spool.path) as client:
+            assert await client.send(making("P-2"), id="c-2") == Spooled("crm", "c-2", "not yet")
+            assert isinstance(await client.send(making("P-3"), id="c-3"), Receipt)
+
+    run(story)
+    assert asked == ["c-1", "c-1", "c-2", "c-3"]
+    assert streams(service.settings) == ["promise:P-1", "promise:P-2", "promise:P-3"]
+
+
 def test_a_crash_after_delivery_records_nothing_twice(service: Service, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "pad")
     sent = [event_of(making(f"P-{number}"), "crm", f"c-{number}") for number in range(3)]
@@ -366,22 +395,22 @@ def note(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch:
 def test_notes_are_taken_while_everything_is_away_and_recorded_when_it_is_back(
     service: Service, note: NotepadCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = note("--outage", "O-1", "--declare", "crm", "--actor", "u-1")
-    assert (code, said["waiting"]) == (0, 1)
+    code, said = note("--outage", "O-1", "--declare", "crm", "--actor", "u-1", "--customer", "C-2", "Cannot log in.")
+    assert (code, said["waiting"], len(said["noted"])) == (0, 2, 2)
     assert "no ledger runs here" in said["reason"]
     monkeypatch.setenv("LEDGER_BROKER_URL", NOWHERE)
     code, said = note("--outage", "O-1", "--customer", "C-1", "--actor", "u-1", "--read-back", "Asks for her order.")
-    assert (code, said["waiting"], len(said["noted"])) == (0, 2, 1)
+    assert (code, said["waiting"], len(said["noted"])) == (0, 3, 1)
     assert note("--deliver")[0] == 1, "nothing could be delivered: that is bad news for who asked for it"
     assert "Asks for her order." in (note.home / "notepad" / "notes.jsonl").read_text()
     monkeypatch.setenv("LEDGER_BROKER_URL", service.broker_url)
     with serving(service):
         code, said = note("--deliver")
-        assert (code, said["recorded"], said["waiting"]) == (0, 2, 0)
+        assert (code, said["recorded"], said["waiting"]) == (0, 3, 0)
         code, said = note("--outage", "O-2", "--customer", "C-1", "Nobody declared this one.")
         assert (code, said["recorded"]) == (1, 0)
         assert "unknown-outage" in said["refused"][0]
-    assert streams(service.settings)[:2] == ["outage:O-1", "outage:O-1"]
+    assert streams(service.settings)[:3] == ["outage:O-1"] * 3
     left = {path.name for path in (note.home / "notepad").iterdir()}
     assert left == {"notes.jsonl.answers", "notes.jsonl.aside", "notes.jsonl.lock"}
     assert prepare(note.home) == note.home, "a ledger may start where a notepad lies already"
