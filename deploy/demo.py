@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import psycopg
 from rich.console import Console
+from rich.text import Text
 
 from consumers import client
 from deploy import story
@@ -29,8 +30,11 @@ def play(settings: Settings) -> None:
     assert settings.database_url is not None
     assert settings.broker_url is not None
     out = printer()
+    told_before = (settings.data_dir / "story.jsonl").exists()
     lines = _story(settings.data_dir / "story.jsonl")
-    out.rule("[bold]the story, through the queue")
+    out.rule("the story, through the queue")
+    if told_before:
+        out.print("This ledger was told the story before: the same commands are answered with their first receipts.")
     for sent, answer in zip(lines, client.record_file(settings.broker_url, io.BytesIO(b"\n".join(lines))), strict=True):
         _tell(out, orjson.loads(sent), orjson.loads(answer.body))
     _await_projections(settings.database_url)
@@ -41,19 +45,19 @@ def _story(path: Path) -> list[bytes]:
     """The lines as they were first sent from this data directory."""
     if not path.exists():
         fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
         fresh.write_bytes(b"\n".join(orjson.dumps(event) for event in story.commands(datetime.now(UTC))))
         fresh.replace(path)
     return path.read_bytes().splitlines()
 
 
 def _tell(out: Console, sent: dict[str, Any], answer: dict[str, Any]) -> None:
-    what = f"{sent['time'][:10]} {sent['source']:<8}{sent['type']:<20}"
+    what = f"{sent['time'][:10]} {sent['source']:<8}{sent['type']:<20} "
     if answer["status"] == "recorded":
         leaves = ", ".join(str(event["leaf_index"]) for event in answer["events"])
-        out.print(f"{what} [green]recorded[/green] as leaf {leaves}")
+        out.print(Text.assemble(what, ("recorded", "green"), f" as leaf {leaves}"))
     else:
-        out.print(f"{what} [red]{answer['status']}[/red] {answer['code']}: ", end="")
-        out.print(answer["message"], markup=False)
+        out.print(Text.assemble(what, (answer["status"], "red"), f" {answer['code']}: {answer['message']}"))
 
 
 def _await_projections(url: str) -> None:
@@ -67,11 +71,11 @@ def _await_projections(url: str) -> None:
 def _account(out: Console, settings: Settings, url: str) -> None:
     secrets = keys.load(settings.keys_dir)
     with psycopg.connect(url) as connection:
-        keyring = queries.keyring(secrets)
+        keyring = queries.keyring(secrets.kek)
         found = queries.customer(connection, keyring, story.CUSTOMER)
         origin = connection.execute("SELECT origin FROM ledger.head").fetchone()
     assert origin is not None
-    out.rule(f"[bold]what customer {story.CUSTOMER} was promised and told")
+    out.rule(f"what customer {story.CUSTOMER} was promised and told")
     told = [row for row in found["timeline"] if row.get("text")]
     show(out, "in order of what happened", told, ("occurred_at", "type", "actor", "text"))
     columns = ("promise_id", "kind", "owner", "due_at", "standing", "fulfilment", "timeliness", "text")
@@ -83,11 +87,12 @@ def _account(out: Console, settings: Settings, url: str) -> None:
         guard=lambda: read_guard(settings.guard_path),
         key_encryption_key=secrets.kek,
     )
-    out.rule("[bold]verification")
+    out.rule("verification")
     if report.problem is None:
-        out.print(f"[green]verified[/green]: {report.size} events give the signed root {report.root.hex()}")
+        root = report.root.hex()
+        out.print(Text.assemble(("verified", "green"), f": {report.size} events give the signed root {root}"))
     else:
-        out.print(f"[red]NOT AS RECORDED[/red]: {report.problem.table}: {report.problem.message}")
+        out.print(Text.assemble(("NOT AS RECORDED", "red"), f": {report.problem.table}: {report.problem.message}"))
     out.print(f"health and metrics: http://127.0.0.1:{settings.http_port}/health and /metrics")
     out.print("ask on:  .venv/bin/promise-ledger outstanding | customer C-1042 | trail promise:P-stove | verify")
     out.print("Ctrl-C stops everything; the next `make run` goes on with this ledger.")

@@ -15,16 +15,19 @@ def settings_for(data_dir: Path | None = None, **overrides: object) -> Settings:
     return Settings().model_copy(update=given)
 
 
-def located(data_dir: Path | None = None) -> Settings:
-    """As `settings_for`, with the addresses of database and broker. Raises SetupError where nothing says them."""
+def located(data_dir: Path | None = None, *, broker: bool = True) -> Settings:
+    """As `settings_for`, with the addresses of the database and, where `broker` is wanted, of the queue.
+
+    Raises SetupError where nothing says them.
+    """
     settings = settings_for(data_dir)
-    if settings.database_url is not None and settings.broker_url is not None:
+    if settings.database_url is not None and (settings.broker_url is not None or not broker):
         return settings
     found = running(settings.data_dir)
     if found is None:
         raise SetupError(
             f"no ledger runs in {settings.data_dir}: start one with `promise-ledger up`, name another directory with "
-            "--data-dir, or set LEDGER_DATABASE_URL and LEDGER_BROKER_URL"
+            f"--data-dir, or set LEDGER_DATABASE_URL{' and LEDGER_BROKER_URL' if broker else ''}"
         )
     return settings.model_copy(
         update={

@@ -74,15 +74,15 @@ async def _deliver(broker_url: str, pad: Path, vkey: str | None) -> Delivery:
 def tell(out: Console, pad: Path, noted: Sequence[str], told: Delivery) -> None:
     """Say on the terminal what is on disk, what is on record, and what needs a human."""
     for command_id in noted:
-        out.print(f"noted: {command_id}", markup=False)
+        out.print(f"noted: {command_id}")
     if told.recorded:
         out.print(f"recorded in the ledger: {told.recorded}")
     for sentence in told.refused:
-        out.print(f"refused, kept in {pad}.aside: {sentence}", markup=False)
+        out.print(f"refused, kept in {pad}.aside: {sentence}")
     for sentence in told.damaged:
-        out.print(f"{pad}: {sentence}", markup=False)
+        out.print(f"{pad}: {sentence}")
     if told.waiting:
-        out.print(f"waiting in {pad}: {told.waiting} ({told.reason})", markup=False)
+        out.print(f"waiting in {pad}: {told.waiting} ({told.reason})")
     if not (noted or told.recorded or told.refused or told.damaged or told.waiting):
         out.print("the notepad is empty")
 

@@ -26,7 +26,7 @@ _WIDE = 160
 
 def printer(*, stderr: bool = False) -> Console:
     """A console as wide as its terminal; where there is none (a pipe, a file) wide enough for every table here."""
-    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDE
     return console
@@ -36,9 +36,9 @@ def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]], column
     """Print `rows` as one table of `columns`; a sentence instead where there are none."""
     columns = list(columns)
     if not rows:
-        console.print(f"[bold]{title}[/bold]: none")
+        console.print(Text.assemble((title, "bold"), ": none"))
         return
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    table = Table(title=Text(title, "bold"), title_justify="left", header_style="dim", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column.replace("_", " "), no_wrap=column not in _LONG, overflow="fold")
     for row in rows:
@@ -55,6 +55,10 @@ def cell(value: Any) -> Text:
         return Text(f"{value:%Y-%m-%d %H:%M}Z")
     if isinstance(value, timedelta):
         return Text(str(value).split(".")[0])
+    if isinstance(value, dict):
+        return Text(", ".join(f"{name} {cell(item)}" for name, item in value.items() if item not in ((), [], None)))
+    if isinstance(value, tuple | list):
+        return Text(" ".join(str(cell(item)) for item in value))
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     return Text(str(value), style=_COLOURS.get(str(value), ""))

@@ -53,8 +53,9 @@ class Keyring:
     anything.
     """
 
-    def __init__(self, key_encryption_key: bytes) -> None:
-        self._wrapper = AESGCM(key_encryption_key)
+    def __init__(self, key_encryption_key: bytes | None) -> None:
+        """Without the key-encryption key it still tells who was erased; every other customer is unknown to it."""
+        self._wrapper = None if key_encryption_key is None else AESGCM(key_encryption_key)
         self._cache: dict[str, DataKey | Erased] = {}
 
     def find(self, cursor: Cursor[Any], customers: Iterable[str]) -> dict[str, DataKey | Erased]:
@@ -68,20 +69,22 @@ class Keyring:
             else:
                 found[customer_id] = key
         if missing:
-            stored = {}
+            stored: dict[str, DataKey | Erased] = {}
             cursor.execute(QUERIES["customer_keys"], {"customers": " ".join(missing)})
             for customer_id, version, wrapped, destroyed_at in cursor.fetchall():
-                stored[customer_id] = (
-                    Erased(destroyed_at)
-                    if wrapped is None
-                    else DataKey(self.unwrap(customer_id, version, wrapped), version)
-                )
+                if wrapped is None:
+                    stored[customer_id] = Erased(destroyed_at)
+                elif self._wrapper is None:
+                    stored.pop(customer_id, None)
+                else:
+                    stored[customer_id] = DataKey(self.unwrap(customer_id, version, wrapped), version)
             self.remember(stored)
             found.update(stored)
         return found
 
     def make(self, customers: Sequence[str]) -> tuple[dict[str, DataKey], list[NewKey]]:
         """First keys for customers who have none: usable at once, valid once the rows are committed."""
+        assert self._wrapper is not None, "nobody makes keys without the key-encryption key"
         random = os.urandom((KEY_SIZE + NONCE_SIZE) * len(customers))
         keys, rows = {}, []
         for number, customer_id in enumerate(customers):
@@ -105,6 +108,7 @@ class Keyring:
 
     def unwrap(self, customer_id: str, version: int, wrapped: bytes) -> AESGCM:
         """The cipher of a stored key. Raises KeyUnwrapFailed under a wrong key-encryption key."""
+        assert self._wrapper is not None, "nobody opens keys without the key-encryption key"
         try:
             secret = self._wrapper.decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], _wrap_data(customer_id, version))
         except (InvalidTag, ValueError) as error:

@@ -30,6 +30,12 @@ def load(directory: Path) -> Secrets:
     return Secrets(**{name: _load(directory / name) for name in ("log", "kek", "digest")})
 
 
+def find(directory: Path, name: str) -> bytes | None:
+    """One secret, None where this host does not have it (an auditor's has none). Raises KeyProblem as `load` does."""
+    path = directory / name
+    return _load(path) if path.exists() else None
+
+
 def create(directory: Path) -> Secrets:
     """Make what is missing of a new log's secrets, then load them. Never replaces a file.
 

@@ -26,6 +26,10 @@ CREATE TABLE IF NOT EXISTS public.ledger_migrations (
 """
 
 
+class LogGone(RuntimeError):
+    """The head row is missing and the log had begun: nothing is begun anew over what was signed."""
+
+
 class MigrationChanged(RuntimeError):
     """A migration that was applied here reads otherwise now: history is not edited, write a new one."""
 
@@ -68,6 +72,15 @@ def create_log(settings: Settings) -> bool:
         row = connection.execute("SELECT size FROM ledger.head").fetchone()
         if row is not None:
             return False
+        events = connection.execute("SELECT count(*) FROM ledger.events").fetchone()
+        assert events is not None
+        guarded = settings.guard_path.exists()
+        if events[0] or guarded:
+            raise LogGone(
+                f"the log's head row is gone while {events[0]} events are stored"
+                f"{' and the fork guard says that a log was signed here' if guarded else ''}: it was deleted; restore "
+                "the newest backup, `promise-ledger verify` says what is left"
+            )
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         keys.create(settings.keys_dir)
         begun = {"origin": settings.origin, "recorded_at": _BEGINNING_OF_TIME}

@@ -42,7 +42,7 @@ def verify(
     url: str,
     *,
     vkey: str,
-    guard: Guard,
+    guard: Guard | None,
     key_encryption_key: bytes | None,
     kept: Sequence[bytes] = (),
     progress: Progress = lambda done, total: None,
@@ -50,10 +50,12 @@ def verify(
     """Check the whole log at `url` in one snapshot against `vkey`, the guard's note and checkpoints `kept` elsewhere.
 
     Without `key_encryption_key` the sealed texts are not opened; everything else is checked all the same. A long log
-    is read by a few processes, one a core. `guard` is read before the snapshot is taken, so that the database may
+    is read by a few processes, one a core. `guard` is None on a host that does not keep it: then only `kept` notes and
+    the stored checkpoints are compared, and a log rolled back to an older copy goes unnoticed without the former.
+    `guard` is read before the snapshot is taken, so that the database may
     only be ahead of it, and once more where a stored checkpoint is: a running service signs on meanwhile.
     """
-    guard_note = guard()
+    guard_note = None if guard is None else guard()
     with connect(url) as connection:
         run = _Run(connection, url, Verifier.parse(vkey), key_encryption_key, progress)
         try:
@@ -87,12 +89,13 @@ class _Run:
         self._proven = 0
         self._recorded_at = ""
 
-    def all(self, guard_note: bytes | None, guard: Guard, kept: Sequence[bytes]) -> None:
+    def all(self, guard_note: bytes | None, guard: Guard | None, kept: Sequence[bytes]) -> None:
         heads = self._connection.execute(QUERIES["read_head"]).fetchall()
         if len(heads) != 1:
             raise Wrong("head", f"a log has one head row, not {len(heads)}: the log was deleted, or a row was added")
         size, frontier, recorded_at, origin = heads[0]
-        outside = [self._guarded(guard_note), *(self._signed(note, "a kept checkpoint") for note in kept)]
+        guarded = [] if guard is None else [self._guarded(guard_note)]
+        outside = [*guarded, *(self._signed(note, "a kept checkpoint") for note in kept)]
         for expected in outside:
             if expected.size > size:
                 raise Wrong(
@@ -106,8 +109,8 @@ class _Run:
         self._strays(size)
         self._spare_keys()
         newest = self.signed_size
-        if outside[0].size < newest and self._guarded(guard()).size < newest:
-            raise Wrong("guard", f"the fork guard is older than the checkpoint over {newest} events", outside[0].size)
+        if guard is not None and guarded[0].size < newest and self._guarded(guard()).size < newest:
+            raise Wrong("guard", f"the fork guard is older than the checkpoint over {newest} events", guarded[0].size)
 
     def _guarded(self, note: bytes | None) -> _Expected:
         if note is None:

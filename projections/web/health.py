@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+from psycopg import Connection
 from psycopg.rows import dict_row
 
 from projections.runner import status
+from projections.versions import NotInstalled, ProjectionStatus
 
 STALE_SECONDS = 10.0
 LAG_SECONDS = 30.0
@@ -43,7 +45,14 @@ class Health:
 
 
 _LOG = """
-SELECT head.size, coalesce((SELECT max(size) FROM ledger.checkpoints), 0) AS signed_size FROM ledger.head
+SELECT (SELECT size FROM ledger.head) AS size,
+    coalesce((SELECT max(size) FROM ledger.checkpoints), 0) AS signed_size,
+    coalesce((SELECT max(notification_id) FROM ledger.events), 0) AS stored
+"""
+# When the first event that a projection has not applied was recorded; the entry itself says so.
+_WAITING_SINCE = """
+SELECT (convert_from(state, 'UTF8')::json ->> 'recorded_at')::timestamptz AS recorded_at
+FROM ledger.events WHERE notification_id = %s
 """
 
 
@@ -53,17 +62,26 @@ def health(url: str) -> Health:
         with psycopg.connect(url, row_factory=dict_row, autocommit=True, connect_timeout=5) as connection:
             log = connection.execute(_LOG).fetchone()
             beats = connection.execute("SELECT part, at, detail FROM service.heartbeat ORDER BY part").fetchall()
-        runners = status(url)
+            runners = status(url)
+            behind = [_behind(connection, runner) for runner in runners]
     except psycopg.Error as error:
         sentence = f"the database does not answer: {str(error).strip().splitlines()[0]}"
         return Health(0, 0, problems=(sentence,))
-    if log is None:
-        return Health(0, 0, problems=("the database holds no ledger: run `promise-ledger migrate`",))
+    except NotInstalled as error:
+        return Health(0, 0, problems=(str(error),))
+    assert log is not None
+    if log["size"] is None:
+        gone = f"the log's head row is gone, {log['stored']} events are stored: run `promise-ledger verify`"
+        begin = "the database holds no ledger: run `promise-ledger migrate`"
+        return Health(0, log["signed_size"], problems=(gone if log["stored"] or log["signed_size"] else begin,))
     now = datetime.now(UTC)
     parts = {
         row["part"]: {"seconds_ago": round((now - row["at"]).total_seconds(), 3), **row["detail"]} for row in beats
     }
     problems = [sentence for part in PARTS for sentence in _part_problems(part, parts.get(part))]
+    if max(log["signed_size"], log["stored"], *(runner.position for runner in runners)) > log["size"]:
+        problems.append("more was signed, stored or projected than the log's head says: run `promise-ledger verify`")
+    problems += [sentence for sentence in behind if sentence is not None]
     projections = [runner.to_dict() for runner in runners]
     for runner in runners:
         if runner.stopped_at is not None:
@@ -72,6 +90,17 @@ def health(url: str) -> Health:
                 f"mend it, then `promise-ledger rebuild {runner.name}`"
             )
     return Health(log["size"], log["signed_size"], parts, projections, tuple(problems))
+
+
+def _behind(connection: Connection[Any], runner: ProjectionStatus) -> str | None:
+    """One sentence where the next event of a projection has waited for long and nothing says why."""
+    if runner.lag_events <= 0 or runner.stopped_at is not None:
+        return None
+    row = connection.execute(_WAITING_SINCE, (runner.position + 1,)).fetchone()
+    waited = 0.0 if row is None else (datetime.now(UTC) - row["recorded_at"]).total_seconds()
+    if waited <= LAG_SECONDS:
+        return None
+    return f"projection {runner.name} does not get on: its next event, leaf {runner.position}, waits for {waited:.0f} s"
 
 
 def _part_problems(part: str, said: dict[str, Any] | None) -> list[str]:

@@ -1,0 +1,1 @@
+"""The commands of `promise-ledger`, a module for each thing that one does with a ledger."""

@@ -1,0 +1,201 @@
+"""Check the log, prove from it, hand it out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from rich.text import Text
+
+from deploy.exporting import export_tiles
+from deploy.finding import located
+from deploy.terminal import AsJson, DataDir, bar, connect, database, fail, out, print_json
+from ledger.settings import Settings
+from ledger.storage import keys
+from ledger.storage.guard import read_guard
+from ledger.storage.sql import QUERIES
+from ledger.storage.tree import TreeReader
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.errors import TlogError
+from ledger.tlog.note import Note, Signer, Verifier
+from ledger.tlog.proof_file import ProofFile
+from ledger.verification import Problem, Report, verify
+from projections import checking
+
+app = typer.Typer()
+
+
+def _pinned(text: str) -> str:
+    try:
+        return Verifier.parse(text).vkey
+    except TlogError as error:
+        raise typer.BadParameter(f"{text!r} is {error}, as `promise-ledger vkey` prints it") from error
+
+
+@app.command("verify")
+def verify_command(
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    with_projections: Annotated[
+        bool, typer.Option("--projections", help="Derive the read tables again as well, and compare row by row.")
+    ] = False,
+    vkey: Annotated[
+        str | None,
+        typer.Option("--vkey", parser=_pinned, help="The log's key as you keep it; by default that of keys/log."),
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", exists=True, dir_okay=False, help="A checkpoint that you kept; may be repeated."),
+    ] = None,
+) -> None:
+    """Derive everything from the stored bytes and compare it with what was signed; exit code 1 where it differs.
+
+    On the ledger's own host the fork guard is compared as well. Elsewhere give --vkey, and a checkpoint --against.
+    """
+    settings = located(data_dir, broker=False)
+    kept = [path.read_bytes() for path in against or ()]
+    guarded = _guarded(settings)
+    with bar("verifying") as advance:
+        report = verify(
+            database(settings),
+            vkey=vkey or vkey_of(settings),
+            guard=(lambda: read_guard(settings.guard_path)) if guarded else None,
+            key_encryption_key=keys.find(settings.keys_dir, "kek"),
+            kept=kept,
+            progress=advance,
+        )
+    found = _report(report, anchored=guarded or bool(kept))
+    if with_projections and report.problem is None:
+        secrets = keys.load(settings.keys_dir)
+        with bar("deriving the read tables") as advance:
+            difference = checking.check(database(settings), secrets, advance)
+        found["projections"] = "ok" if difference is None else difference.to_dict()
+        found["ok"] = difference is None
+    if as_json:
+        print_json(found)
+    else:
+        _tell(report, found)
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
+def _guarded(settings: Settings) -> bool:
+    """Whether this host keeps the fork guard: where the log's key lies here, a missing guard is a finding."""
+    return settings.guard_path.exists() or keys.find(settings.keys_dir, "log") is not None
+
+
+def _report(report: Report, *, anchored: bool) -> dict[str, Any]:
+    return {
+        "ok": report.problem is None,
+        "size": report.size,
+        "root": report.root,
+        "signed_size": report.signed_size,
+        "unsigned_events": max(0, report.size - report.signed_size),
+        "checkpoints": report.checkpoints,
+        "compared_with_something_kept_outside": anchored,
+        "problem": None if report.problem is None else _problem(report.problem),
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    return {
+        "table": problem.table,
+        "leaf_index": problem.leaf_index,
+        "stream": problem.stream,
+        "message": problem.message,
+    }
+
+
+def _tell(report: Report, found: dict[str, Any]) -> None:
+    if (problem := report.problem) is not None:
+        where = "" if problem.leaf_index is None else f", leaf {problem.leaf_index}"
+        stream = "" if problem.stream is None else f", stream {problem.stream}"
+        out.print(Text.assemble(("NOT AS RECORDED", "bold red"), f": table {problem.table}{where}{stream}"))
+        out.print(problem.message)
+        return
+    if isinstance(difference := found.get("projections"), dict):
+        out.print(
+            Text.assemble(("READ TABLE CHANGED", "bold red"), f": {difference['table']} {difference['key'] or ''}")
+        )
+        out.print(difference["message"])
+    out.print(Text.assemble(("verified", "bold green"), f": {report.size} events, root {report.root.hex()}"))
+    covered = f"events 0 to {report.signed_size - 1}" if report.signed_size else "nothing yet"
+    out.print(f"signed by the log's own key: {covered}; not covered yet: {found['unsigned_events']} events")
+    if not found["compared_with_something_kept_outside"]:
+        out.print("nothing kept outside the database was compared: an older copy would look the same; use --against")
+    if difference == "ok":
+        out.print("the read tables are what the log makes them")
+
+
+@app.command()
+def prove(leaf_index: Annotated[int, typer.Argument(min=0)], data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Print the tlog-proof of one event: that it stands at this index under the newest checkpoint."""
+    settings = located(data_dir, broker=False)
+    with connect(settings) as connection:
+        note = newest_checkpoint(settings, connection)
+        size = Checkpoint.parse(Note.parse(note).text).size
+        if leaf_index >= size:
+            fail(f"leaf {leaf_index} is not under a checkpoint: the newest covers {size} events")
+        proof = TreeReader(connection.cursor()).inclusion_proof(leaf_index, size)
+    text = ProofFile(leaf_index, tuple(proof), note).format()
+    if as_json:
+        print_json({"leaf_index": leaf_index, "size": size, "proof": text})
+    else:
+        sys.stdout.write(text)
+
+
+@app.command("vkey")
+def vkey_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Print the log's verifier key, for those who verify: pin it, do not ask for it each time."""
+    vkey = vkey_of(located(data_dir, broker=False))
+    if as_json:
+        print_json({"vkey": vkey})
+    else:
+        print(vkey)
+
+
+@app.command()
+def checkpoint(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Print the newest checkpoint, a signed note."""
+    settings = located(data_dir, broker=False)
+    with connect(settings) as connection:
+        note = newest_checkpoint(settings, connection)
+    if as_json:
+        found = Checkpoint.parse(Note.parse(note).text)
+        print_json({"origin": found.origin, "size": found.size, "root": found.root, "note": note.decode()})
+    else:
+        sys.stdout.write(note.decode())
+
+
+def newest_checkpoint(settings: Settings, connection: psycopg.Connection[Any]) -> bytes:
+    """What was signed last: that of the guard file where it lies here, else the newest stored one, up to 2 s older."""
+    if (note := read_guard(settings.guard_path)) is not None:
+        return note
+    row = connection.execute(QUERIES["last_checkpoint"]).fetchone()
+    if row is None:
+        fail("nothing was signed yet")
+    stored: str = row[1]
+    return stored.encode()
+
+
+def vkey_of(settings: Settings) -> str:
+    """The key of this host's log. Its name comes from the guard, which no owner of the database can change."""
+    seed = keys.find(settings.keys_dir, "log")
+    if seed is None:
+        fail("the log's key is not on this host: give the one that you pinned with --vkey")
+    if (note := read_guard(settings.guard_path)) is not None:
+        return Signer(Checkpoint.parse(Note.parse(note).text).origin, seed).vkey
+    with connect(settings) as connection:
+        row = connection.execute(QUERIES["read_head"]).fetchone()
+    return Signer(settings.origin if row is None else row[3], seed).vkey
+
+
+@app.command("export-tiles")
+def export_tiles_command(
+    directory: Annotated[Path, typer.Argument(file_okay=False, metavar="DIR")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write the log as a static site (checkpoint, tiles, entries) that any web server can serve; again: what is new."""
+    with bar("exporting") as advance:
+        exported = export_tiles(database(located(data_dir, broker=False)), directory, advance)
+    out.print(f"{exported.size} events under the checkpoint in {directory}, {exported.written} files written")

@@ -1,0 +1,96 @@
+"""What every command shares: options, where the ledger is, and how answers reach the terminal."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import psycopg
+import typer
+from psycopg.rows import tuple_row
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deploy.finding import located
+from deploy.tables import printer
+from ledger.domain.model import utc_moment
+from ledger.erasure.keyring import Keyring
+from ledger.settings import Settings
+from ledger.storage import keys
+from projections import queries
+
+CONNECT_SECONDS = 10
+
+out = printer()
+err = printer(stderr=True)
+
+
+def moment(text: str) -> datetime:
+    try:
+        return utc_moment(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}, for example 2026-11-21T10:00:00+01:00") from error
+
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data directory of the `up` to talk to.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+AsOf = Annotated[
+    datetime | None, typer.Option("--as-of", parser=moment, metavar="TIME", help="As things stood at this moment.")
+]
+KnownAt = Annotated[
+    datetime | None, typer.Option("--known-at", parser=moment, metavar="TIME", help="As recorded by this moment.")
+]
+
+
+def fail(sentence: str) -> NoReturn:
+    """End with one sentence on stderr and exit code 1."""
+    complain(sentence)
+    raise typer.Exit(1)
+
+
+def complain(sentence: str) -> None:
+    """One line on stderr, whatever the width of the terminal: logs and supervisors take the last line."""
+    print(f"promise-ledger: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+
+
+def database(settings: Settings) -> str:
+    """The database's URL; `located` saw to it that there is one."""
+    assert settings.database_url is not None
+    return settings.database_url
+
+
+def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
+    """A read-only connection whose rows are tuples; a server that does not answer is given up after 10 s."""
+    connection = psycopg.connect(database(settings), row_factory=tuple_row, connect_timeout=CONNECT_SECONDS)
+    connection.read_only = True
+    return connection
+
+
+@contextmanager
+def reading(data_dir: Path | None) -> Iterator[tuple[psycopg.Connection[Any], Keyring]]:
+    """What the queries ask: the database, and the key that opens texts where this host has it."""
+    settings = located(data_dir)
+    with connect(settings) as connection:
+        yield connection, queries.keyring(keys.find(settings.keys_dir, "kek"))
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr where that is a terminal; call it with (done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout; moments as RFC 3339, bytes as hex."""
+    options = orjson.OPT_UTC_Z | orjson.OPT_INDENT_2
+    sys.stdout.buffer.write(orjson.dumps(document, option=options, default=_spelled) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _spelled(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else str(value)
