@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composable, Identifier
 from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
 from ledger.erasure.sealing import unseal
 from ledger.storage.entries import decode, plain_data
+from ledger.storage.keys import Secrets
 
 Row = dict[str, Any]
 
@@ -22,12 +23,9 @@ WHERE e.originator_id = %s ORDER BY e.originator_version
 """)
 
 
-def keyring(key_encryption_key: bytes | None) -> Keyring:
-    """What the functions below need to tell erased texts from those that never were, and to open those of a trail.
-
-    Without the key a trail shows no texts; the read tables do all the same.
-    """
-    return Keyring(key_encryption_key)
+def keyring(secrets: Secrets) -> Keyring:
+    """What the functions below need to tell erased texts from those that never were, and to open those of a trail."""
+    return Keyring(secrets.kek)
 
 
 def outstanding(
@@ -56,6 +54,32 @@ def followups(
 ) -> list[Row]:
     """Follow-ups not completed, soonest due first; as of other moments like `outstanding`."""
     return _owed(connection, "followups_due", "followups_due_as_of", customer, as_of, known_at, "followup_id")
+
+
+def findings(
+    connection: Connection[Any],
+    *,
+    customer: str | None = None,
+    code: str | None = None,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> list[Row]:
+    """Findings that are open, gravest first, then in the order in which they opened; as of other moments as above."""
+    source: Composable = SQL("audit.findings")
+    parameters: list[Any] = []
+    if as_of is not None or known_at is not None:
+        source = SQL("audit.findings_as_of(%s::timestamptz, %s::timestamptz)")
+        parameters += [as_of, known_at]
+    conditions: list[Composable] = []
+    for column, value in (("customer_id", customer), ("code", code)):
+        if value is not None:
+            conditions.append(SQL("{} = %s").format(Identifier(column)))
+            parameters.append(value)
+    query = SQL(
+        "SELECT * FROM {} WHERE {} "
+        "ORDER BY array_position(ARRAY['high', 'medium', 'low'], severity), opened_at, code, subject, customer_id"
+    ).format(source, SQL(" AND ").join(conditions) if conditions else SQL("true"))
+    return _rows(connection, query, parameters)
 
 
 def timeline(

@@ -6,10 +6,11 @@ Texts come first, so that a promise just shown can be read already; the views of
 from typing import Final
 
 from projections.disclosures import DISCLOSURES
+from projections.findings.report import FINDINGS_REPORT
 from projections.followups import FOLLOWUPS
 from projections.promises import PROMISES
 from projections.texts import TEXTS
 from projections.timeline import TIMELINE
 from projections.versions import Definition
 
-ALL: Final[tuple[Definition, ...]] = (TEXTS, PROMISES, FOLLOWUPS, TIMELINE, DISCLOSURES)
+ALL: Final[tuple[Definition, ...]] = (TEXTS, PROMISES, FOLLOWUPS, TIMELINE, DISCLOSURES, FINDINGS_REPORT)

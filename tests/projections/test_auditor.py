@@ -11,6 +11,8 @@ VIEWS = {
     "disclosure_history",
     "disclosure_links",
     "disclosures",
+    "finding_history",
+    "findings",
     "followup_history",
     "followups",
     "followups_due",
@@ -58,6 +60,7 @@ def test_it_asks_as_of(auditor: World) -> None:
     assert auditor.ask("SELECT * FROM audit.promises_as_of(now())")
     assert auditor.ask("SELECT * FROM audit.outstanding_as_of(known_at => now())")
     assert auditor.ask("SELECT * FROM audit.followups_due_as_of(now(), now())")
+    assert auditor.ask("SELECT * FROM audit.findings_as_of(now(), now())")
     assert auditor.ask("SELECT * FROM audit.falsehoods_as_of(now(), now())")
     assert auditor.ask("SELECT * FROM audit.corrections_as_of(now(), now())")
 
