@@ -12,7 +12,6 @@ from psycopg.sql import SQL, Composable, Identifier
 from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
 from ledger.erasure.sealing import unseal
 from ledger.storage.entries import decode, plain_data
-from ledger.storage.keys import Secrets
 
 Row = dict[str, Any]
 
@@ -23,9 +22,12 @@ WHERE e.originator_id = %s ORDER BY e.originator_version
 """)
 
 
-def keyring(secrets: Secrets) -> Keyring:
-    """What the functions below need to tell erased texts from those that never were, and to open those of a trail."""
-    return Keyring(secrets.kek)
+def keyring(key_encryption_key: bytes | None) -> Keyring:
+    """What the functions below need to tell erased texts from those that never were, and to open those of a trail.
+
+    Without the key a trail shows no texts; the read tables do all the same.
+    """
+    return Keyring(key_encryption_key)
 
 
 def outstanding(

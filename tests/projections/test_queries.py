@@ -39,7 +39,7 @@ def erase(world: World, customer_id: str) -> None:
 
 
 def test_outstanding_soonest_first_with_the_words(told: World) -> None:
-    keys = queries.keyring(told.secrets)
+    keys = queries.keyring(told.secrets.kek)
     rows = queries.outstanding(told.connection, keys)
     assert [(row["promise_id"], row["text"]) for row in rows] == [
         ("P-2", "The router 2 comes."),
@@ -56,7 +56,7 @@ def test_outstanding_soonest_first_with_the_words(told: World) -> None:
 
 
 def test_a_customer_from_all_sides(told: World) -> None:
-    keys = queries.keyring(told.secrets)
+    keys = queries.keyring(told.secrets.kek)
     found = queries.customer(told.connection, keys, "C-1")
     assert [row["promise_id"] for row in found["outstanding"]] == ["P-2", "P-1"]
     assert [(row["followup_id"], row["due_at"], row["attempts"]) for row in found["followups"]] == [("F-1", at(9), 0)]
@@ -78,22 +78,22 @@ def test_a_customer_from_all_sides(told: World) -> None:
 
 def test_a_trail_is_read_from_the_log_itself(told: World) -> None:
     told.connection.execute("DELETE FROM read_texts_v1.texts; DELETE FROM read_timeline_v1.timeline")
-    rows = queries.trail(told.connection, queries.keyring(told.secrets), "promise:P-1")
+    rows = queries.trail(told.connection, queries.keyring(told.secrets.kek), "promise:P-1")
     assert [(row["leaf_index"], row["version"], row["type"], row["text"]) for row in rows] == [
         (0, 1, "promise.made", "The router 1 comes."),
         (4, 2, "promise.at_risk", "It snows."),
     ]
     assert rows[0]["data"]["due_at"] == at(30)
     assert rows[1]["recorded_at"] == at(5)
-    (refused,) = queries.trail(told.connection, queries.keyring(told.secrets), "source:crm")
+    (refused,) = queries.trail(told.connection, queries.keyring(told.secrets.kek), "source:crm")
     assert (refused["data"]["code"], refused["customer_id"], refused["text"]) == ("not-allowed", None, None)
-    assert queries.trail(told.connection, queries.keyring(told.secrets), "promise:P-9") == []
+    assert queries.trail(told.connection, queries.keyring(told.secrets.kek), "promise:P-9") == []
 
 
 def test_an_erased_customer_has_marks_and_no_words(told: World) -> None:
     erase(told, "C-1")
     assert purge(told.connection_of_tuples(), "C-1") == 4
-    keys = queries.keyring(told.secrets)
+    keys = queries.keyring(told.secrets.kek)
     mark = "[erased on 2026-04-01]"
     found = queries.customer(told.connection, keys, "C-1")
     assert found["erased"] == mark
@@ -150,8 +150,8 @@ def test_texts_that_are_not_those_committed_to_stop_the_projection(world: World)
 def test_another_text_under_the_right_key_is_not_shown(world: World) -> None:
     """Whoever holds the key-encryption key can seal other words; the entry has not committed to them."""
     world.make(1)
-    (entry,) = queries.trail(world.connection, queries.keyring(world.secrets), "promise:P-1")
-    key = queries.keyring(world.secrets).find(world.connection_of_tuples().cursor(), ["C-1"])["C-1"]
+    (entry,) = queries.trail(world.connection, queries.keyring(world.secrets.kek), "promise:P-1")
+    key = queries.keyring(world.secrets.kek).find(world.connection_of_tuples().cursor(), ["C-1"])["C-1"]
     assert isinstance(key, DataKey)
     _, ciphertext = seal(
         key.cipher,

@@ -1,0 +1,248 @@
+"""Findings about promises. How a promise stands is said by the ledger's own `evolve`; here is what is wrong with it."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.domain.assumptions import AssumptionConfirmed, AssumptionRefuted
+from ledger.domain.deadlines import ConditionExpired, DeadlinePassed, DeadlineWarned
+from ledger.domain.dispatch import evolve
+from ledger.domain.promises import (
+    Promise,
+    PromiseAccepted,
+    PromiseActivated,
+    PromiseAtRisk,
+    PromiseBroken,
+    PromiseClaimedKept,
+    PromiseDisputed,
+    PromiseEvent,
+    PromiseKept,
+    PromiseMade,
+    PromiseReadBack,
+    PromiseReassigned,
+    PromiseReleased,
+    PromiseRescheduled,
+    PromiseResumed,
+    PromiseSuperseded,
+    PromiseSuspended,
+    late_against_original,
+)
+from projections.findings import telling, truth
+from projections.findings.facts import Facts, Rules
+from projections.findings.pace import delivered, disputed, lead_seconds, quantile, whole_seconds
+from projections.findings.records import Lead, Pace, Realistic, Topic, topic_key
+
+_OVER_WITH_THE_PROMISE = (
+    "overdue",
+    "no-warning",
+    "overpromised",
+    "claimed-not-verified",
+    "closed-by-silence",
+    "handover-unaccepted",
+    "assumption-open",
+    "rests-on-falsehood",
+    "repeated-falsehood",
+    "unowned",
+)
+_UNANSWERED = ("claimed-not-verified", "closed-by-silence")
+
+
+def _promise_event(facts: Facts, event: PromiseEvent) -> None:
+    key = event.stream
+    before = facts.recall(key, Promise)
+    after = evolve(before, event, facts.happened)
+    assert isinstance(after, Promise)
+    facts.remember(key, after)
+    facts.outstanding = (after.standing != "ended") - (before is not None and before.standing != "ended")
+    if before is None:
+        _made(facts, key, after)
+        return
+    match event:
+        case PromiseClaimedKept():
+            _claimed(facts, key, after)
+        case PromiseKept():
+            facts.close(key, *_UNANSWERED)
+        case PromiseDisputed():
+            _disputed(facts, key, before, after)
+        case PromiseActivated():
+            _run(facts, key, after, after.due_at)
+        case PromiseRescheduled():
+            _rescheduled(facts, key, event, before, after)
+        case PromiseAtRisk():
+            slot = facts.slot(key, "no-warning")
+            if slot is not None and facts.at <= slot.opened_at:
+                facts.close(key, "no-warning")
+        case PromiseSuspended():
+            if after.paused_at is not None:
+                facts.close(key, "overdue", "no-warning")
+        case PromiseResumed():
+            if before.paused_at is not None and after.claimed_at is None:
+                _run(facts, key, after, after.due_at)
+        case PromiseReassigned():
+            facts.close(key, "handover-unaccepted")
+            _handed_over(facts, key, after)
+        case PromiseAccepted():
+            facts.close(key, "handover-unaccepted", *(("unowned",) if after.owner != after.customer_id else ()))
+        case PromiseBroken():
+            _broken(facts, key, event, after)
+        case PromiseSuperseded():
+            telling.way_forward_by(facts, event.disclosure_id)
+    _ended(facts, key, before, after)
+
+
+def _made(facts: Facts, key: str, promise: Promise) -> None:
+    if promise.standing == "active":
+        _run(facts, key, promise, promise.due_at)
+    if promise.for_team is not None:
+        _handed_over(facts, key, promise)
+    if promise.basis == "assumed":
+        confirm_by = facts.at + facts.limit("confirm_within_hours", facts.at)
+        facts.open(key, "assumption-open", confirm_by, customer_id=promise.customer_id)
+    if promise.owner == promise.customer_id:
+        facts.open(key, "unowned", facts.at, customer_id=promise.customer_id)
+    _overpromised(facts, key, promise)
+    for disclosure_id in dict.fromkeys(promise.based_on):
+        facts.link("rests", f"disclosure:{disclosure_id}", key)
+    truth.rests(facts, key, promise)
+
+
+def _run(facts: Facts, key: str, promise: Promise, opens_at: datetime) -> None:
+    """Past due from `opens_at` on, unless something comes before."""
+    facts.open(key, "overdue", opens_at, customer_id=promise.customer_id)
+    if promise.warned_at is None or promise.warned_at > opens_at:
+        facts.open(key, "no-warning", opens_at, customer_id=promise.customer_id)
+
+
+def _handed_over(facts: Facts, key: str, promise: Promise) -> None:
+    accept_by = facts.at + facts.limit("accept_within_hours", facts.at)
+    to = promise.pending_owner or promise.for_team
+    facts.open(key, "handover-unaccepted", accept_by, customer_id=promise.customer_id, detail={"to": to})
+
+
+def _overpromised(facts: Facts, key: str, promise: Promise) -> None:
+    """Judged once, by what was known when it was made: what was recorded before it, and claimed no later."""
+    lead = None
+    if promise.offering_id is not None:
+        lead = lead_seconds(facts.recall(f"offering:{promise.offering_id}", Lead), facts.at)
+    usual = quantile(facts.recall(f"pace:{promise.kind}", Pace), facts.at)
+    promised = whole_seconds(promise.due_at - facts.at)
+    detail: dict[str, Any] = {"promised_seconds": promised}
+    if lead is not None and promised < lead:
+        detail["lead_time_seconds"] = lead
+    if usual is not None and promised < usual[0]:
+        detail |= {"percentile_20_seconds": usual[0], "deliveries": usual[1]}
+    if len(detail) > 1:
+        facts.remember(f"realistic:{key}", Realistic(max(lead or 0, 0 if usual is None else usual[0])))
+        facts.open(key, "overpromised", facts.at, customer_id=promise.customer_id, detail=detail)
+
+
+def _claimed(facts: Facts, key: str, promise: Promise) -> None:
+    facts.close(key, "overdue", "no-warning", "overpromised")
+    late = promise.latched or facts.at > promise.due_at
+    if late or late_against_original(promise):
+        detail = {
+            "late_against": "due_at" if late else "original_due_at",
+            "due_at": promise.due_at,
+            "original_due_at": promise.original_due_at,
+        }
+        facts.open(key, "kept-late", facts.at, customer_id=promise.customer_id, detail=detail)
+    if promise.verification == "required":
+        claimed(facts, key, promise.customer_id)
+    pace = facts.recall(f"pace:{promise.kind}", Pace)
+    facts.remember(f"pace:{promise.kind}", delivered(pace, facts.at, whole_seconds(facts.at - promise.made_at)))
+
+
+def claimed(facts: Facts, key: str, customer_id: str, subject: str | None = None) -> None:
+    """We say that it is done: the customer's word is missing, and after a while it is closed by silence."""
+    verify_by = facts.at + facts.limit("verify_within_hours", facts.at)
+    facts.open(key, "claimed-not-verified", facts.at, subject=subject, customer_id=customer_id)
+    facts.open(key, "closed-by-silence", verify_by, subject=subject, customer_id=customer_id)
+
+
+def _disputed(facts: Facts, key: str, before: Promise, after: Promise) -> None:
+    """It was not kept: the clock runs again, and where it was due already it is overdue from now on."""
+    facts.close(key, *_UNANSWERED, "kept-late")
+    if after.latched or after.due_at < facts.at:
+        facts.open(key, "overdue", facts.at, customer_id=after.customer_id)
+    else:
+        _run(facts, key, after, after.due_at)
+    if before.claimed_at is not None:
+        pace = facts.recall(f"pace:{after.kind}", Pace)
+        taken = disputed(pace, before.claimed_at, whole_seconds(before.claimed_at - before.made_at))
+        facts.remember(f"pace:{after.kind}", taken)
+    if before.standing == "ended":
+        truth.rests(facts, key, after)
+
+
+def _rescheduled(facts: Facts, key: str, event: PromiseRescheduled, before: Promise, after: Promise) -> None:
+    """Moved in time, the old due time opens nothing any more. Past due it is overdue for good, until claimed."""
+    telling.way_forward_by(facts, event.disclosure_id)
+    running = before.claimed_at is None and before.standing != "conditional"
+    if running and before.paused_at is None and facts.at > before.due_at:
+        detail = {"old_due_at": event.old_due_at, "new_due_at": event.new_due_at}
+        facts.flag(key, "rescheduled-after-due", facts.at, customer_id=after.customer_id, detail=detail)
+    elif running and not after.latched:
+        facts.close(key, "overdue", "no-warning")
+        _run(facts, key, after, after.due_at)
+    if facts.slot(key, "overpromised") is not None:
+        _reconsider(facts, key, after)
+
+
+def _reconsider(facts: Facts, key: str, promise: Promise) -> None:
+    """A due time moved to what is realistic, as known when the promise was made, is no overpromise any more."""
+    realistic = facts.recall(f"realistic:{key}", Realistic)
+    if realistic is not None and promise.due_at - promise.made_at >= timedelta(seconds=realistic.seconds):
+        facts.close(key, "overpromised")
+
+
+def _broken(facts: Facts, key: str, event: PromiseBroken, promise: Promise) -> None:
+    topics = [topic_key(key, promise.customer_id)]
+    if event.problem_id is not None:
+        topic = topic_key(f"problem:{event.problem_id}", promise.customer_id)
+        topics.append(topic)
+        known = facts.recall(topic, Topic) or Topic()
+        facts.remember(topic, known._replace(broken=(*known.broken, key)))
+    telling.apology_owed(facts, key, topics, promise.customer_id)
+
+
+def _ended(facts: Facts, key: str, before: Promise, after: Promise) -> None:
+    if after.standing == "ended" and before.standing != "ended":
+        facts.close(key, *_OVER_WITH_THE_PROMISE, at=after.ended_at)
+
+
+def _settled(facts: Facts, event: AssumptionConfirmed | AssumptionRefuted) -> None:
+    key = f"promise:{event.promise_id}" if event.promise_id is not None else f"disclosure:{event.disclosure_id}"
+    facts.close(key, "assumption-open")
+    if isinstance(event, AssumptionRefuted) and event.promise_id is not None:
+        promise = facts.recall(key, Promise)
+        if promise is not None and promise.standing != "ended":
+            detail = {"refuted_assumption": True}
+            facts.open(key, "rests-on-falsehood", facts.at, customer_id=promise.customer_id, detail=detail)
+
+
+RULES: Rules = {
+    **dict.fromkeys(
+        (
+            PromiseMade,
+            PromiseReadBack,
+            PromiseAccepted,
+            PromiseReassigned,
+            PromiseActivated,
+            PromiseAtRisk,
+            PromiseRescheduled,
+            PromiseSuspended,
+            PromiseResumed,
+            PromiseClaimedKept,
+            PromiseKept,
+            PromiseDisputed,
+            PromiseBroken,
+            PromiseReleased,
+            PromiseSuperseded,
+            DeadlineWarned,
+            DeadlinePassed,
+            ConditionExpired,
+        ),
+        _promise_event,
+    ),
+    AssumptionConfirmed: _settled,
+    AssumptionRefuted: _settled,
+}

@@ -1,0 +1,204 @@
+"""What the rules remember from one event to the next: small frozen records by key, and their form as JSON.
+
+Keys: `promise:P-1`, `disclosure:D-1`, `problem:X-1` … are streams; `topic:problem:X-1/C-1` is one thing as far as one
+customer is concerned (no id holds a slash); the rest names what it holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from ledger.domain.concerns import Concern
+from ledger.domain.promises import Promise
+
+
+def topic_key(about: str, customer_id: str) -> str:
+    """The key of one thing (a stream) as far as one customer is concerned."""
+    return f"topic:{about}/{customer_id}"
+
+
+class Slot(NamedTuple):
+    """A finding that is not closed: where its row is, and when it opens."""
+
+    opened_by: int
+    number: int
+    opened_at: datetime
+
+
+class Said(NamedTuple):
+    """One disclosure. `false_since`: since when it, or what it rests on (`falsehood`), is known to be false."""
+
+    customer_id: str
+    made_at: datetime
+    about: str | None  # a stream
+    reason_class: str | None = None
+    control: str | None = None
+    false_since: datetime | None = None
+    falsehood: str | None = None
+    corrected_at: datetime | None = None
+
+
+class Topic(NamedTuple):
+    """One thing (a problem, promise or concern) as far as one customer is concerned."""
+
+    told_at: datetime | None = None
+    apologised_at: datetime | None = None  # last
+    spoken: bool = False  # somebody talked with them about it
+    without_way_forward: tuple[str, ...] = ()  # keys of disclosures and apologies
+    problems: tuple[str, ...] = ()  # that a promise is touched by
+    broken: tuple[str, ...] = ()  # keys of promises broken because of a problem
+
+
+class Trouble(NamedTuple):
+    """One problem."""
+
+    known_since: datetime
+    severity: int
+    owner: str
+    cause_class: str | None = None
+    control: str | None = None
+    cause_at: datetime | None = None
+    resolved_at: datetime | None = None
+    root_cause_addressed: bool = False
+
+
+class Owed(NamedTuple):
+    """One follow-up: what it is about (a stream)."""
+
+    about: str | None
+
+
+class Outage(NamedTuple):
+    """One outage; without `declared_at` somebody named it and nobody declared it yet."""
+
+    declared_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class Fixed(NamedTuple):
+    """The last problem whose root cause, of one class, was said to be addressed."""
+
+    problem: str
+    at: datetime
+
+
+class Lead(NamedTuple):
+    """One offering: its versions, side by side."""
+
+    valid_from: tuple[datetime, ...] = ()
+    valid_to: tuple[datetime | None, ...] = ()
+    seconds: tuple[int, ...] = ()
+
+
+class Policies(NamedTuple):
+    """All versions of all policies, side by side, in the order in which they take effect."""
+
+    effective_from: tuple[datetime, ...] = ()
+    hours: tuple[Mapping[str, int], ...] = ()
+
+
+class Pace(NamedTuple):
+    """Our last deliveries of one kind, side by side in the order of the log; `ordered` are the same seconds, sorted."""
+
+    claimed_at: tuple[datetime, ...] = ()
+    seconds: tuple[int, ...] = ()
+    ordered: tuple[int, ...] = ()
+    latest: datetime | None = None  # none of them was claimed later
+
+
+class Realistic(NamedTuple):
+    """What an overpromised promise would have needed."""
+
+    seconds: int
+
+
+class Customer(NamedTuple):
+    """One customer: a row of the table `tails`. The two findings of each customer are its tails.
+
+    A tail (`*_from`) is the moment at which the finding opens unless somebody speaks; null: it does not open.
+    """
+
+    customer_id: str
+    owed: int = 0  # promises outstanding
+    lost: bool = False
+    said_at: datetime | None = None
+    heard_at: datetime | None = None  # said or heard
+    silent_from: datetime | None = None
+    silent_by: int | None = None
+    silent_recorded_at: datetime | None = None
+    neglected_from: datetime | None = None
+    neglected_by: int | None = None
+    neglected_recorded_at: datetime | None = None
+
+
+KINDS: Final[Mapping[str, type[Any]]] = {
+    "promise": Promise,
+    "concern": Concern,
+    "disclosure": Said,
+    "topic": Topic,
+    "problem": Trouble,
+    "followup": Owed,
+    "outage": Outage,
+    "fixed": Fixed,
+    "offering": Lead,
+    "policies": Policies,
+    "pace": Pace,
+    "realistic": Realistic,
+}
+_MOMENTS: Final = {
+    kind: frozenset(name for name, said in kind.__annotations__.items() if "datetime" in str(said))
+    for kind in KINDS.values()
+}
+
+
+@dataclass(slots=True)
+class Remembered:
+    """What is known under one key: a record (None: nothing yet), its findings not closed by code, its case."""
+
+    state: Any = None
+    open: dict[str, Slot] = field(default_factory=dict)
+    case_id: str | None = None
+
+
+def encode(remembered: Remembered) -> str:
+    """As JSON; what is at its default is left out, so that a record may gain a member."""
+    state = remembered.state
+    value: dict[str, Any] = {}
+    if state is not None:
+        defaults = state._field_defaults
+        value["state"] = {
+            name: member
+            for name, member in zip(state._fields, state, strict=True)
+            if name not in defaults or member != defaults[name]
+        }
+    if remembered.open:
+        value["open"] = {code: tuple(slot) for code, slot in remembered.open.items()}
+    if remembered.case_id is not None:
+        value["case"] = remembered.case_id
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z).decode()
+
+
+def decode(key: str, text: str) -> Remembered:
+    """What `encode` made of what is remembered under `key`."""
+    value = orjson.loads(text)
+    state = None
+    if (members := value.get("state")) is not None:
+        kind = KINDS[key.partition(":")[0]]
+        moments = _MOMENTS[kind]
+        state = kind(**{name: _member(member, name in moments) for name, member in members.items()})
+    slots = {
+        code: Slot(leaf, number, datetime.fromisoformat(at))
+        for code, (leaf, number, at) in value.get("open", {}).items()
+    }
+    return Remembered(state, slots, value.get("case"))
+
+
+def _member(member: Any, is_moment: bool) -> Any:
+    if type(member) is list:
+        return tuple(_member(each, is_moment) for each in member)
+    if is_moment and member is not None:
+        return datetime.fromisoformat(member)
+    return member

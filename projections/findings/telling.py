@@ -1,0 +1,203 @@
+"""Findings about what was told, and how: owner, way forward, apologies, channels, outages given as the reason."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from ledger.domain.apologies import ApologyMade
+from ledger.domain.concerns import Concern
+from ledger.domain.disclosures import CorrectionDelivered, DisclosureMade
+from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
+from ledger.domain.model import Event
+from ledger.domain.promises import Promise
+from projections.findings import truth
+from projections.findings.facts import Facts, Rules
+from projections.findings.records import Outage, Owed, Said, Topic, Trouble, topic_key
+
+SPOKEN: Final = ("in_person", "phone", "video", "chat")
+OUTAGE_REASON: Final = "outage"
+_UNTOLD: Final = ("undisclosed-problem", "withheld-past-review", "withheld-self-approved")
+
+
+def about_stream(event: Event, prefix: str = "about") -> str | None:
+    """The stream of what an event is about, as its members `<prefix>_problem_id` … say."""
+    for name in ("problem", "promise", "concern", "disclosure"):
+        if (about := getattr(event, f"{prefix}_{name}_id", None)) is not None:
+            return f"{name}:{about}"
+    return None
+
+
+def _made(facts: Facts, event: DisclosureMade) -> None:
+    key, customer_id = event.stream, event.customer_id
+    about = about_stream(event)
+    facts.remember(key, Said(customer_id, facts.at, about, event.reason_class, event.control))
+    if event.owner == customer_id:
+        facts.open(key, "unowned", facts.at, customer_id=customer_id)
+    if event.basis == "assumed":
+        confirm_by = facts.at + facts.limit("confirm_within_hours", facts.at)
+        facts.open(key, "assumption-open", confirm_by, customer_id=customer_id)
+    if event.solution_ref is None and event.next_update_at is None:
+        facts.open(key, "disclosure-without-way-forward", facts.at, customer_id=customer_id)
+    if about is not None:
+        _about(facts, key, event, about)
+    _outage_claim(facts, key, event, about)
+    truth.told(facts, key, event)
+
+
+def _about(facts: Facts, key: str, event: DisclosureMade, about: str) -> None:
+    topic = topic_key(about, event.customer_id)
+    if event.solution_ref is None and event.next_update_at is None:
+        _waits(facts, topic, key)
+    else:
+        _way_forward(facts, topic)
+    if event.apology:
+        _apologised(facts, topic)
+    known = facts.recall(topic, Topic) or Topic()
+    if about.startswith("problem:"):
+        facts.close(topic, *_UNTOLD)
+        told_at = facts.at if known.told_at is None else min(known.told_at, facts.at)
+        facts.remember(topic, known._replace(told_at=told_at))
+    _channel(facts, topic, about, event.channel, event.customer_id)
+
+
+def _channel(facts: Facts, topic: str, about: str, channel: str, customer_id: str) -> None:
+    """Something was said about a grave thing: in writing alone it is a finding until somebody speaks with them."""
+    severity = None
+    if about.startswith("problem:"):
+        problem = facts.recall(about, Trouble)
+        severity = None if problem is None else problem.severity
+    elif about.startswith("concern:"):
+        concern = facts.recall(about, Concern)
+        severity = None if concern is None else concern.severity
+    if severity is None or severity > 2:
+        return
+    known = facts.recall(topic, Topic) or Topic()
+    if channel in SPOKEN:
+        facts.close(topic, "written-only-severe")
+        facts.remember(topic, known._replace(spoken=True))
+    elif not known.spoken:
+        detail = {"channel": channel, "severity": severity}
+        facts.open(topic, "written-only-severe", facts.at, subject=about, customer_id=customer_id, detail=detail)
+
+
+def _waits(facts: Facts, topic: str, key: str) -> None:
+    """`key`, a disclosure or an apology, waits for a way forward in what it was about."""
+    known = facts.recall(topic, Topic) or Topic()
+    facts.remember(topic, known._replace(without_way_forward=(*known.without_way_forward, key)))
+
+
+def _way_forward(facts: Facts, topic: str) -> None:
+    """Something with a date or a solution was said about this: what waited for it is answered."""
+    known = facts.recall(topic, Topic)
+    if known is not None and known.without_way_forward:
+        for key in known.without_way_forward:
+            facts.close(key, "disclosure-without-way-forward", "apology-without-step")
+        facts.remember(topic, known._replace(without_way_forward=()))
+
+
+def way_forward_by(facts: Facts, disclosure_id: str) -> None:
+    """A due time that the disclosure told of is its dated next step."""
+    facts.close(f"disclosure:{disclosure_id}", "disclosure-without-way-forward")
+
+
+def apology_owed(facts: Facts, key: str, topics: Sequence[str], customer_id: str, subject: str | None = None) -> None:
+    """A word was broken just now. One apology about any of `topics` is enough, also one that came shortly before."""
+    limit = facts.limit("apologise_within_hours", facts.at)
+    for topic in topics:
+        known = facts.recall(topic, Topic)
+        if known is not None and known.apologised_at is not None and known.apologised_at >= facts.at - limit:
+            return
+    facts.open(key, "unapologised", facts.at + limit, subject=subject, customer_id=customer_id)
+
+
+def _apologised(facts: Facts, topic: str) -> None:
+    known = facts.recall(topic, Topic) or Topic()
+    last = facts.at if known.apologised_at is None else max(known.apologised_at, facts.at)
+    facts.remember(topic, known._replace(apologised_at=last))
+    about = topic.removeprefix("topic:").partition("/")[0]
+    for key in (topic, about, *known.broken):
+        facts.close(key, "unapologised")
+
+
+def _apology(facts: Facts, event: ApologyMade) -> None:
+    about = about_stream(event, "for")
+    topic = None if about is None else topic_key(about, event.customer_id)
+    if topic is not None:
+        _apologised(facts, topic)
+    if facts.personal:  # next_step is the only text that an apology has
+        if topic is not None:
+            _way_forward(facts, topic)
+        return
+    facts.open(event.stream, "apology-without-step", facts.at, customer_id=event.customer_id)
+    if topic is not None:
+        _waits(facts, topic, event.stream)
+
+
+def _outage_claim(facts: Facts, key: str, event: DisclosureMade, about: str | None) -> None:
+    """An outage named, or given as the reason: one must have been declared by now, and not over before it mattered."""
+    since = min(_came_up(facts, about) or facts.at, facts.at)
+    if event.outage_id is not None:
+        streams = [f"outage:{event.outage_id}"]
+    elif (event.reason_class or "").casefold() == OUTAGE_REASON:
+        streams = facts.targets("outages", "")
+    else:
+        return
+    facts.prefetch(streams)
+    if not any(_covers(facts.recall(stream, Outage), since, facts.at) for stream in streams):
+        detail = {"outage_id": event.outage_id}
+        facts.open(key, "false-outage-claim", facts.at, customer_id=event.customer_id, detail=detail)
+        facts.link("outage-claims", "" if event.outage_id is None else event.outage_id, key)
+
+
+def _covers(outage: Outage | None, since: datetime, until: datetime) -> bool:
+    if outage is None or outage.declared_at is None:
+        return False
+    return outage.declared_at <= until and (outage.ended_at is None or outage.ended_at >= since)
+
+
+def _came_up(facts: Facts, about: str | None) -> datetime | None:
+    """When the thing came up that a disclosure is about: an outage since then may be its reason."""
+    if about is None:
+        return None
+    match about.partition(":")[0]:
+        case "problem":
+            problem = facts.recall(about, Trouble)
+            return None if problem is None else problem.known_since
+        case "promise":
+            promise = facts.recall(about, Promise)
+            return None if promise is None else promise.made_at
+        case "concern":
+            concern = facts.recall(about, Concern)
+            return None if concern is None else concern.raised_at
+    return None
+
+
+def _scheduled(facts: Facts, event: FollowUpScheduled) -> None:
+    """To go back to them at a stated time is a dated next step."""
+    about = about_stream(event)
+    facts.remember(event.stream, Owed(about))
+    if about is not None and about.startswith("disclosure:"):
+        facts.close(about, "disclosure-without-way-forward")
+    elif about is not None:
+        _way_forward(facts, topic_key(about, event.customer_id))
+
+
+def _attempted(facts: Facts, event: FollowUpAttempted) -> None:
+    owed = facts.recall(event.stream, Owed)
+    if owed is None or owed.about is None:
+        return
+    if owed.about.startswith("disclosure:"):
+        facts.close(owed.about, "correction-owed")
+    elif event.reached:
+        topic = topic_key(owed.about, event.customer_id)
+        if event.channel in SPOKEN:
+            _channel(facts, topic, owed.about, event.channel, event.customer_id)
+
+
+RULES: Rules = {
+    DisclosureMade: _made,
+    CorrectionDelivered: _made,
+    ApologyMade: _apology,
+    FollowUpScheduled: _scheduled,
+    FollowUpAttempted: _attempted,
+}
