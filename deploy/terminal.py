@@ -71,7 +71,7 @@ def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
 @contextmanager
 def reading(data_dir: Path | None) -> Iterator[tuple[psycopg.Connection[Any], Keyring]]:
     """What the queries ask: the database, and the key that opens texts where this host has it."""
-    settings = located(data_dir)
+    settings = located(data_dir, broker=False)
     with connect(settings) as connection:
         yield connection, queries.keyring(keys.find(settings.keys_dir, "kek"))
 

@@ -1,13 +1,15 @@
 """Ask what was promised, said and done."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 
 from deploy.tables import show
-from deploy.terminal import AsJson, AsOf, DataDir, KnownAt, fail, out, print_json, reading
+from deploy.terminal import AsJson, AsOf, DataDir, KnownAt, fail, moment, out, print_json, reading
 from projections import queries
 from projections.blast import BlastRadius, Item, blast_radius
+from projections.scorecard import By, Measure, scorecard
 
 app = typer.Typer()
 _MOST_ROWS = 200
@@ -96,3 +98,39 @@ def _tell_blast(found: BlastRadius) -> None:
     if found.repeated_by:
         out.print(f"repeated afterwards by: {', '.join(found.repeated_by)}")
     out.print(f"corrections: {found.owed} owed, {found.delivered} delivered")
+
+
+@app.command("scorecard")
+def scorecard_command(
+    start: Annotated[
+        datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="From this moment on.")
+    ] = None,
+    stop: Annotated[
+        datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Up to this moment; by default now.")
+    ] = None,
+    by: Annotated[By | None, typer.Option("--by", help="One card for each.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """How candid we were: every number with its denominator, as docs/scorecard.md defines it."""
+    with reading(data_dir) as (connection, _):
+        measures = scorecard(connection, start=start, stop=stop, by=by)
+    if as_json:
+        print_json({"from": start, "to": stop, "by": by, "measures": [each._asdict() for each in measures]})
+        return
+    rows = [_figure(each) for each in measures]
+    show(out, "scorecard", rows, [*([by] if by else []), "measure", "value", "counted", "out_of", "note"])
+
+
+def _figure(measure: Measure) -> dict[str, Any]:
+    """One measure as it is shown: a share in percent, less than two days in hours."""
+    value = measure.value
+    if value is None:
+        shown = "-"
+    elif measure.unit == "share":
+        shown = f"{value * 100:.1f} %"
+    else:
+        shown = f"{value:.1f} d" if abs(value) >= 2 else f"{value * 24:.3g} h"
+    group = dict.fromkeys(("owner", "kind", "customer"), measure.group_id)
+    name, note = measure.measure.replace("_", " "), "small" if measure.small else None
+    return {**group, **measure._asdict(), "measure": name, "value": shown, "note": note}

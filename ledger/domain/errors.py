@@ -21,6 +21,9 @@ class DomainError(Exception):
     """Base of everything that ledger.domain raises on purpose."""
 
 
+_PYTHON_MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{6})?)\+00:00")
+
+
 class Refused(DomainError):
     """A command broke a rule. `code` is listed in `dispatch.RULES`; `message` is one sentence for the sender.
 
@@ -30,7 +33,7 @@ class Refused(DomainError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
-        self.message = message
+        self.message = _PYTHON_MOMENT.sub(r"\1T\2Z", message)  # a sentence spells moments as messages do
 
 
 # Codes that more than one family uses. The others stand in the file of their family, beside their rule.

@@ -221,6 +221,7 @@ def test_the_contract_is_one_document(ledger: Command) -> None:
         (["record", "/nowhere.jsonl"], 1, "No such file"),
         (["no-such-command"], 2, "No such command"),
         (["prove", "-1"], 2, "-1"),
+        (["verify", "--vkey", "not a key"], 2, "as `promise-ledger vkey` prints it"),
     ],
 )
 def test_used_wrongly_it_says_so_in_one_sentence(
@@ -230,6 +231,61 @@ def test_used_wrongly_it_says_so_in_one_sentence(
     assert (said.code, said.out) == (code, "")
     assert sentence in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.fixture
+def elsewhere(ledger: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """An auditor's machine: the database's address, and none of the ledger's files."""
+    where = located()
+    monkeypatch.setenv("LEDGER_DATABASE_URL", where.database_url or "")
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path / "auditor"))
+    return ledger
+
+
+def test_an_auditor_elsewhere_needs_no_secret_and_no_queue(
+    ledger: Command, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    vkey, kept = ledger("vkey").out.strip(), tmp_path / "kept"
+    kept.write_text(ledger("checkpoint").out)
+    elsewhere: Command = request.getfixturevalue("elsewhere")
+    assert any(row["promise_id"] == "P-stove" and row["text"] for row in elsewhere("outstanding", "--json").json)
+    assert elsewhere("trail", "promise:P-stove", "--json").json[0]["text"] is None, "texts of the log need the key"
+    alone = elsewhere("verify", "--vkey", vkey, "--json")
+    assert (alone.code, alone.json["compared_with_something_kept_outside"]) == (0, False)
+    said = elsewhere("verify", "--vkey", vkey, "--against", str(kept), "--json")
+    assert (said.code, said.json["compared_with_something_kept_outside"]) == (0, True)
+    assert "--vkey" in elsewhere("verify").err
+
+
+def test_a_deleted_log_is_called_deleted_by_everyone(home: Path, ledger: Command) -> None:
+    url = located(home).database_url or ""
+    with psycopg.connect(url, autocommit=True) as connection:
+        head = connection.execute("DELETE FROM ledger.head RETURNING origin, size, frontier, recorded_at").fetchone()
+        try:
+            verified, migrated, health = ledger("verify", "--json"), ledger("migrate"), ledger("health", "--json")
+        finally:
+            connection.execute(
+                "INSERT INTO ledger.head (origin, size, frontier, recorded_at) VALUES (%s, %s, %s, %s)", head
+            )
+    assert (verified.code, verified.json["problem"]["table"]) == (1, "head")
+    assert migrated.code == 1
+    assert "it was deleted; restore the newest backup" in migrated.err
+    assert health.code == 1
+    assert "the log's head row is gone" in health.json["problems"][0]
+
+
+def test_what_is_shown_is_spelled_as_it_is(ledger: Command, tmp_path: Path) -> None:
+    shown = ledger("customer", "C:heart:1").out
+    assert "outstanding promises to C:heart:1" in shown
+    trail = ledger("trail", "promise:P-stove").out
+    assert "datetime" not in trail
+    assert re.search(r"due_at \d{4}-\d\d-\d\d \d\d:\d\dZ", trail)
+
+
+def test_every_reading_command_gives_json(ledger: Command) -> None:
+    assert ledger("vkey", "--json").json["vkey"].startswith("localhost/promise-ledger+")
+    assert {"origin", "size", "root", "note"} == set(ledger("checkpoint", "--json").json)
+    assert ledger("prove", "0", "--json").json["proof"].startswith("c2sp.org/tlog-proof@v1")
 
 
 def test_the_first_message_of_the_readme_works_as_written(home: Path, tmp_path: Path) -> None:

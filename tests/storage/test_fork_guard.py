@@ -1,5 +1,6 @@
 """The fork guard: what is signed is committed, and nothing is signed that contradicts what was signed before."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -233,3 +234,14 @@ def test_the_guard_is_on_disk_before_a_signature_leaves(log: Log, monkeypatch: p
     (receipt,) = told(ledger, make(1))
     log.check_receipt(receipt)
     log.check_clean(1)
+
+
+def test_a_note_is_on_disk_before_the_guard_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    write, flush = os.pwrite, os.fdatasync
+    monkeypatch.setattr(os, "pwrite", lambda *args: (order.append("write"), write(*args))[1])
+    monkeypatch.setattr(os, "fdatasync", lambda file: (order.append("flush"), flush(file))[1])
+    guard = ForkGuard(tmp_path / "guard")
+    guard.write(b"a note")
+    guard.close()
+    assert order == ["write", "flush"]
