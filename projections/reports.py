@@ -9,8 +9,9 @@ from projections.disclosures import DISCLOSURES
 from projections.findings.report import FINDINGS_REPORT
 from projections.followups import FOLLOWUPS
 from projections.promises import PROMISES
+from projections.scorecard import SCORECARD
 from projections.texts import TEXTS
 from projections.timeline import TIMELINE
 from projections.versions import Definition
 
-ALL: Final[tuple[Definition, ...]] = (TEXTS, PROMISES, FOLLOWUPS, TIMELINE, DISCLOSURES, FINDINGS_REPORT)
+ALL: Final[tuple[Definition, ...]] = (TEXTS, PROMISES, FOLLOWUPS, TIMELINE, DISCLOSURES, FINDINGS_REPORT, SCORECARD)

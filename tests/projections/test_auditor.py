@@ -6,7 +6,9 @@ import pytest
 from tests.projections.world import World, at, story
 
 VIEWS = {
+    "affected_customers",
     "corrections_owed",
+    "customer_signals",
     "customer_timeline",
     "disclosure_history",
     "disclosure_links",
@@ -17,6 +19,7 @@ VIEWS = {
     "followups",
     "followups_due",
     "outstanding_promises",
+    "problem_detections",
     "promise_history",
     "promises",
     "texts",
@@ -44,6 +47,9 @@ def auditor(world: World) -> World:
     world.make(90, based_on=["D-0"])
     untrue = {"disclosure_id": "D-0", "known_since": at(0), "why": "It was not so."}
     assert world.tell("disclosure.falsify", 1, **untrue) == "recorded"
+    problem = {"problem_id": "B-1", "known_since": at(0), "detected_by": "us", "severity": 2, "affected": ["C-1"]}
+    assert world.tell("problem.detect", 1, **problem, summary="It leaks.", owner="u-1") == "recorded"
+    assert world.tell("need.decline", 1, need_id="N-1", customer_id="C-1", why="We do not do that.") == "recorded"
     world.catch_up()
     world.connection.execute("SET ROLE ledger_auditor")
     return world
@@ -68,6 +74,11 @@ def test_it_asks_as_of(auditor: World) -> None:
 def test_it_asks_for_a_blast_radius(auditor: World) -> None:
     assert auditor.ask("SELECT * FROM audit.false_sources('D-0')")
     assert len(auditor.ask("SELECT * FROM audit.blast_radius('D-0')")) == 2
+
+
+def test_it_asks_for_the_scorecard(auditor: World) -> None:
+    assert len(auditor.ask("SELECT * FROM audit.scorecard()")) == 14
+    assert auditor.ask("SELECT * FROM audit.scorecard(now() - interval '1 year', now(), 'owner')")
 
 
 def test_it_does_nothing_else(auditor: World) -> None:

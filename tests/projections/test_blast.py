@@ -2,7 +2,6 @@
 
 import os
 import time
-from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -253,7 +252,7 @@ def test_the_command_is_bad_news_while_corrections_are_owed(
 ) -> None:
     def said(*arguments: str) -> tuple[int, str]:
         world.catch_up()
-        monkeypatch.setattr(cli, "_reading", lambda _: nullcontext((world.connection_of_tuples(), None)))
+        world.for_commands(monkeypatch)
         monkeypatch.setattr("sys.argv", ["promise-ledger", "blast-radius", *arguments])
         with pytest.raises(SystemExit) as end:
             cli.main()

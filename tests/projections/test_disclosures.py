@@ -109,6 +109,8 @@ def test_falsehoods_and_corrections_as_of_either_clock(world: World) -> None:
     disclose(world, "D-sorry", 9, corrects="D-flood")
     world.now = at(40)
     falsify(world, "D-sorry", 12, known_since=12)
+    world.now = at(50)
+    disclose(world, "D-after", 13, based_on=["D-late"])
     world.catch_up()
 
     def false(as_of: float | None, known_at: float | None = None) -> list[tuple[str, bool, bool]]:
@@ -117,6 +119,8 @@ def test_falsehoods_and_corrections_as_of_either_clock(world: World) -> None:
         return sorted((row["disclosure_id"], row["falsified"], row["corrected_at"] is None) for row in rows)
 
     others = [("D-late", False, True), ("D-later", False, True)]
+    assert ("D-after", False, True) in false(13)
+    assert ("D-after", False, True) not in false(12.9), "nobody had been told it yet"
     assert false(6.9) == []
     assert false(7) == [("D-flood", True, True), *others]
     assert false(8, 20) == [("D-flood", True, True), *others]

@@ -188,6 +188,9 @@ def test_no_read_table_but_texts_holds_a_word_of_a_customer(told: World) -> None
         ("read_findings_v1", "remembered"),
         ("read_findings_v1", "tails"),
         ("read_findings_v1", "links"),
+        ("read_scorecard_v1", "problems"),
+        ("read_scorecard_v1", "affected"),
+        ("read_scorecard_v1", "heard"),
     ):
         stored = str(told.ask(f"SELECT * FROM {schema}.{table}"))
         assert "router" not in stored

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from ledger.app import Ledger, Submission
@@ -86,6 +87,11 @@ class World:
 
     def ask(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         return self.connection.execute(query.encode(), parameters or None).fetchall()
+
+    def for_commands(self, patch: pytest.MonkeyPatch) -> None:
+        """Make this the ledger that the command line talks to."""
+        for name, value in (("DATABASE_URL", self.url), ("BROKER_URL", "-"), ("DATA_DIR", str(self.settings.data_dir))):
+            patch.setenv(f"LEDGER_{name}", value)
 
     def rows(self, name: str) -> dict[str, list[tuple[Any, ...]]]:
         """The rows of every table of the live version of a projection, sorted, by table."""

@@ -1,0 +1,231 @@
+-- name: tables
+CREATE TABLE problems (
+    problem_id  text        NOT NULL PRIMARY KEY,
+    owner       text        NOT NULL,
+    severity    integer     NOT NULL,
+    detected_by text        NOT NULL,
+    known_since timestamptz NOT NULL,
+    detected_at timestamptz NOT NULL,
+    leaf_index  bigint      NOT NULL
+);
+COMMENT ON TABLE problems IS 'One row a problem, as it was detected.';
+
+CREATE TABLE affected (
+    problem_id  text        NOT NULL,
+    customer_id text        NOT NULL,
+    known_since timestamptz NOT NULL,
+    affected_at timestamptz NOT NULL,
+    leaf_index  bigint      NOT NULL,
+    PRIMARY KEY (problem_id, customer_id)
+);
+COMMENT ON TABLE affected IS 'One row a customer whom a problem touches.';
+
+CREATE TABLE heard (
+    leaf_index  bigint      NOT NULL PRIMARY KEY,
+    type        text        NOT NULL,
+    about_id    text        NOT NULL,
+    customer_id text        NOT NULL,
+    actor       text        NOT NULL,
+    answer      text,
+    occurred_at timestamptz NOT NULL
+);
+COMMENT ON TABLE heard IS 'One row an event that the scorecard counts beside promises, problems and disclosures.';
+
+-- name: indexes
+-- Asked by "was it the customer who found this problem", and by whose contact a survey was about.
+CREATE INDEX heard_about ON heard (about_id, type);
+-- Asked by a scorecard: what was answered and declined in its period.
+CREATE INDEX heard_when ON heard (type, occurred_at);
+-- Asked by "which problems was this customer not told of".
+CREATE INDEX affected_customer ON affected (customer_id);
+
+-- name: views
+CREATE OR REPLACE VIEW audit.problem_detections AS
+SELECT problem_id, owner, severity, detected_by, known_since, detected_at, leaf_index FROM problems;
+COMMENT ON VIEW audit.problem_detections IS 'Every problem, as it was detected.';
+COMMENT ON COLUMN audit.problem_detections.problem_id IS 'The id of the problem, for ever.';
+COMMENT ON COLUMN audit.problem_detections.owner IS 'Who owned it when it was detected.';
+COMMENT ON COLUMN audit.problem_detections.severity IS '1 (worst) to 4.';
+COMMENT ON COLUMN audit.problem_detections.detected_by IS 'us, customer or third_party.';
+COMMENT ON COLUMN audit.problem_detections.known_since IS 'Since when we have known of it.';
+COMMENT ON COLUMN audit.problem_detections.detected_at IS 'When its detection was reported to the ledger, as the source says.';
+COMMENT ON COLUMN audit.problem_detections.leaf_index IS 'The event of its detection: its index in the log, from 0.';
+
+CREATE OR REPLACE VIEW audit.affected_customers AS
+SELECT
+    a.problem_id, a.customer_id, p.owner, a.known_since, a.affected_at,
+    (
+        SELECT min(d.made_at) FROM audit.disclosures AS d
+        WHERE d.about_problem_id = a.problem_id AND d.customer_id = a.customer_id
+    ) AS told_at,
+    a.leaf_index
+FROM affected AS a JOIN problems AS p ON p.problem_id = a.problem_id;
+COMMENT ON VIEW audit.affected_customers IS 'Whom a problem touches, and since when they know of it from us. Where told_at is empty, it is undisclosed.';
+COMMENT ON COLUMN audit.affected_customers.problem_id IS 'The problem.';
+COMMENT ON COLUMN audit.affected_customers.customer_id IS 'The customer whom it touches (a pseudonym).';
+COMMENT ON COLUMN audit.affected_customers.owner IS 'Who owned the problem when it was detected.';
+COMMENT ON COLUMN audit.affected_customers.known_since IS 'Since when we have known that it touches this customer.';
+COMMENT ON COLUMN audit.affected_customers.affected_at IS 'When that was reported to the ledger, as the source says.';
+COMMENT ON COLUMN audit.affected_customers.told_at IS 'When we first told this customer of it. Empty while we have not.';
+COMMENT ON COLUMN audit.affected_customers.leaf_index IS 'The event that named this customer: its index in the log, from 0.';
+
+CREATE OR REPLACE VIEW audit.customer_signals AS
+SELECT leaf_index, type, about_id, customer_id, actor, answer, occurred_at FROM heard;
+COMMENT ON VIEW audit.customer_signals IS 'Problems that customers reported, contacts, answers to surveys, and needs that we declined or referred.';
+COMMENT ON COLUMN audit.customer_signals.leaf_index IS 'The event: its index in the log, from 0.';
+COMMENT ON COLUMN audit.customer_signals.type IS 'problem.reported, contact.recorded, survey.answered, need.declined or need.referred.';
+COMMENT ON COLUMN audit.customer_signals.about_id IS 'The problem, contact or need that it is about.';
+COMMENT ON COLUMN audit.customer_signals.customer_id IS 'The customer (a pseudonym).';
+COMMENT ON COLUMN audit.customer_signals.actor IS 'Who acted: a person, team or service, by id.';
+COMMENT ON COLUMN audit.customer_signals.answer IS 'yes or no, to a survey.';
+COMMENT ON COLUMN audit.customer_signals.occurred_at IS 'When it happened, as the source says.';
+
+CREATE OR REPLACE FUNCTION audit.scorecard(
+    from_at timestamptz DEFAULT NULL, to_at timestamptz DEFAULT NULL, grouped_by text DEFAULT NULL
+) RETURNS TABLE (
+    group_id text, measure text, value float8, unit text, counted bigint, out_of bigint, small boolean
+) LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH period AS MATERIALIZED (
+        SELECT coalesce(from_at, '-infinity') AS first, coalesce(to_at, now()) AS stop
+    ),
+    promised AS MATERIALIZED (  -- those first due in the period, as they stood at its end
+        SELECT
+            CASE grouped_by WHEN 'owner' THEN p.owner WHEN 'kind' THEN p.kind WHEN 'customer' THEN p.customer_id ELSE '' END AS g,
+            CASE
+                WHEN p.ended_as IN ('kept', 'broken') THEN p.ended_as
+                WHEN p.ended_as = 'expired' OR p.standing = 'conditional' THEN 'not owed'
+                WHEN p.ended_as = 'released' AND p.timeliness NOT IN ('overdue', 'late') THEN 'released'
+                WHEN p.standing <> 'ended' AND p.fulfilment = 'claimed' THEN 'claimed'
+                ELSE 'not kept'  -- past due, moved, replaced, or given up by the customer after it was due
+            END AS outcome,
+            p.fulfilment = 'verified' AS verified,
+            p.timeliness = 'on_time' AS on_time,
+            p.claimed_at <= p.original_due_at AS as_first_promised,
+            extract(epoch FROM p.original_due_at - p.made_at) / 86400 AS promised_days,
+            extract(epoch FROM p.claimed_at - p.made_at) / 86400 AS actual_days,
+            (
+                SELECT extract(epoch FROM h.due_at - h.occurred_at) / 86400 FROM audit.promise_history AS h
+                WHERE h.promise_id = p.promise_id AND h.type = 'promise.at_risk' AND h.occurred_at = p.warned_at
+                ORDER BY h.leaf_index LIMIT 1
+            ) AS notice_days
+        FROM audit.promises_as_of(coalesce(to_at, now()) - interval '1 microsecond') AS p CROSS JOIN period AS i
+        WHERE p.original_due_at >= i.first AND p.original_due_at < i.stop
+    ),
+    owed AS (SELECT * FROM promised WHERE outcome NOT IN ('not owed', 'released')),
+    affected AS MATERIALIZED (
+        SELECT
+            CASE grouped_by WHEN 'owner' THEN a.owner WHEN 'customer' THEN a.customer_id ELSE '' END AS g,
+            a.problem_id, a.customer_id, a.known_since, CASE WHEN a.told_at < i.stop THEN a.told_at END AS told_at
+        FROM audit.affected_customers AS a CROSS JOIN period AS i
+        WHERE a.affected_at >= i.first AND a.affected_at < i.stop
+    ),
+    waited AS (  -- a customer who was told before we knew that it touches them waited for nothing
+        SELECT
+            g, CASE WHEN told_at IS NOT NULL THEN greatest(extract(epoch FROM told_at - known_since), 0) / 86400 END AS days
+        FROM affected
+    ),
+    found AS (
+        SELECT DISTINCT
+            CASE grouped_by WHEN 'owner' THEN p.owner WHEN 'customer' THEN a.customer_id ELSE '' END AS g,
+            p.problem_id,
+            p.detected_by = 'us' AND NOT EXISTS (
+                SELECT FROM audit.customer_signals AS s
+                LEFT JOIN audit.affected_customers AS t ON t.problem_id = s.about_id AND t.customer_id = s.customer_id
+                WHERE s.about_id = p.problem_id AND s.type = 'problem.reported' AND s.occurred_at < i.stop
+                  AND s.occurred_at < coalesce(t.told_at, 'infinity')
+            ) AS by_us
+        FROM audit.problem_detections AS p CROSS JOIN period AS i
+        LEFT JOIN audit.affected_customers AS a
+            ON grouped_by = 'customer' AND a.problem_id = p.problem_id AND a.affected_at < i.stop
+        WHERE p.detected_at >= i.first AND p.detected_at < i.stop
+    ),
+    untrue AS (
+        SELECT CASE grouped_by WHEN 'owner' THEN c.owner WHEN 'customer' THEN c.customer_id ELSE '' END AS g, c.corrected_at
+        FROM audit.corrections_as_of(coalesce(to_at, now()) - interval '1 microsecond') AS c
+    ),
+    signal AS (
+        SELECT
+            CASE grouped_by
+                WHEN 'owner' THEN CASE s.type
+                    WHEN 'survey.answered' THEN (
+                        SELECT c.actor FROM audit.customer_signals AS c
+                        WHERE c.about_id = s.about_id AND c.type = 'contact.recorded'
+                    )
+                    ELSE s.actor
+                END
+                WHEN 'customer' THEN s.customer_id
+                ELSE ''
+            END AS g,
+            s.type, s.answer
+        FROM audit.customer_signals AS s CROSS JOIN period AS i
+        WHERE s.type IN ('survey.answered', 'need.declined', 'need.referred')
+          AND s.occurred_at >= i.first AND s.occurred_at < i.stop
+    ),
+    ratio (g, measure, counted, out_of) AS (
+        SELECT g, 'kept', count(*) FILTER (WHERE outcome = 'kept'), count(*) FROM owed GROUP BY g
+        UNION ALL
+        SELECT g, 'not_yet_verified', count(*) FILTER (WHERE outcome = 'claimed'), count(*) FROM owed GROUP BY g
+        UNION ALL
+        SELECT g, 'kept_by_our_word', count(*) FILTER (WHERE NOT verified), count(*)
+        FROM owed WHERE outcome = 'kept' GROUP BY g
+        UNION ALL
+        SELECT g, 'on_time', count(*) FILTER (WHERE outcome = 'kept' AND on_time), count(*) FROM owed GROUP BY g
+        UNION ALL
+        SELECT g, 'on_time_as_first_promised', count(*) FILTER (WHERE outcome = 'kept' AND on_time AND as_first_promised),
+            count(*)
+        FROM owed GROUP BY g
+        UNION ALL
+        SELECT g, 'found_by_us_first', count(*) FILTER (WHERE by_us), count(*) FROM found GROUP BY g
+        UNION ALL
+        SELECT g, 'corrections_outstanding', count(*) FILTER (WHERE corrected_at IS NULL), count(*) FROM untrue GROUP BY g
+        UNION ALL
+        SELECT g, 'would_hire', count(*) FILTER (WHERE answer = 'yes'), count(*)
+        FROM signal WHERE type = 'survey.answered' GROUP BY g
+        UNION ALL
+        SELECT g, 'declined_with_referral', count(*) FILTER (WHERE type = 'need.referred'),
+            count(*) FILTER (WHERE type = 'need.declined')
+        FROM signal WHERE type <> 'survey.answered' GROUP BY g
+    ),
+    median (g, measure, value, counted, out_of) AS (
+        SELECT g, 'notice_p50', percentile_disc(0.5) WITHIN GROUP (ORDER BY notice_days), count(notice_days), count(*)
+        FROM owed GROUP BY g
+        UNION ALL
+        SELECT g, 'promised_time_p50', percentile_disc(0.5) WITHIN GROUP (ORDER BY promised_days)
+                FILTER (WHERE outcome = 'kept'), count(*) FILTER (WHERE outcome = 'kept'), count(*)
+        FROM owed GROUP BY g
+        UNION ALL
+        SELECT g, 'actual_time_p50', percentile_disc(0.5) WITHIN GROUP (ORDER BY actual_days)
+                FILTER (WHERE outcome = 'kept'), count(*) FILTER (WHERE outcome = 'kept'), count(*)
+        FROM owed GROUP BY g
+        UNION ALL
+        SELECT g, 'detect_to_disclose_p50', percentile_disc(0.5) WITHIN GROUP (ORDER BY days), count(days), count(*)
+        FROM waited GROUP BY g
+        UNION ALL
+        SELECT g, 'detect_to_disclose_p95', percentile_disc(0.95) WITHIN GROUP (ORDER BY days), count(days), count(*)
+        FROM waited GROUP BY g
+    ),
+    result (g, measure, value, unit, counted, out_of, behind) AS (
+        SELECT g, measure, counted::float8 / nullif(out_of, 0), 'share', counted, out_of, out_of FROM ratio
+        UNION ALL
+        SELECT g, measure, value::float8, 'days', counted, out_of, counted FROM median
+    ),
+    listed (place, measure, unit) AS (
+        VALUES
+            (1, 'kept', 'share'), (2, 'not_yet_verified', 'share'), (3, 'kept_by_our_word', 'share'),
+            (4, 'on_time', 'share'), (5, 'on_time_as_first_promised', 'share'), (6, 'notice_p50', 'days'),
+            (7, 'promised_time_p50', 'days'), (8, 'actual_time_p50', 'days'), (9, 'detect_to_disclose_p50', 'days'),
+            (10, 'detect_to_disclose_p95', 'days'), (11, 'found_by_us_first', 'share'),
+            (12, 'corrections_outstanding', 'share'), (13, 'would_hire', 'share'), (14, 'declined_with_referral', 'share')
+    ),
+    asked (g) AS (SELECT g FROM result UNION SELECT '' WHERE grouped_by IS NULL)
+    SELECT
+        nullif(a.g, ''), l.measure, r.value, l.unit, coalesce(r.counted, 0), coalesce(r.out_of, 0),
+        coalesce(r.behind, 0) < 10
+    FROM asked AS a CROSS JOIN listed AS l
+    LEFT JOIN result AS r ON r.g = a.g AND r.measure = l.measure
+    WHERE (grouped_by IS NULL OR a.g <> '') AND (grouped_by IS DISTINCT FROM 'kind' OR l.place <= 8)
+    ORDER BY a.g, l.place
+$$;
+COMMENT ON FUNCTION audit.scorecard IS
+    'How candid we were from from_at up to, not including, to_at, as of its end, in all or grouped_by owner, kind or '
+    'customer. value is counted / out_of for a share; for days it comes from counted of out_of. small: fewer than 10.';
