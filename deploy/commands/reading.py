@@ -9,6 +9,7 @@ from deploy.tables import show
 from deploy.terminal import AsJson, AsOf, DataDir, KnownAt, fail, moment, out, print_json, reading
 from projections import queries
 from projections.blast import BlastRadius, Item, blast_radius
+from projections.findings.registry import FINDINGS
 from projections.scorecard import By, Measure, scorecard
 
 app = typer.Typer()
@@ -51,6 +52,26 @@ def customer_command(
     show(out, f"outstanding promises to {customer_id}", found["outstanding"], columns)
     show(out, "follow-ups due", found["followups"], ("followup_id", "due_at", "owner", "attempts"))
     show(out, "what happened", found["timeline"], ("leaf_index", "occurred_at", "type", "actor", "text"))
+
+
+@app.command()
+def findings(
+    customer: Annotated[str | None, typer.Option("--customer", help="Only this customer's.")] = None,
+    code: Annotated[str | None, typer.Option("--code", help="Only of this code, such as overdue.")] = None,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is wrong: open findings, gravest first, each with the event that proves it."""
+    if code is not None and code not in FINDINGS:
+        raise typer.BadParameter(f"there is no finding {code}: {', '.join(FINDINGS)}")
+    with reading(data_dir) as (connection, _):
+        rows = queries.findings(connection, customer=customer, code=code, as_of=as_of, known_at=known_at)
+    if as_json:
+        print_json(rows)
+        return
+    show(out, "findings", rows, ("code", "severity", "subject", "customer_id", "opened_at", "opened_by", "case_id"))
 
 
 @app.command()

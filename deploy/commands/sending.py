@@ -14,6 +14,7 @@ from deploy.finding import located, settings_for
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, bar, out, print_json
 from ledger.domain.dispatch import COMMANDS
+from projections.findings.registry import document
 
 app = typer.Typer()
 
@@ -106,7 +107,7 @@ def schema(
     if as_asyncapi:
         print_json(contract.asyncapi())
     elif as_json:
-        print_json(contract.json_schemas(findings={}))
+        print_json(contract.json_schemas(findings=document()))
     else:
         for name in sorted(name for name, command in COMMANDS.items() if not command.INTERNAL):
             out.print(name)

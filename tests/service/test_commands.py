@@ -117,6 +117,17 @@ def test_a_customer_is_one_page(ledger: Command) -> None:
     assert [row["leaf_index"] for row in said["timeline"]] == sorted(row["leaf_index"] for row in said["timeline"])
 
 
+def test_findings_are_what_the_story_deserves(ledger: Command) -> None:
+    rows = ledger("findings", "--json").json
+    assert {"code", "severity", "subject", "customer_id", "opened_at", "opened_by", "detail"} <= set(rows[0])
+    assert ("overdue", "promise:P-stove") in {(row["code"], row["subject"]) for row in rows}
+    made = ledger("trail", "promise:P-stove", "--json").json[0]["occurred_at"]
+    assert ledger("findings", "--code", "overdue", "--as-of", made, "--json").json == []
+    assert {row["customer_id"] for row in ledger("findings", "--customer", "C-1042", "--json").json} == {"C-1042"}
+    assert "overdue" in ledger("findings", "--code", "overdue").out
+    assert ledger("findings", "--code", "nothing").code == 2
+
+
 def test_a_trail_nobody_left_is_bad_news(ledger: Command) -> None:
     said = ledger("trail", "promise:P-nobody", "--json")
     assert (said.code, said.json) == (1, [])
@@ -208,6 +219,7 @@ def test_migrate_again_changes_nothing(ledger: Command) -> None:
 def test_the_contract_is_one_document(ledger: Command) -> None:
     contract = ledger("schema", "--json").json
     assert set(contract) == {"commands", "events", "findings"}
+    assert contract["findings"]["overdue"]["severity"] == "medium"
     assert contract["commands"]["promise.make"]["properties"]["due_at"]
     assert "promise.announce_deadline" not in contract["commands"]
 
