@@ -240,3 +240,22 @@ def test_the_command_prints_every_measure_with_its_denominator(
     assert ["notice", "p50", "1", "h", "3", "10", "small"] in lines
     assert "u-2" in said(*period, "--by", "owner")
     assert said("--by", "weather").startswith("2: ")
+
+
+def test_notice_is_to_the_due_time_that_the_customer_was_warned_of(world: World) -> None:
+    world.make(1)
+    tell(world, "promise.warn", 8, promise_id="P-1", reason="Snow.")
+    disclose(world, "D-1", 10)
+    tell(world, "promise.reschedule", 12, promise_id="P-1", new_due_at=at(60), disclosure_id="D-1")
+    world.catch_up()
+    assert figures(card(world, 0, 100))["notice_p50"] == (pytest.approx(16 * HOURS), 1, 1)
+
+
+def test_each_fact_says_which_event_it_comes_from(story: World) -> None:
+    query = "SELECT e.topic FROM {} AS f JOIN ledger.events AS e ON e.notification_id = f.leaf_index + 1 WHERE {} ORDER BY 1"
+    for view, which, topics in (
+        ("audit.affected_customers", "f.customer_id IN ('C-5', 'C-6')", ["customers_affected", "detected"]),
+        ("audit.problem_detections", "f.problem_id = 'B-4'", ["detected"]),
+        ("audit.customer_signals", "f.about_id = 'B-3'", ["reported"]),
+    ):
+        assert [row["topic"] for row in story.ask(query.format(view, which))] == [f"problem.{each}" for each in topics]
