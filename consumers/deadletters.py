@@ -13,7 +13,7 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from consumers.channels import BINARY_PREFIX, COMMANDS, CONTENT_TYPE, DEADLETTER_SUBJECT, DEADLETTERS, command_subject
 from consumers.cloudevents import Malformed
@@ -21,6 +21,12 @@ from consumers.cloudevents import Malformed
 T = TypeVar("T")
 _TIMEOUT_SECONDS: Final = 10.0
 MOST_LISTED: Final = 1000
+_FULL: Final = (10077, 10025)
+"""What NATS says where a stream is full (maximum bytes or messages), or its own disk or account limits are reached."""
+
+
+class Unburied(Exception):
+    """The message is not among the dead letters and must come again; the message says why, in words for health."""
 
 
 class NoSuchLetter(Exception):
@@ -47,7 +53,7 @@ class DeadLetter:
 async def bury(connection: Client, message: Msg, why: Malformed) -> None:
     """The message is in the stream of dead letters, durably; only then may it be acknowledged.
 
-    Raises nats.errors.Error where NATS does not confirm it.
+    Raises `Unburied` where NATS does not confirm it.
     """
     about = message.metadata
     letter = {
@@ -62,9 +68,18 @@ async def bury(connection: Client, message: Msg, why: Malformed) -> None:
         "headers": {name: _printable(value) for name, value in (message.headers or {}).items()},
         "body": base64.b64encode(message.data).decode(),
     }
-    await connection.jetstream().publish(
-        DEADLETTER_SUBJECT, orjson.dumps(letter), timeout=_TIMEOUT_SECONDS, stream=DEADLETTERS.name
-    )
+    try:
+        await connection.jetstream().publish(
+            DEADLETTER_SUBJECT, orjson.dumps(letter), timeout=_TIMEOUT_SECONDS, stream=DEADLETTERS.name
+        )
+    except APIError as error:
+        full = error.err_code in _FULL
+        state = (
+            "full: list, replay or remove some" if full else f"not stored in {DEADLETTERS.name}: {error.description}"
+        )
+        raise Unburied(f"the dead letters are {state}") from error
+    except nats.errors.Error as error:
+        raise Unburied(f"the dead letters are not stored in {DEADLETTERS.name}: {error}") from error
 
 
 def dead_letters(broker_url: str, *, most: int = MOST_LISTED) -> list[DeadLetter]:

@@ -7,7 +7,7 @@ Two stages, so that a batch is appended while the answers of the one before it g
 
 What a crash leaves, in the order of the durable steps: before the commit, nothing; after it, the messages are delivered
 again and the inbox gives the first answer; after the durable answer, they get that answer a second time. Nothing is
-acknowledged before its answer, or its dead letter, is stored.
+acknowledged before its answer, and its dead letter, are stored; what cannot be stored comes again, alone.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,16 +30,18 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
 
-from consumers.answers import Answer, deliver
+from consumers.answers import Answer, NotStored, deliver
 from consumers.channels import COMMANDS, INTAKE_DURABLE, command_subject
 from consumers.cloudevents import Malformed, parse
 from consumers.connection import LedgerClient, Progress, connection_of
-from consumers.deadletters import bury
+from consumers.deadletters import Unburied, bury
 from ledger.app import Appended, Ledger, Submission
 from ledger.settings import MAX_BATCH, Settings
 from ledger.storage.signer import Fork
 
 T = TypeVar("T")
+Grave = tuple[int, datetime]
+"""The number of a message in its stream and when it came: a stream that is made anew counts from 1 again."""
 _ASK_ONCE_SECONDS: Final = 0.001
 """FastStream asks again for the rest of a batch within this time; a fetch of ours takes longer, and has lingered."""
 DELIVERIES: Final = 5
@@ -92,6 +95,9 @@ class Intake:
         self._appends = 0
         self._failing: dict[int, int] = {}  # stream sequence -> how many appends there had been when it first failed
         self._failures = 0  # of the ledger as a whole, in a row
+        self._failure: str | None = None  # why the ledger as a whole does not get on
+        self._waiting: dict[Grave, tuple[str, float]] = {}  # why it waits, and when it should have come; oldest first
+        self._buried: set[Grave] = set()  # in the dead letters, and not yet acknowledged
         self.fork: Fork | None = None
 
     async def take(self, messages: Sequence[Msg]) -> None:
@@ -111,6 +117,7 @@ class Intake:
         """The newest checkpoint is stored; the ledger asks to be called once a second."""
         with suppress(*_AWAY):  # the next batch says so
             await self._in(self._answering, self._ledger.flush)
+        self._tell()
 
     def close(self) -> None:
         """The worker threads are gone."""
@@ -146,7 +153,8 @@ class Intake:
                 self._got_on()
                 done.append(Committed(appended, [job]))
         if not done:
-            self._progress.failure = "no command can be appended, see the log"
+            self._failure = "no command can be appended, see the log"
+            self._tell()
         for job in failed:
             await self._later_or_never(job, unfit)
         return done
@@ -163,16 +171,55 @@ class Intake:
         unfit.append(Unfit(job.message, Malformed("keeps-failing", sentence, known.source, known.command_id)))
 
     async def _settle(self, committed: Sequence[Committed], unfit: Sequence[Unfit]) -> None:
-        messages = [job.message for part in committed for job in part.jobs] + [one.message for one in unfit]
+        """The good are answered and the unfit dead-lettered; neither waits for the other."""
+        await asyncio.gather(self._answer(committed), self._bury(unfit))
+
+    async def _answer(self, committed: Sequence[Committed]) -> None:
         try:
             answers = [answer for part in committed for answer in await self._answers(part)]
-            answers += await asyncio.gather(*(self._buried(one) for one in unfit))
-            await deliver(self._connection, answers)
         except Fork as fork:
             self.fork = fork
             self._stop.set()
         except Exception as error:
-            await self._back_off(messages, error)
+            await self._back_off([job.message for part in committed for job in part.jobs], error)
+        else:
+            await self._deliver(answers)
+
+    async def _bury(self, unfit: Sequence[Unfit]) -> None:
+        ends = await asyncio.gather(*(self._end(one) for one in unfit), return_exceptions=True)
+        await self._deliver([end for end in ends if isinstance(end, Answer)])
+        stuck = [(one.message, end) for one, end in zip(unfit, ends, strict=True) if isinstance(end, BaseException)]
+        if stuck:
+            error = stuck[0][1]
+            why = str(error) if isinstance(error, Unburied) else _where(error)
+            await self._wait([message for message, _ in stuck], why)
+
+    async def _deliver(self, answers: Sequence[Answer]) -> None:
+        undone: Sequence[Answer] = ()
+        try:
+            await deliver(self._connection, answers)
+        except NotStored as error:
+            undone = error.answers
+            await self._wait([answer.message for answer in undone], str(error))
+        except Exception as error:
+            undone = answers
+            await self._back_off([answer.message for answer in undone], error)
+        for grave in {_grave(answer.message) for answer in answers} - {_grave(answer.message) for answer in undone}:
+            self._buried.discard(grave)
+            self._waiting.pop(grave, None)
+        self._tell()
+
+    async def _wait(self, messages: Sequence[Msg], why: str) -> None:
+        """These messages alone come again, each after a pause that grows with its deliveries; health hears why."""
+        _log.error("some messages have to wait", error=why, messages=len(messages), first=_sequence(messages[0]))
+        until = time.monotonic() + 2 * LONGEST_DELAY_SECONDS
+        for message in messages:
+            self._waiting.pop(_grave(message), None)
+            self._waiting[_grave(message)] = (why, until)
+        self._tell()
+        with suppress(nats.errors.Error):  # NATS is away: it delivers them again by itself
+            for message in messages:
+                await _again([message], _delay(message.metadata.num_delivered))
 
     async def _answers(self, committed: Committed) -> list[Answer]:
         outcomes = await self._in(self._answering, self._ledger.answer, committed.appended)
@@ -181,11 +228,13 @@ class Intake:
             for job, outcome in zip(committed.jobs, outcomes, strict=True)
         ]
 
-    async def _buried(self, unfit: Unfit) -> Answer:
-        """The answer to an unfit message, which is in the dead letters by then."""
+    async def _end(self, unfit: Unfit) -> Answer:
+        """The answer to an unfit message, which is in the dead letters by then, once. Raises `Unburied`."""
         why = unfit.why
-        await bury(self._connection, unfit.message, why)
-        _log.warning("dead letter", code=why.code, sequence=_sequence(unfit.message), source=why.source)
+        if _grave(unfit.message) not in self._buried:
+            await bury(self._connection, unfit.message, why)
+            self._buried.add(_grave(unfit.message))
+            _log.warning("dead letter", code=why.code, sequence=_sequence(unfit.message), source=why.source)
         self._failing.pop(_sequence(unfit.message), None)
         return Answer(unfit.message, why.source, why.to_json())
 
@@ -193,8 +242,9 @@ class Intake:
         """The messages come again after a growing, bounded pause, in which nothing more is taken."""
         self._failures += 1
         delay = _delay(self._failures)
-        self._progress.failure = " ".join(str(error).split()) if isinstance(error, _AWAY) else _where(error)
-        _log.error("cannot go on", error=self._progress.failure, commands=len(messages), seconds=delay)
+        self._failure = " ".join(str(error).split()) if isinstance(error, _AWAY) else _where(error)
+        self._tell()
+        _log.error("cannot go on", error=self._failure, commands=len(messages), seconds=delay)
         with suppress(nats.errors.Error):  # NATS is away: it delivers them again by itself
             await _again(messages, delay)
         with suppress(TimeoutError):
@@ -203,8 +253,16 @@ class Intake:
     def _got_on(self) -> None:
         self._appends += 1
         self._failures = 0
-        self._progress.failure = None
+        self._failure = None
         self._progress.appended_at = time.time()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Health hears why the ledger as a whole does not get on, or else why some messages wait."""
+        while self._waiting and (oldest := next(iter(self._waiting))) and self._waiting[oldest][1] < time.monotonic():
+            del self._waiting[oldest]  # somebody else took it
+        whys = (why for why, _ in self._waiting.values())
+        self._progress.failure = self._failure or next(whys, None)
 
     async def _settled(self) -> None:
         if self._settling is not None:
@@ -324,7 +382,7 @@ def _delay(times: int) -> float:
     return min(2.0 ** min(times - 1, 10), LONGEST_DELAY_SECONDS)
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """What failed and where, without the message and the values: they may hold a customer's words."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
@@ -333,3 +391,7 @@ def _where(error: Exception) -> str:
 
 def _sequence(message: Msg) -> int:
     return message.metadata.sequence.stream
+
+
+def _grave(message: Msg) -> Grave:
+    return _sequence(message), message.metadata.timestamp

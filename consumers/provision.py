@@ -86,7 +86,8 @@ async def _ensure_consumer(js: JetStreamContext, ack_wait_seconds: float) -> Non
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=ack_wait_seconds,
         max_deliver=-1,  # intake moves what keeps failing to the dead letters itself, with the reason
-        max_ack_pending=10_000,
+        # What cannot be dead-lettered waits unacknowledged; at this number of them nothing else would be delivered.
+        max_ack_pending=100_000,
     )
     try:
         found = (await js.consumer_info(COMMANDS.name, INTAKE_DURABLE)).config
