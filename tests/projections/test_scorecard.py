@@ -252,7 +252,7 @@ def test_notice_is_to_the_due_time_that_the_customer_was_warned_of(world: World)
 
 
 def test_each_fact_says_which_event_it_comes_from(story: World) -> None:
-    query = "SELECT e.topic FROM {} AS f JOIN ledger.events AS e ON e.notification_id = f.leaf_index + 1 WHERE {} ORDER BY 1"
+    query = "SELECT topic FROM {} AS f JOIN ledger.events ON notification_id = f.leaf_index + 1 WHERE {} ORDER BY 1"
     for view, which, topics in (
         ("audit.affected_customers", "f.customer_id IN ('C-5', 'C-6')", ["customers_affected", "detected"]),
         ("audit.problem_detections", "f.problem_id = 'B-4'", ["detected"]),
