@@ -9,8 +9,8 @@ from typing import Final
 COMMAND_BYTES: Final = 64 * 1024
 """The largest command (its body) that is taken."""
 MESSAGE_BYTES: Final = 4 * COMMAND_BYTES
-"""The largest message that the command stream stores; above it NATS itself tells the sender. A dead letter holds the
-bytes in base64, and must still be below the 1 MiB that one NATS message may have."""
+"""The largest message that the command stream stores; above it NATS itself tells the sender. A dead letter holds less
+of it (see `deadletters`): escaped and in base64 it must stay below the 1 MiB that one NATS message may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,9 @@ RECEIPTS: Final = Stream(
 DEADLETTERS: Final = Stream(
     name="LEDGER_DEADLETTERS",
     subjects=("ledger.deadletters",),
-    description="What could not be parsed or kept failing, with its bytes and the reason, until it is replayed.",
+    description="What could not be parsed or kept failing, with its bytes and the reason, for 90 days at most.",
     max_bytes=2**30,
+    max_age_seconds=90 * 24 * 3600,
 )
 STREAMS: Final = (COMMANDS, RECEIPTS, DEADLETTERS)
 

@@ -1,7 +1,12 @@
-"""Dead letters: what could not be parsed or kept failing, with its bytes, until an operator replays or removes it."""
+"""Dead letters: what could not be parsed or kept failing, with its bytes, until an operator replays or removes it.
+
+No body above 64 KiB can become a command, so no more of one is kept, with its length and SHA-256; and no more than
+16 KiB of headers. So one sender cannot fill the stream with a few large messages.
+"""
 
 import asyncio
 import base64
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -15,12 +20,21 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
-from consumers.channels import BINARY_PREFIX, COMMANDS, CONTENT_TYPE, DEADLETTER_SUBJECT, DEADLETTERS, command_subject
+from consumers.channels import (
+    BINARY_PREFIX,
+    COMMAND_BYTES,
+    COMMANDS,
+    CONTENT_TYPE,
+    DEADLETTER_SUBJECT,
+    DEADLETTERS,
+    command_subject,
+)
 from consumers.cloudevents import Malformed
 
 T = TypeVar("T")
 _TIMEOUT_SECONDS: Final = 10.0
 MOST_LISTED: Final = 1000
+_HEADER_BYTES: Final = 16 * 1024
 _FULL: Final = (10077, 10025)
 """What NATS says where a stream is full (maximum bytes or messages), or its own disk or account limits are reached."""
 
@@ -29,8 +43,16 @@ class Unburied(Exception):
     """The message is not among the dead letters and must come again; the message says why, in words for health."""
 
 
-class NoSuchLetter(Exception):
-    """There is no dead letter with this number; the message says what to do."""
+class LetterProblem(Exception):
+    """Nothing was done with a dead letter; the message says why, and what to do."""
+
+
+class NoSuchLetter(LetterProblem):
+    """There is no dead letter with this number."""
+
+
+class CutLetter(LetterProblem):
+    """The dead letter does not hold the whole message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +69,16 @@ class DeadLetter:
     source: str | None
     command_id: str | None
     headers: Mapping[str, str]
+    headers_left_out: int
     body: bytes
+    body_bytes: int
+    """The length of the whole body, of which `body` has the beginning."""
+    body_sha256: str
+
+    @property
+    def cut(self) -> bool:
+        """It does not hold the whole message."""
+        return self.headers_left_out > 0 or len(self.body) < self.body_bytes
 
 
 async def bury(connection: Client, message: Msg, why: Malformed) -> None:
@@ -56,6 +87,7 @@ async def bury(connection: Client, message: Msg, why: Malformed) -> None:
     Raises `Unburied` where NATS does not confirm it.
     """
     about = message.metadata
+    headers = _fitting(message.headers or {})
     letter = {
         "code": why.code,
         "reason": why.reason,
@@ -65,8 +97,11 @@ async def bury(connection: Client, message: Msg, why: Malformed) -> None:
         "buried_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "source": why.source,
         "id": why.command_id,
-        "headers": {name: _printable(value) for name, value in (message.headers or {}).items()},
-        "body": base64.b64encode(message.data).decode(),
+        "headers": headers,
+        "headers_left_out": len(message.headers or {}) - len(headers),
+        "body": base64.b64encode(message.data[:COMMAND_BYTES]).decode(),
+        "body_bytes": len(message.data),
+        "body_sha256": hashlib.sha256(message.data).hexdigest(),
     }
     try:
         await connection.jetstream().publish(
@@ -82,34 +117,61 @@ async def bury(connection: Client, message: Msg, why: Malformed) -> None:
         raise Unburied(f"the dead letters are not stored in {DEADLETTERS.name}: {error}") from error
 
 
-def dead_letters(broker_url: str, *, most: int = MOST_LISTED) -> list[DeadLetter]:
-    """The oldest dead letters, at most `most`."""
+def dead_letters(broker_url: str) -> list[DeadLetter]:
+    """All dead letters with their bodies, oldest first; `listed` for a stream that may be full of them."""
+    return listed(broker_url, lambda letter: letter)[0]
 
-    async def read(js: JetStreamContext) -> list[DeadLetter]:
-        letters: list[DeadLetter] = []
-        while len(letters) < most:
+
+def listed(
+    broker_url: str, told: Callable[[DeadLetter], T], *, after: int = 0, most: int | None = None
+) -> tuple[list[T], int]:
+    """What `told` makes of each dead letter above number `after`, oldest first, at most `most`; and how many there are
+    in all. Only what `told` returns is held in memory.
+    """
+
+    async def read(js: JetStreamContext) -> tuple[list[T], int]:
+        state = (await js.stream_info(DEADLETTERS.name)).state
+        found: list[T] = []
+        last = after
+        while last < state.last_seq and (most is None or len(found) < most):
             try:
-                found = await _letter(js, letters[-1].number + 1 if letters else 1, next_one=True)
+                letter = await _letter(js, last + 1, next_one=True)
             except NotFoundError:
                 break
-            letters.append(found)
-        return letters
+            found.append(told(letter))
+            last = letter.number
+        return found, state.messages
 
     return asyncio.run(_with_jetstream(broker_url, read))
+
+
+def dead_letter(broker_url: str, number: int) -> DeadLetter:
+    """The dead letter `number`. Raises `NoSuchLetter`."""
+    return asyncio.run(_with_jetstream(broker_url, lambda js: _known(js, number)))
+
+
+def remove(broker_url: str, number: int) -> None:
+    """The dead letter `number` is gone, its bytes overwritten. Raises `NoSuchLetter`."""
+
+    async def delete(js: JetStreamContext) -> None:
+        await _known(js, number)
+        await js.delete_msg(DEADLETTERS.name, number)
+
+    asyncio.run(_with_jetstream(broker_url, delete))
 
 
 def replay(broker_url: str, number: int, *, body: bytes | None = None) -> None:
     """The command of dead letter `number` is in the queue again, with its headers, and the letter is gone.
 
     With `body` that is sent instead. Idempotent: after a crash between the two the letter is still there, and the
-    inbox answers a command that was recorded the first time with its first receipt. Raises `NoSuchLetter`.
+    inbox answers a command that was recorded the first time with its first receipt. Raises `NoSuchLetter`, and
+    `CutLetter` where the letter does not hold all and `body` is not given.
     """
 
     async def send(js: JetStreamContext) -> None:
-        try:
-            letter = await _letter(js, number)
-        except NotFoundError:
-            raise NoSuchLetter(f"There is no dead letter {number}: it was replayed, or never there.") from None
+        letter = await _known(js, number)
+        if body is None and letter.cut:
+            raise CutLetter(f"Dead letter {number} holds only a part of its message: replay it with --body FILE.")
         headers, payload = _replayed(letter, body)
         subject = _subject(letter, headers, payload)
         await js.publish(subject, payload, headers=headers or None, stream=COMMANDS.name)
@@ -144,9 +206,17 @@ def _member(body: bytes, name: str) -> Any:
     return event.get(name) if isinstance(event, dict) else None
 
 
+async def _known(js: JetStreamContext, number: int) -> DeadLetter:
+    try:
+        return await _letter(js, number)
+    except NotFoundError:
+        raise NoSuchLetter(f"There is no dead letter {number}: replayed, removed, too old, or never there.") from None
+
+
 async def _letter(js: JetStreamContext, number: int, *, next_one: bool = False) -> DeadLetter:
     stored = await js.get_msg(DEADLETTERS.name, number, DEADLETTER_SUBJECT if next_one else None, next=next_one)
     letter = orjson.loads(stored.data or b"")
+    body = base64.b64decode(letter["body"], validate=True)
     return DeadLetter(
         number=stored.seq or 0,
         code=letter["code"],
@@ -158,7 +228,10 @@ async def _letter(js: JetStreamContext, number: int, *, next_one: bool = False) 
         source=letter["source"],
         command_id=letter["id"],
         headers=letter["headers"],
-        body=base64.b64decode(letter["body"], validate=True),
+        headers_left_out=letter.get("headers_left_out", 0),  # letters of the first version held all
+        body=body,
+        body_bytes=letter.get("body_bytes", len(body)),
+        body_sha256=letter.get("body_sha256", hashlib.sha256(body).hexdigest()),
     )
 
 
@@ -168,6 +241,18 @@ async def _with_jetstream(broker_url: str, work: Callable[[JetStreamContext], Aw
         return await work(connection.jetstream(timeout=_TIMEOUT_SECONDS))
     finally:
         await connection.close()
+
+
+def _fitting(headers: Mapping[str, str]) -> dict[str, str]:
+    """The shortest of the headers, as many as fit."""
+    kept: dict[str, str] = {}
+    room = _HEADER_BYTES
+    for name, value in sorted(headers.items(), key=lambda header: len(header[1])):
+        room -= len(name.encode()) + len(_printable(value).encode())
+        if room < 0:
+            break
+        kept[name] = _printable(value)
+    return kept
 
 
 def _printable(value: str) -> str:

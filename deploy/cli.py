@@ -54,7 +54,7 @@ _BAD_NEWS = (
     ProvisionError,
     KeyUnwrapFailed,
     keys.KeyProblem,
-    deadletters.NoSuchLetter,
+    deadletters.LetterProblem,
     psycopg.Error,
     PersistenceError,
     nats.errors.Error,

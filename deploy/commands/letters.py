@@ -1,7 +1,9 @@
-"""Dead letters: see them, mend them, send them again."""
+"""Dead letters: see them, mend them, send them again, or remove them."""
 
+import base64
+import codecs
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,25 +16,54 @@ app = typer.Typer(no_args_is_help=True, help="What could not be parsed or kept f
 
 
 @app.command("list")
-def list_letters(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """The dead letters, oldest first."""
-    found = deadletters.dead_letters(located(data_dir).broker_url or "")
-    rows = [
-        {
-            "number": letter.number,
-            "buried_at": letter.buried_at,
-            "source": letter.source,
-            "id": letter.command_id,
-            "code": letter.code,
-            "reason": letter.reason,
-            "subject": letter.subject,
-        }
-        for letter in found
-    ]
+def list_letters(
+    after: Annotated[int, typer.Option("--after", min=0, metavar="NUMBER", help="Only those above this number.")] = 0,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """The dead letters, oldest first: at most 1,000 of them as a table, all of them with --json."""
+    url = located(data_dir).broker_url or ""
+    rows, total = deadletters.listed(url, _row, after=after, most=None if as_json else deadletters.MOST_LISTED)
     if as_json:
         print_json(rows)
-    else:
-        show(out, "dead letters", rows, ("number", "buried_at", "source", "id", "code", "reason"))
+        return
+    show(out, "dead letters", rows, ("number", "buried_at", "source", "id", "code", "reason"))
+    if len(rows) < total:
+        more = len(rows) == deadletters.MOST_LISTED
+        out.print(
+            f"{len(rows)} of {total} dead letters" + (f"; go on with --after {rows[-1]['number']}" if more else "")
+        )
+
+
+@app.command("show")
+def show_letter(
+    number: Annotated[int, typer.Argument(min=1)], data_dir: DataDir = None, as_json: AsJson = False
+) -> None:
+    """One dead letter: why it is here, its headers and its body, which may hold a customer's words."""
+    letter = deadletters.dead_letter(located(data_dir).broker_url or "", number)
+    encoding, body = _readable(letter)
+    facts = _row(letter) | {
+        "command_sequence": letter.command_sequence,
+        "deliveries": letter.deliveries,
+        "cut": letter.cut,
+        "headers_left_out": letter.headers_left_out,
+        "body_bytes": letter.body_bytes,
+        "body_sha256": letter.body_sha256,
+        "body_encoding": encoding,
+    }
+    if as_json:
+        print_json(facts | {"headers": letter.headers, "body": body})
+        return
+    lines = [f"{name.replace('_', ' ')}: {_harmless(str(value))}" for name, value in facts.items()]
+    lines += ["", *(f"{_harmless(name)}: {_harmless(value)}" for name, value in letter.headers.items()), ""]
+    out.print("\n".join([*lines, _harmless(body)]), soft_wrap=True)
+
+
+@app.command("remove")
+def remove_letter(number: Annotated[int, typer.Argument(min=1)], data_dir: DataDir = None) -> None:
+    """Remove one dead letter for good."""
+    deadletters.remove(located(data_dir).broker_url or "", number)
+    out.print(f"dead letter {number} is removed")
 
 
 @app.command("replay")
@@ -45,3 +76,31 @@ def replay_letter(
     content = None if body is None else body.read_bytes()
     deadletters.replay(located(data_dir).broker_url or "", number, body=content)
     out.print(f"dead letter {number} is in the queue again")
+
+
+def _row(letter: deadletters.DeadLetter) -> dict[str, Any]:
+    return {
+        "number": letter.number,
+        "buried_at": letter.buried_at,
+        "source": letter.source,
+        "id": letter.command_id,
+        "code": letter.code,
+        "reason": letter.reason,
+        "subject": letter.subject,
+    }
+
+
+def _readable(letter: deadletters.DeadLetter) -> tuple[str, str]:
+    """The body as text where it is UTF-8 (a cut one may end within a character), else in base64."""
+    try:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        return "utf-8", decoder.decode(letter.body, final=len(letter.body) == letter.body_bytes)
+    except UnicodeDecodeError:
+        return "base64", base64.b64encode(letter.body).decode()
+
+
+def _harmless(text: str) -> str:
+    """The text without what would steer a terminal: a sender wrote it."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
+    )

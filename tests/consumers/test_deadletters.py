@@ -1,0 +1,79 @@
+"""Dead letters: how much of a message they hold, for how long, and what operators do with them."""
+
+import asyncio
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from consumers import deadletters
+from consumers.channels import COMMAND_BYTES
+from deploy.cli import app
+from deploy.commands import letters
+from tests.consumers.conftest import Service
+from tests.consumers.events import body, promise
+from tests.consumers.test_hostile import publish_raw
+
+
+def test_a_letter_keeps_64_kib_of_a_body_and_16_kib_of_headers_with_length_and_digest(service: Service) -> None:
+    large = b"\xc3\xa4" * 100 * 1024
+    headers = b"NATS/1.0\r\nce-id: c-9\r\nlong: " + b"\xff" * 60 * 1024 + b"\r\n\r\n"
+
+    async def story() -> None:
+        async with service.running() as sender:
+            assert (await sender.ask(large))["code"] == "too-large"
+            await publish_raw(service.broker_url, b"ledger.commands.promise.make", headers, b"{}")
+            assert (await sender.ask(b"x" * COMMAND_BYTES))["code"] == "not-json"
+            age = (await sender.js.stream_info("LEDGER_DEADLETTERS")).config.max_age
+            assert age == 90 * 24 * 3600
+
+    asyncio.run(story())
+    cut, headed, whole = deadletters.dead_letters(service.broker_url)
+    assert (cut.body, cut.body_bytes, cut.cut) == (large[:COMMAND_BYTES], len(large), True)
+    assert cut.body_sha256 == hashlib.sha256(large).hexdigest()
+    assert (headed.headers["ce-id"], headed.headers_left_out, headed.cut) == ("c-9", 1, True)
+    assert (whole.body, whole.cut) == (b"x" * COMMAND_BYTES, False)
+    with pytest.raises(deadletters.CutLetter, match=r"--body FILE"):
+        deadletters.replay(service.broker_url, cut.number)
+    deadletters.replay(service.broker_url, cut.number, body=body(promise()))
+    deadletters.replay(service.broker_url, whole.number)
+    (left,) = deadletters.dead_letters(service.broker_url)
+    assert left.number == headed.number
+
+
+def test_operators_list_all_show_and_remove(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(letters, "located", lambda _: service.settings)
+    monkeypatch.setattr(deadletters, "MOST_LISTED", 2)
+
+    def said(*words: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, ["deadletters", *words])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    async def story() -> None:
+        async with service.running() as sender:
+            for sent in (b"\xff\x00", "Für \x1b[31mImmer".encode(), body(type="promise.forget")):
+                await sender.ask(sent)
+
+    asyncio.run(story())
+    assert "2 of 3 dead letters" in said("list")
+    assert "--after 2" in said("list")
+    assert "not-json" not in said("list", "--after", "2")
+    listed: list[dict[str, Any]] = json.loads(said("list", "--json"))
+    assert [row["number"] for row in listed] == [1, 2, 3]
+    assert set(listed[0]) == {"number", "buried_at", "source", "id", "code", "reason", "subject"}
+    first, second = (json.loads(said("show", number, "--json")) for number in "12")
+    assert (first["body_encoding"], first["body"], first["code"]) == ("base64", "/wA=", "not-utf-8")
+    assert (second["body_encoding"], second["body"], second["cut"]) == ("utf-8", "Für \x1b[31mImmer", False)
+    shown = said("show", "2")
+    assert "Für \\x1b[31mImmer" in shown, "what a sender wrote never steers the operator's terminal"
+    assert "reply_to: _INBOX" in shown
+    assert "not-json" in shown
+    said("remove", "2")
+    with pytest.raises(deadletters.NoSuchLetter, match="no dead letter 2"):
+        deadletters.dead_letter(service.broker_url, 2)
+    with pytest.raises(deadletters.NoSuchLetter):
+        deadletters.remove(service.broker_url, 2)
+    assert [row["number"] for row in json.loads(said("list", "--json"))] == [1, 3]
