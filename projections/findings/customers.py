@@ -6,7 +6,7 @@ it a finding that was, and becomes a row.
 """
 
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from ledger.domain.apologies import ApologyMade
 from ledger.domain.concerns import (
@@ -82,95 +82,66 @@ HEARD: Final[frozenset[type[Event]]] = frozenset(
 """Words of the customer to us."""
 
 
-class _Tail(NamedTuple):
-    """Where a tail stands in the row, and the number of the rows that it leaves: never one that a rule counts."""
+_Tail = tuple[datetime | None, int | None, datetime | None]
+"""When it opens, by which event, recorded when."""
 
-    code: str
-    name: str
-    number: int
-
-
-_SILENT: Final = _Tail("silent-customer", "silent", -1)
-_NEGLECTED: Final = _Tail("neglected-customer", "neglected", -2)
+_NO_TAIL: Final[_Tail] = (None, None, None)
+_SILENT: Final = ("silent-customer", -1)
+_NEGLECTED: Final = ("neglected-customer", -2)
+"""The code, and the number of the rows that a tail leaves: never one that `Facts` counts."""
 
 
 def touch(facts: Facts, event: Event) -> None:
     """What any event means for its customer as a whole."""
     kind = type(event)
-    reached = isinstance(event, FollowUpAttempted) and event.reached
-    said, heard = kind in SAID or reached, kind in HEARD
+    said, heard = kind in SAID, kind in HEARD
+    if isinstance(event, FollowUpAttempted):
+        said = event.reached
     if not (said or heard or facts.outstanding or kind is CustomerLost):
         return
     assert event.customer_id is not None
     key = f"customer:{event.customer_id}"
     before = facts.recall(key, Customer) or Customer(event.customer_id)
-    facts.remember(key, _after(facts, before, kind, said, heard))
+    facts.remember(key, _after(facts, before, said, heard, kind is CustomerLost))
 
 
-def _after(facts: Facts, customer: Customer, kind: type[Event], said: bool, heard: bool) -> Customer:
+def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool) -> Customer:
     at = facts.at
-    customer = customer._replace(owed=customer.owed + facts.outstanding)
-    if kind is CustomerLost:
-        customer = _stop(facts, _stop(facts, customer, _SILENT), _NEGLECTED)
-        return customer._replace(lost=True)
-    if said or heard:  # who speaks with us is not lost
-        customer = customer._replace(lost=False)
-    later = customer.said_at is None or at >= customer.said_at
-    if said and later:
-        customer = customer._replace(said_at=at)
-    if customer.owed <= 0:
-        customer = _stop(facts, customer, _SILENT)
-    elif not customer.lost and ((said and later) or customer.silent_from is None):
-        since = at if customer.said_at is None else max(customer.said_at, at)
-        customer = _start(facts, customer, _SILENT, since + facts.limit("silent_after_hours", since))
-    if (said or heard) and (customer.heard_at is None or at >= customer.heard_at):
-        customer = customer._replace(heard_at=at)
-        customer = _start(facts, customer, _NEGLECTED, at + facts.limit("neglected_after_hours", at))
-    return customer
+    said_at, heard_at = customer.said_at, customer.heard_at
+    owed = customer.owed + facts.outstanding
+    gone = lost or (customer.lost and not (said or heard))  # who speaks with us is not lost
+    news = said and (said_at is None or at >= said_at)
+    if news:
+        said_at = at
+    silent: _Tail = (customer.silent_from, customer.silent_by, customer.silent_recorded_at)
+    if owed <= 0 or lost:
+        silent = _cut(facts, customer, _SILENT, silent)
+    elif not gone and (news or silent[0] is None):
+        since = at if said_at is None else max(said_at, at)
+        _cut(facts, customer, _SILENT, silent)
+        silent = (since + facts.limit("silent_after_hours", since), facts.leaf_index, facts.happened.recorded_at)
+    neglected: _Tail = (customer.neglected_from, customer.neglected_by, customer.neglected_recorded_at)
+    if lost:
+        neglected = _cut(facts, customer, _NEGLECTED, neglected)
+    elif (said or heard) and (heard_at is None or at >= heard_at):
+        heard_at = at
+        _cut(facts, customer, _NEGLECTED, neglected)
+        neglected = (at + facts.limit("neglected_after_hours", at), facts.leaf_index, facts.happened.recorded_at)
+    return Customer(customer.customer_id, owed, gone, said_at, heard_at, *silent, *neglected)
 
 
-def _start(facts: Facts, customer: Customer, tail: _Tail, opens_at: datetime) -> Customer:
-    customer = _stop(facts, customer, tail)
-    return _set(customer, tail, opens_at, facts.leaf_index, facts.happened.recorded_at)
-
-
-def _stop(facts: Facts, customer: Customer, tail: _Tail) -> Customer:
-    """The tail is cut. Had it opened by the clock of what happened, or could it be seen open, a row stays of it."""
-    opened_at, opened_by, recorded_at = _get(customer, tail)
-    if opened_at is None:
-        return customer
-    assert opened_by is not None
-    assert recorded_at is not None
-    if max(facts.at, facts.happened.recorded_at) > opened_at:
-        key = f"customer:{customer.customer_id}"
-        facts.over(
-            Finding(
-                opened_by,
-                tail.number,
-                tail.code,
-                key,
-                customer.customer_id,
-                None,
-                opened_at,
-                recorded_at,
-                {},
-                facts.at,
-                facts.leaf_index,
-                facts.happened.recorded_at,
-            )
+def _cut(facts: Facts, customer: Customer, what: tuple[str, int], tail: _Tail) -> _Tail:
+    """No tail any more. Had it opened by the clock of what happened, or could it be seen open, a row stays of it."""
+    opened_at, opened_by, opened_recorded_at = tail
+    recorded_at = facts.happened.recorded_at
+    if opened_at is not None and (facts.at > opened_at or recorded_at > opened_at):
+        assert opened_by is not None
+        assert opened_recorded_at is not None
+        code, number = what
+        customer_id = customer.customer_id
+        finding = Finding(
+            opened_by, number, code, f"customer:{customer_id}", customer_id, None, opened_at, opened_recorded_at, {}
         )
-    return _set(customer, tail, None, None, None)
-
-
-def _get(customer: Customer, tail: _Tail) -> tuple[datetime | None, int | None, datetime | None]:
-    if tail is _SILENT:
-        return customer.silent_from, customer.silent_by, customer.silent_recorded_at
-    return customer.neglected_from, customer.neglected_by, customer.neglected_recorded_at
-
-
-def _set(
-    customer: Customer, tail: _Tail, opens_at: datetime | None, by: int | None, recorded_at: datetime | None
-) -> Customer:
-    if tail is _SILENT:
-        return customer._replace(silent_from=opens_at, silent_by=by, silent_recorded_at=recorded_at)
-    return customer._replace(neglected_from=opens_at, neglected_by=by, neglected_recorded_at=recorded_at)
+        finding.closed_at, finding.closed_by, finding.closed_recorded_at = facts.at, facts.leaf_index, recorded_at
+        facts.over(finding)
+    return _NO_TAIL

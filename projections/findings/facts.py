@@ -9,7 +9,7 @@ prevented (`closed_at` <= `opened_at`) is never open; its row stays, because unt
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from ledger.domain.model import Event, Happened
 from ledger.storage.entries import StoredEntry
@@ -56,8 +56,7 @@ class Finding:
     closed_recorded_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(NamedTuple):
     """What closes a finding that is stored already."""
 
     closed_at: datetime

@@ -15,7 +15,7 @@ CREATE TABLE findings (
     detail             jsonb,
     leaf_index         bigint      NOT NULL,
     PRIMARY KEY (opened_by, number)
-) WITH (fillfactor = 85);
+) WITH (fillfactor = 60);
 COMMENT ON TABLE findings IS
     'One row a finding. opened_at may lie ahead; closed_at <= opened_at: prevented, and never open.';
 COMMENT ON COLUMN findings.number IS 'Tells those apart that one event opened; below zero: left by a tail of a customer.';
@@ -62,15 +62,15 @@ CREATE INDEX findings_customer ON findings (customer_id);
 
 -- name: remembered
 -- Asked by the fold for what a batch needs.
-SELECT key, value FROM remembered WHERE key = ANY(%(keys)s);
+SELECT key, value FROM remembered WHERE key = ANY(string_to_array(%(keys)s, ' '));
 
 -- name: tails
 -- Asked by the fold for what a batch needs.
-SELECT * FROM tails WHERE customer_id = ANY(%(ids)s);
+SELECT * FROM tails WHERE customer_id = ANY(string_to_array(%(ids)s, ' '));
 
 -- name: targets
 -- Asked by the fold: what hangs on these.
-SELECT target FROM links WHERE kind = %(kind)s AND source = ANY(%(sources)s) ORDER BY leaf_index, target;
+SELECT target FROM links WHERE kind = %(kind)s AND source = ANY(string_to_array(%(sources)s, ' ')) ORDER BY leaf_index, target;
 
 -- name: downstream
 -- Asked by the fold when a disclosure is falsified: what rests on it, through whatever length of chain.
@@ -81,14 +81,31 @@ WITH RECURSIVE resting AS (
 )
 SELECT target FROM resting WHERE target <> %(source)s ORDER BY target;
 
+-- name: stage
+-- Asked by the fold once for a connection and version.
+DROP TABLE IF EXISTS pg_temp.closings;
+CREATE TEMPORARY TABLE closings (
+    opened_by          bigint      NOT NULL,
+    number             integer     NOT NULL,
+    closed_at          timestamptz NOT NULL,
+    closed_by          bigint      NOT NULL,
+    closed_recorded_at timestamptz NOT NULL
+);
+
+-- name: no_closings
+TRUNCATE pg_temp.closings;
+
+-- name: row_by_row
+-- Asked before the next: the planner knows nothing of a table just made, and would read all findings to close a few.
+SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('enable_seqscan', 'off', true);
+
 -- name: close
 -- Asked by the fold for findings of earlier batches.
 UPDATE findings AS f
-SET closed_at = c.at, closed_by = c.by, closed_recorded_at = c.recorded_at, leaf_index = greatest(f.leaf_index, c.by)
-FROM unnest(
-    %(opened_by)s::bigint[], %(number)s::integer[], %(closed_at)s::timestamptz[], %(closed_by)s::bigint[],
-    %(closed_recorded_at)s::timestamptz[]
-) AS c(opened_by, number, at, by, recorded_at)
+SET closed_at = c.closed_at, closed_by = c.closed_by, closed_recorded_at = c.closed_recorded_at,
+    leaf_index = greatest(f.leaf_index, c.closed_by)
+FROM pg_temp.closings AS c
 WHERE f.opened_by = c.opened_by AND f.number = c.number;
 
 -- name: views

@@ -6,7 +6,7 @@ from typing import Final
 from ledger.domain.outages import NoteTaken
 from ledger.storage.entries import StoredEntry
 from projections.findings import concerns, customers, outages, pace, policies, promises, telling, troubles, truth
-from projections.findings.facts import POLICIES, Facts, Rules
+from projections.findings.facts import Facts, Rules
 from projections.findings.records import KINDS, topic_key
 
 _GROUPS: Final = (promises, telling, truth, troubles, concerns, outages, pace, policies)
@@ -27,10 +27,8 @@ def apply(facts: Facts, entry: StoredEntry) -> None:
 
 def needs(entry: StoredEntry) -> Iterator[str]:
     """The keys that `apply` will ask for, as far as the entry tells: asked for together, they cost one question."""
-    event = entry.event
+    event, stream = entry.event, entry.heading.stream
     customer_id = event.customer_id
-    yield POLICIES
-    stream = entry.heading.stream
     if stream.partition(":")[0] in KINDS:
         yield stream
     if customer_id is not None:
@@ -39,10 +37,10 @@ def needs(entry: StoredEntry) -> Iterator[str]:
         if about is not None:
             yield about
             yield topic_key(about, customer_id)
-    for disclosure_id in getattr(event, "based_on", ()):
+    members = event.__dict__  # getattr with a default is slow on models that have no such member
+    for disclosure_id in members.get("based_on", ()):
         yield f"disclosure:{disclosure_id}"
-    kind = getattr(event, "kind", None)
-    if kind is not None:
+    if (kind := members.get("kind")) is not None:
         yield f"pace:{kind}"
-    if isinstance(event, NoteTaken):
+    if type(event) is NoteTaken:
         yield f"note:{event.outage_id}/{event.capture_id}"

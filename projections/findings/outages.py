@@ -2,14 +2,14 @@
 
 from ledger.domain.outages import NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
 from projections.findings.facts import Facts, Rules
-from projections.findings.records import Outage, Said
+from projections.findings.records import ANY_OUTAGE, Outage, Said
 
 
 def _declared(facts: Facts, event: OutageDeclared) -> None:
     """A declaration that reached us late, tools being down, clears what was said meanwhile."""
     facts.remember(event.stream, Outage(facts.at))
-    facts.link("outages", "", event.stream)
-    for key in facts.targets("outage-claims", event.outage_id, ""):
+    facts.link("outages", ANY_OUTAGE, event.stream)
+    for key in facts.targets("outage-claims", event.outage_id, ANY_OUTAGE):
         said = facts.recall(key, Said)
         if said is not None and facts.at <= said.made_at:
             facts.close(key, "false-outage-claim", at=said.made_at)

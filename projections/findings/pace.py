@@ -9,7 +9,7 @@ from ledger.domain.offerings import OfferingPublished
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import Lead, Pace
 
-WINDOW: Final = 500
+WINDOW: Final = 200
 """The last deliveries of a kind that count; older ones say nothing of how fast we are."""
 ENOUGH: Final = 5
 """With fewer deliveries nothing is said about realism."""

@@ -1,11 +1,13 @@
 """Findings about promises. How a promise stands is said by the ledger's own `evolve`; here is what is wrong with it."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from ledger.domain.assumptions import AssumptionConfirmed, AssumptionRefuted
 from ledger.domain.deadlines import ConditionExpired, DeadlinePassed, DeadlineWarned
 from ledger.domain.dispatch import evolve
+from ledger.domain.model import Event
 from ledger.domain.promises import (
     Promise,
     PromiseAccepted,
@@ -56,37 +58,49 @@ def _promise_event(facts: Facts, event: PromiseEvent) -> None:
     if before is None:
         _made(facts, key, after)
         return
-    match event:
-        case PromiseClaimedKept():
-            _claimed(facts, key, after)
-        case PromiseKept():
-            facts.close(key, *_UNANSWERED)
-        case PromiseDisputed():
-            _disputed(facts, key, before, after)
-        case PromiseActivated():
-            _run(facts, key, after, after.due_at)
-        case PromiseRescheduled():
-            _rescheduled(facts, key, event, before, after)
-        case PromiseAtRisk():
-            slot = facts.slot(key, "no-warning")
-            if slot is not None and facts.at <= slot.opened_at:
-                facts.close(key, "no-warning")
-        case PromiseSuspended():
-            if after.paused_at is not None:
-                facts.close(key, "overdue", "no-warning")
-        case PromiseResumed():
-            if before.paused_at is not None and after.claimed_at is None:
-                _run(facts, key, after, after.due_at)
-        case PromiseReassigned():
-            facts.close(key, "handover-unaccepted")
-            _handed_over(facts, key, after)
-        case PromiseAccepted():
-            facts.close(key, "handover-unaccepted", *(("unowned",) if after.owner != after.customer_id else ()))
-        case PromiseBroken():
-            _broken(facts, key, event, after)
-        case PromiseSuperseded():
-            telling.way_forward_by(facts, event.disclosure_id)
+    handle = _HANDLERS.get(type(event))
+    if handle is not None:
+        handle(facts, key, event, before, after)
     _ended(facts, key, before, after)
+
+
+def _activated(facts: Facts, key: str, _: PromiseActivated, before: Promise, after: Promise) -> None:
+    _run(facts, key, after, after.due_at)
+
+
+def _verified(facts: Facts, key: str, _: PromiseKept, before: Promise, after: Promise) -> None:
+    facts.close(key, *_UNANSWERED)
+
+
+def _at_risk(facts: Facts, key: str, _: PromiseAtRisk, before: Promise, after: Promise) -> None:
+    slot = facts.slot(key, "no-warning")
+    if slot is not None and facts.at <= slot.opened_at:
+        facts.close(key, "no-warning")
+
+
+def _suspended(facts: Facts, key: str, _: PromiseSuspended, before: Promise, after: Promise) -> None:
+    if after.paused_at is not None:
+        facts.close(key, "overdue", "no-warning")
+
+
+def _resumed(facts: Facts, key: str, _: PromiseResumed, before: Promise, after: Promise) -> None:
+    if before.paused_at is not None and after.claimed_at is None:
+        _run(facts, key, after, after.due_at)
+
+
+def _reassigned(facts: Facts, key: str, _: PromiseReassigned, before: Promise, after: Promise) -> None:
+    facts.close(key, "handover-unaccepted")
+    _handed_over(facts, key, after)
+
+
+def _accepted(facts: Facts, key: str, _: PromiseAccepted, before: Promise, after: Promise) -> None:
+    facts.close(key, "handover-unaccepted")
+    if after.owner != after.customer_id:
+        facts.close(key, "unowned")
+
+
+def _superseded(facts: Facts, key: str, event: PromiseSuperseded, before: Promise, after: Promise) -> None:
+    telling.way_forward_by(facts, event.disclosure_id)
 
 
 def _made(facts: Facts, key: str, promise: Promise) -> None:
@@ -135,7 +149,7 @@ def _overpromised(facts: Facts, key: str, promise: Promise) -> None:
         facts.open(key, "overpromised", facts.at, customer_id=promise.customer_id, detail=detail)
 
 
-def _claimed(facts: Facts, key: str, promise: Promise) -> None:
+def _claimed(facts: Facts, key: str, _: PromiseClaimedKept, before: Promise, promise: Promise) -> None:
     facts.close(key, "overdue", "no-warning", "overpromised")
     late = promise.latched or facts.at > promise.due_at
     if late or late_against_original(promise):
@@ -158,7 +172,7 @@ def claimed(facts: Facts, key: str, customer_id: str, subject: str | None = None
     facts.open(key, "closed-by-silence", verify_by, subject=subject, customer_id=customer_id)
 
 
-def _disputed(facts: Facts, key: str, before: Promise, after: Promise) -> None:
+def _disputed(facts: Facts, key: str, _: PromiseDisputed, before: Promise, after: Promise) -> None:
     """It was not kept: the clock runs again, and where it was due already it is overdue from now on."""
     facts.close(key, *_UNANSWERED, "kept-late")
     if after.latched or after.due_at < facts.at:
@@ -194,7 +208,7 @@ def _reconsider(facts: Facts, key: str, promise: Promise) -> None:
         facts.close(key, "overpromised")
 
 
-def _broken(facts: Facts, key: str, event: PromiseBroken, promise: Promise) -> None:
+def _broken(facts: Facts, key: str, event: PromiseBroken, before: Promise, promise: Promise) -> None:
     topics = [topic_key(key, promise.customer_id)]
     if event.problem_id is not None:
         topic = topic_key(f"problem:{event.problem_id}", promise.customer_id)
@@ -219,6 +233,20 @@ def _settled(facts: Facts, event: AssumptionConfirmed | AssumptionRefuted) -> No
             facts.open(key, "rests-on-falsehood", facts.at, customer_id=promise.customer_id, detail=detail)
 
 
+_HANDLERS: Final[dict[type[Event], Callable[[Facts, str, Any, Promise, Promise], None]]] = {
+    PromiseClaimedKept: _claimed,
+    PromiseKept: _verified,
+    PromiseDisputed: _disputed,
+    PromiseActivated: _activated,
+    PromiseRescheduled: _rescheduled,
+    PromiseAtRisk: _at_risk,
+    PromiseSuspended: _suspended,
+    PromiseResumed: _resumed,
+    PromiseReassigned: _reassigned,
+    PromiseAccepted: _accepted,
+    PromiseBroken: _broken,
+    PromiseSuperseded: _superseded,
+}
 RULES: Rules = {
     **dict.fromkeys(
         (

@@ -20,6 +20,10 @@ def topic_key(about: str, customer_id: str) -> str:
     return f"topic:{about}/{customer_id}"
 
 
+ANY_OUTAGE: Final = "*"
+"""In place of an outage that nobody named: no id is an asterisk."""
+
+
 class Slot(NamedTuple):
     """A finding that is not closed: where its row is, and when it opens."""
 
@@ -153,6 +157,11 @@ _MOMENTS: Final = {
     for kind in KINDS.values()
 }
 
+_DEFAULTS: Final = {
+    kind: tuple(kind._field_defaults.get(name, Ellipsis) for name in kind._fields) for kind in KINDS.values()
+}
+"""Of each kind the defaults of its fields, in their order; Ellipsis, which nothing equals, where there is none."""
+
 
 @dataclass(slots=True)
 class Remembered:
@@ -168,11 +177,11 @@ def encode(remembered: Remembered) -> str:
     state = remembered.state
     value: dict[str, Any] = {}
     if state is not None:
-        defaults = state._field_defaults
+        kind = type(state)
         value["state"] = {
             name: member
-            for name, member in zip(state._fields, state, strict=True)
-            if name not in defaults or member != defaults[name]
+            for name, member, default in zip(kind._fields, state, _DEFAULTS[kind], strict=True)
+            if member != default
         }
     if remembered.open:
         value["open"] = {code: tuple(slot) for code, slot in remembered.open.items()}

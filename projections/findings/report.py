@@ -1,6 +1,6 @@
 """Findings as a projection: the rules of fold.py over the log, and what they remember kept in tables beside them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ class Tables:
         found = {}
         ids = [key.removeprefix(_CUSTOMER) for key in keys if key.startswith(_CUSTOMER)]
         if ids:
-            for row in self.cursor.execute(SQL["tails"], {"ids": ids}, binary=True):
+            for row in self.cursor.execute(SQL["tails"], {"ids": " ".join(ids)}, binary=True):
                 found[_CUSTOMER + row[0]] = Remembered(Customer(*row))
         others = [key for key in keys if not key.startswith(_CUSTOMER)]
         if others:
-            for key, value in self.cursor.execute(SQL["remembered"], {"keys": others}, binary=True):
+            for key, value in self.cursor.execute(SQL["remembered"], {"keys": " ".join(others)}, binary=True):
                 found[key] = decode(key, value)
         return found
 
@@ -52,7 +52,7 @@ class Tables:
 
     def targets(self, kind: str, sources: Collection[str]) -> list[str]:
         self._write_links()
-        rows = self.cursor.execute(SQL["targets"], {"kind": kind, "sources": list(sources)}, binary=True)
+        rows = self.cursor.execute(SQL["targets"], {"kind": kind, "sources": " ".join(sources)}, binary=True)
         return [row[0] for row in rows]
 
     def downstream(self, kind: str, source: str) -> list[str]:
@@ -79,6 +79,8 @@ class FindingsFold:
     def __init__(self, cursor: Cursor[Any], _secrets: Secrets) -> None:
         self._tables = Tables(cursor)
         self._findings = Table.find(cursor, "findings")
+        cursor.execute(SQL["stage"])
+        self._closings = Table.find(cursor, "closings")
         self._facts = Facts(self._tables)
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
@@ -87,9 +89,17 @@ class FindingsFold:
         for entry in batch.entries:
             fold.apply(facts, entry)
         self._findings.insert(cursor, [_row(finding) for finding in facts.opened.values()])
-        _close(cursor, facts.closed)
+        self._close(cursor, facts.closed)
         self._tables.store(facts)
         facts.settle()
+
+    def _close(self, cursor: Cursor[Any], closed: dict[tuple[int, int], Closing]) -> None:
+        """Write the closings into the rows of earlier batches."""
+        if closed:
+            cursor.execute(SQL["no_closings"])
+            self._closings.insert(cursor, [(*key, *closing) for key, closing in sorted(closed.items())])
+            cursor.execute(SQL["row_by_row"])
+            cursor.execute(SQL["close"])
 
 
 def _row(finding: Finding) -> tuple[Any, ...]:
@@ -114,20 +124,6 @@ def _row(finding: Finding) -> tuple[Any, ...]:
 
 def _json(detail: Any) -> bytes:
     return orjson.dumps(detail, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
-
-
-def _close(cursor: Cursor[Any], closed: dict[tuple[int, int], Closing]) -> None:
-    if not closed:
-        return
-    columns: Iterable[tuple[Any, ...]] = zip(
-        *(
-            (opened_by, number, closing.closed_at, closing.closed_by, closing.closed_recorded_at)
-            for (opened_by, number), closing in closed.items()
-        ),
-        strict=True,
-    )
-    names = ("opened_by", "number", "closed_at", "closed_by", "closed_recorded_at")
-    cursor.execute(SQL["close"], dict(zip(names, map(list, columns), strict=True)), binary=True)
 
 
 FINDINGS_REPORT = Definition(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 from ledger.domain.apologies import ApologyMade
@@ -12,7 +13,7 @@ from ledger.domain.model import Event
 from ledger.domain.promises import Promise
 from projections.findings import truth
 from projections.findings.facts import Facts, Rules
-from projections.findings.records import Outage, Owed, Said, Topic, Trouble, topic_key
+from projections.findings.records import ANY_OUTAGE, Outage, Owed, Said, Topic, Trouble, topic_key
 
 SPOKEN: Final = ("in_person", "phone", "video", "chat")
 OUTAGE_REASON: Final = "outage"
@@ -21,10 +22,17 @@ _UNTOLD: Final = ("undisclosed-problem", "withheld-past-review", "withheld-self-
 
 def about_stream(event: Event, prefix: str = "about") -> str | None:
     """The stream of what an event is about, as its members `<prefix>_problem_id` … say."""
-    for name in ("problem", "promise", "concern", "disclosure"):
-        if (about := getattr(event, f"{prefix}_{name}_id", None)) is not None:
+    for name, member in _about_members(type(event), prefix):
+        if (about := event.__dict__[member]) is not None:
             return f"{name}:{about}"
     return None
+
+
+@cache
+def _about_members(kind: type[Event], prefix: str) -> tuple[tuple[str, str], ...]:
+    """The members of such events that name what they are about, with the kind of stream."""
+    names = ((name, f"{prefix}_{name}_id") for name in ("problem", "promise", "concern", "disclosure"))
+    return tuple((name, member) for name, member in names if member in kind.model_fields)
 
 
 def _made(facts: Facts, event: DisclosureMade) -> None:
@@ -139,14 +147,14 @@ def _outage_claim(facts: Facts, key: str, event: DisclosureMade, about: str | No
     if event.outage_id is not None:
         streams = [f"outage:{event.outage_id}"]
     elif (event.reason_class or "").casefold() == OUTAGE_REASON:
-        streams = facts.targets("outages", "")
+        streams = facts.targets("outages", ANY_OUTAGE)
     else:
         return
     facts.prefetch(streams)
     if not any(_covers(facts.recall(stream, Outage), since, facts.at) for stream in streams):
         detail = {"outage_id": event.outage_id}
         facts.open(key, "false-outage-claim", facts.at, customer_id=event.customer_id, detail=detail)
-        facts.link("outage-claims", "" if event.outage_id is None else event.outage_id, key)
+        facts.link("outage-claims", event.outage_id or ANY_OUTAGE, key)
 
 
 def _covers(outage: Outage | None, since: datetime, until: datetime) -> bool:
