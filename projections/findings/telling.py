@@ -197,9 +197,7 @@ def _attempted(facts: Facts, event: FollowUpAttempted) -> None:
     if owed.about.startswith("disclosure:"):
         facts.close(owed.about, "correction-owed")
     elif event.reached:
-        topic = topic_key(owed.about, event.customer_id)
-        if event.channel in SPOKEN:
-            _channel(facts, topic, owed.about, event.channel, event.customer_id)
+        _channel(facts, topic_key(owed.about, event.customer_id), owed.about, event.channel, event.customer_id)
 
 
 RULES: Rules = {

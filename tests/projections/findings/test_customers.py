@@ -36,6 +36,8 @@ def test_what_is_owed_no_more_ends_the_silence() -> None:
     again = [made(verification="not_required"), claimed(5), promise(PromiseDisputed, 6, text="It is not.")]
     assert given(again).intervals("silent-customer") == [(day(13), None)]
     assert given(LONG, LOST).intervals("silent-customer") == []
+    kept = [LONG, made("P-2", verification="not_required"), LOST, claimed(6, "P-2")]
+    assert given(kept).intervals("silent-customer") == []  # P-1 is owed to one who left
     assert given(LONG, LOST, on(9, CustomerReturned(customer_id="C-1"))).intervals("silent-customer") == [
         (day(16), None)
     ]

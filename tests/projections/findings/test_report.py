@@ -206,10 +206,36 @@ def test_what_is_open_now_needs_no_timer(world: World) -> None:
     assert (prevented["opened_by"], prevented["closed_by"], prevented["leaf_index"]) == (0, 1, 1)
 
 
+def test_a_chain_of_three_is_contaminated_to_its_end(world: World) -> None:
+    for number in range(4):
+        telling = {
+            "disclosure_id": f"D-{number}",
+            "customer_id": f"C-{number}",
+            "about": {"problem_id": "X-1"},
+            "text": "So it is.",
+            "owner": "u-1",
+            "apology": False,
+            "channel": "phone",
+            "basis": "known",
+            "based_on": [f"D-{number - 1}"] if number else [],
+        }
+        if number == 0:
+            problem = {"problem_id": "X-1", "known_since": at(0), "detected_by": "us", "summary": "It stands."}
+            assert world.tell("problem.detect", 0, **problem, severity=3, owner="u-1", affected=["C-0"]) == "recorded"
+        assert world.tell("disclosure.make", 1 + number, **telling) == "recorded"
+    world.catch_up([FINDINGS_REPORT])
+    assert world.tell("disclosure.falsify", 9, disclosure_id="D-0", known_since=at(8), why="No.") == "recorded"
+    world.catch_up([FINDINGS_REPORT])
+    found = world.ask("SELECT subject, customer_id, opened_at FROM audit.findings WHERE code = 'rests-on-falsehood'")
+    assert sorted(tuple(row.values()) for row in found) == [
+        (f"disclosure:D-{number}", f"C-{number}", at(8)) for number in (1, 2, 3)
+    ]
+
+
 def test_each_row_names_its_case_and_no_text(world: World) -> None:
     world.make(1, case_id="case-1", text="A secret word.", basis="assumed")
     world.now = at(50)
-    assert world.tell("promise.claim_kept", 40, promise_id="P-1", text="A secret word.") == "recorded"
+    assert world.tell("promise.claim_kept", 40, promise_id="P-1", text="A secret word.", case_id="case-2") == "recorded"
     world.catch_up([FINDINGS_REPORT])
     rows = world.ask("SELECT * FROM audit.finding_history WHERE subject = 'promise:P-1'")
     assert {row["case_id"] for row in rows} == {"case-1"}

@@ -140,6 +140,8 @@ def test_reaching_them_by_phone_is_speaking_with_them() -> None:
     assert given(facts, attempted(6, "phone")).intervals("written-only-severe") == [(day(3), day(6))]
     assert given(facts, attempted(6, "phone", reached=False)).intervals("written-only-severe") == [(day(3), None)]
     assert given(facts, attempted(6, "email")).intervals("written-only-severe") == [(day(3), None)]
+    by_email = given(facts[0], facts[2], attempted(6, "email"))
+    assert by_email.intervals("written-only-severe") == [(day(6), None)]
 
 
 DECLARED = on(4, OutageDeclared(outage_id="O-1", tool="crm"))
@@ -173,4 +175,5 @@ def test_a_declaration_that_reached_us_late_clears_the_claim() -> None:
     assert given(disclosed(5, reason_class="outage"), DECLARED).intervals("false-outage-claim") == []
     after = on(6, OutageDeclared(outage_id="O-1", tool="crm"))
     assert given(disclosed(5, outage_id="O-1"), after).intervals("false-outage-claim") == [(day(5), None)]
+    assert given(after, disclosed(5, outage_id="O-1")).intervals("false-outage-claim") == [(day(5), None)]
     assert given(disclosed(5, outage_id="O-2"), DECLARED).intervals("false-outage-claim") == [(day(5), None)]

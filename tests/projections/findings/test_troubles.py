@@ -103,6 +103,8 @@ def test_a_customer_who_finds_what_we_knew_leaves_a_mark_for_good() -> None:
     assert given(detected(), reported(4), told(5), reported(6)).intervals("discovered-by-customer") == [(day(4), None)]
     assert given(detected(), told(3), reported(4)).intervals("discovered-by-customer") == []
     assert given(detected(known_since=day(5)), reported(4)).intervals("discovered-by-customer") == []
+    later = given(detected(), told(6), reported(4))  # they were told on day 6, and reported it on day 4
+    assert later.intervals("discovered-by-customer") == [(day(4), None)]
     assert given(detected(), reported(4, None)).intervals("discovered-by-customer") == []
 
 
@@ -164,6 +166,8 @@ def test_what_was_not_fixed_or_is_older_or_other_is_no_recurrence() -> None:
     assert given(FIXED, second(3), again).intervals("recurrence") == []
     assert given(FIXED, second(8), cause(9, "stock", problem_id="X-2")).intervals("recurrence") == []
     assert given(FIXED, cause(9)).intervals("recurrence") == []
+    at_once = Fact(detected(known_since=day(4)).event, day(4))
+    assert given(at_once, cause(4), resolved(4), cause(5)).intervals("recurrence") == []
 
 
 def concern(kind: type[ConcernEvent], number: int, **members: str) -> Fact:

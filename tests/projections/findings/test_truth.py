@@ -108,6 +108,8 @@ def test_every_person_told_is_owed_a_correction() -> None:
     for number in (1, 2, 3):
         assert told.intervals("correction-owed", f"disclosure:D-{number}", f"C-{number}") == [(day(6), None)]
     assert given(CHAIN).intervals("correction-owed") == []
+    later = disclosed(9, "D-4", "C-4", based_on=("D-1",))
+    assert given(CHAIN, falsified(8, 6), later).intervals("correction-owed", "disclosure:D-4") == [(day(9), None)]
 
 
 def test_a_correction_closes_what_its_own_disclosure_owes_and_no_more() -> None:
@@ -158,6 +160,8 @@ def test_a_second_falsehood_known_earlier_shows_that_it_was_repeated() -> None:
     both = [disclosed(2), disclosed(2, "D-2"), disclosed(5, "D-3", "C-3", based_on=("D-1", "D-2"))]
     facts = [*both, falsified(8, 6), falsified(9, 4, "D-2")]
     assert given(facts).intervals("repeated-falsehood", "disclosure:D-3") == [(day(5), None)]
+    late = Fact(disclosed(5, "D-4", "C-4", based_on=("D-3",)).event, day(5))  # told on day 5, recorded after all others
+    assert given(facts, late).intervals("repeated-falsehood", "disclosure:D-4") == [(day(5), None)]
 
 
 def test_a_promise_rests_on_a_falsehood_while_it_is_owed() -> None:
@@ -172,6 +176,7 @@ def test_a_promise_rests_on_a_falsehood_while_it_is_owed() -> None:
         == []
     )
     assert given(disclosed(1), made(), falsified(8, 6)).intervals("rests-on-falsehood") == []
+    assert given(disclosed(1), resting, falsified(8, 6)).intervals("repeated-falsehood") == []
     later = Fact(resting.event, day(9))
     told = given(disclosed(1), falsified(8, 6), later)
     assert told.intervals("rests-on-falsehood", "promise:P-1") == [(day(9), None)]
