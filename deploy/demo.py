@@ -73,6 +73,7 @@ def _account(out: Console, settings: Settings, url: str) -> None:
     with psycopg.connect(url) as connection:
         keyring = queries.keyring(secrets.kek)
         found = queries.customer(connection, keyring, story.CUSTOMER)
+        broken = queries.findings(connection, customer=story.CUSTOMER)
         origin = connection.execute("SELECT origin FROM ledger.head").fetchone()
     assert origin is not None
     out.rule(f"what customer {story.CUSTOMER} was promised and told")
@@ -81,6 +82,7 @@ def _account(out: Console, settings: Settings, url: str) -> None:
     columns = ("promise_id", "kind", "owner", "due_at", "standing", "fulfilment", "timeliness", "text")
     show(out, "outstanding promises", found["outstanding"], columns)
     show(out, "follow-ups due", found["followups"], ("followup_id", "due_at", "owner"))
+    show(out, "findings: what an auditor should see", broken, ("code", "severity", "subject", "opened_at", "opened_by"))
     report = verify(
         url,
         vkey=Signer(origin[0], secrets.log).vkey,

@@ -81,6 +81,7 @@ def test_the_demo_tells_what_was_promised_said_and_refused(home: Path) -> None:
     assert "self-verification" in told
     assert "We had booked the van twice" in told
     assert re.search(r"P-stove .*active +none +overdue", told)
+    assert re.search(r"overdue +\w+ +promise:P-stove", told)
     assert re.search(r"verified: \d+ events give the signed root", told)
 
 
