@@ -232,6 +232,17 @@ def test_a_chain_of_three_is_contaminated_to_its_end(world: World) -> None:
     ]
 
 
+def test_a_silence_that_could_be_seen_stays_known_though_a_word_came_in_time(world: World) -> None:
+    world.make(1, occurred_at=0, due_at=900)
+    world.now = at(170)  # two hours after the silence opened
+    contact = {"contact_id": "K-1", "customer_id": "C-1", "channel": "phone", "outcome": "ok"}
+    assert world.tell("contact.record", 160, **contact) == "recorded"
+    world.catch_up([FINDINGS_REPORT])
+    assert {row[0] for row in shown(world, "audit.findings_as_of(%s, %s)", at(169), at(169))} == {"silent-customer"}
+    assert shown(world, "audit.findings_as_of(%s)", at(169)) == set()
+    assert {row[0] for row in shown(world, "audit.findings_as_of(%s)", at(328))} == {"silent-customer"}
+
+
 def test_each_row_names_its_case_and_no_text(world: World) -> None:
     world.make(1, case_id="case-1", text="A secret word.", basis="assumed")
     world.now = at(50)
