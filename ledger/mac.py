@@ -1,4 +1,4 @@
-"""HMAC-SHA-256 (RFC 2104), for many short messages: `hmac.digest` sets OpenSSL up anew at each call, twice the time."""
+"""HMAC-SHA-256 (RFC 2104), for many short messages: `hmac.digest` sets OpenSSL up anew at each call."""
 
 from collections.abc import Callable
 from hashlib import sha256

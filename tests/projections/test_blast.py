@@ -208,12 +208,12 @@ def busy_seconds(connection: psycopg.Connection[Any]) -> float:
     return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-# Measured at 0.65 s on a machine at rest, where the goal is a second. The bound leaves room for a slow or busy machine,
-# and none for a search that is not linear: that takes minutes.
+# The goal is one second. Runs took from 0.6 to 1.1 s of processor time on one machine, as fast as it was that hour: the
+# bound is what no run may reach, not the goal.
 BOUND_SECONDS = 3.0
 
 
-def test_100_000_disclosures_in_one_chain_are_found_in_linear_time(world: World) -> None:
+def test_100_000_disclosures_in_one_chain_are_found_in_a_few_seconds(world: World) -> None:
     fill(world, chain("D", MANY), "D-0")
     found, seconds = timed(world, "D-0")
     assert len(found.items) == found.owed == MANY + 1
@@ -221,7 +221,7 @@ def test_100_000_disclosures_in_one_chain_are_found_in_linear_time(world: World)
     assert seconds < BOUND_SECONDS
 
 
-def test_100_000_disclosures_in_stars_of_chains_are_found_in_linear_time(world: World) -> None:
+def test_100_000_disclosures_in_stars_of_chains_are_found_in_a_few_seconds(world: World) -> None:
     rays = star("D", 10_000)
     links = rays + [link for _, ray in rays[:9_000] for link in chain(ray, 9)] + star("E", 1000)
     fill(world, links + [(ray, f"{ray}-0") for _, ray in rays[:9_000]], "D")

@@ -19,6 +19,7 @@ import pytest
 from consumers.client import record_file
 from deploy import cli
 from deploy.finding import located
+from deploy.tables import printer
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.note import Verifier
@@ -290,6 +291,10 @@ def test_a_deleted_log_is_called_deleted_by_everyone(home: Path, ledger: Command
 def test_what_is_shown_is_spelled_as_it_is(ledger: Command, tmp_path: Path) -> None:
     shown = ledger("customer", "C:heart:1").out
     assert "outstanding promises to C:heart:1" in shown
+    console = printer()
+    with console.capture() as plain:
+        console.print("stream promise:x: [bold]")
+    assert plain.get() == "stream promise:x: [bold]\n"
     trail = ledger("trail", "promise:P-stove").out
     assert "datetime" not in trail
     assert re.search(r"due_at \d{4}-\d\d-\d\d \d\d:\d\dZ", trail)
