@@ -63,6 +63,11 @@ def deliver(pad: Path, data_dir: Path | None, vkey: str | None) -> Delivery:
     if broker_url is None:
         waiting = len(Spool(pad).contents().pending)
         return Delivery(0, (), (), waiting, "no ledger runs here, and LEDGER_BROKER_URL names none")
+    return deliver_to(broker_url, pad, vkey)
+
+
+def deliver_to(broker_url: str, pad: Path, vkey: str | None) -> Delivery:
+    """What came of delivering `pad` to that queue."""
     return asyncio.run(_deliver(broker_url, pad, vkey))
 
 

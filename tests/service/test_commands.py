@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from consumers.client import record_file
-from deploy import cli
+from deploy import cli, demo
 from deploy.finding import located
 from deploy.tables import printer
 from ledger.tlog.checkpoint import open_checkpoint
@@ -90,12 +90,28 @@ def ledger(home: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: p
 
 def test_the_demo_tells_what_was_promised_said_and_refused(home: Path) -> None:
     told = (home.parent / "output").read_text()
-    assert "undisclosed-reschedule" in told
-    assert "self-verification" in told
+    for code in ("undisclosed-reschedule", "self-verification", "one-survey-a-contact"):
+        assert f"{code}: " in told
+    assert re.search(r"D-1 +“.*\n.*\n +FALSIFIED: known to be untrue since .*\n +corrected by D-4", told)
     assert "We had booked the van twice" in told
-    assert re.search(r"P-stove .*active +none +overdue", told)
-    assert re.search(r"overdue +\w+ +promise:P-stove", told)
+    assert "delivered from the notepad: 2 recorded" in told
+    assert "referred to: Herd & Heim" in told
+    assert re.search(r"P-stove +u-jonas +.* overdue", told)
+    assert re.search(r"correction-owed +D-3 \(C-3105\)  A person was told a falsehood", told)
+    assert "told C-1042, C-2077, C-3105; repeated by u-tom after it was known false" in told
     assert re.search(r"verified: \d+ events give the signed root", told)
+    assert max(len(line) for line in told.splitlines()) <= 100
+
+
+def test_a_story_told_twice_is_on_record_once(home: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    first = (home.parent / "output").read_text()
+    demo.play(located(home))
+    again = capfdbinary.readouterr().out.decode()
+    leaves = re.findall(r"leaf \d+(?:-\d+)?", first)
+    assert len(leaves) > 30
+    assert re.findall(r"leaf \d+(?:-\d+)?", again) == leaves
+    assert "told the story before" in again
+    assert "delivered from the notepad: recorded before, not sent again" in again
 
 
 def test_health_is_good_and_names_every_projection(ledger: Command) -> None:
@@ -287,6 +303,7 @@ def test_an_auditor_elsewhere_needs_no_secret_and_no_queue(
 def test_a_deleted_log_is_called_deleted_by_everyone(home: Path, ledger: Command) -> None:
     url = located(home).database_url or ""
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")  # no trigger stops a superuser
         head = connection.execute("DELETE FROM ledger.head RETURNING origin, size, frontier, recorded_at").fetchone()
         try:
             verified, migrated, health = ledger("verify", "--json"), ledger("migrate"), ledger("health", "--json")
