@@ -158,8 +158,12 @@ class Postgres:
             stop(process)
         return keep_cluster(self.data_dir, fresh)
 
-    def _url(self, database: str) -> str:
-        return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self._sockets), safe='/')}"
+    def url_as(self, role: str) -> str:
+        """The URL of the database for another role. The socket is private: whoever reaches it is trusted."""
+        return self._url(DATABASE, role)
+
+    def _url(self, database: str, user: str = SUPERUSER) -> str:
+        return f"postgresql://{user}@/{database}?host={quote(str(self._sockets), safe='/')}"
 
     def _answers(self) -> bool:
         try:

@@ -7,18 +7,25 @@ import threading
 import time
 from typing import Any
 
+import psycopg
 import structlog
 import uvicorn
 
 from consumers import intake, timer
 from consumers.connection import Progress
 from deploy.heartbeat import beat
+from deploy.places import SetupError
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
 from projections.runner import Runner
 from projections.web.app import create_app
 from projections.web.tiles import open_pool
+
+_MAY_CHANGE = """
+SELECT current_user, has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE')
+FROM pg_class WHERE oid = to_regclass('ledger.events')
+"""
 
 _log = structlog.get_logger("serve")
 
@@ -30,10 +37,22 @@ def spare_the_garbage_collector() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
+def refuse_owner(url: str) -> None:
+    """Raises SetupError where a service would run as somebody who may change evidence: an owner or a superuser."""
+    with psycopg.connect(url, connect_timeout=10) as connection:
+        row = connection.execute(_MAY_CHANGE).fetchone()
+    if row is not None and row[1]:
+        raise SetupError(
+            f"the service would run as the database user {row[0]}, who may change the log: give LEDGER_DATABASE_URL "
+            "a user of the role ledger_appender (serve intake) or ledger_projector (serve projections)"
+        )
+
+
 def serve_intake(settings: Settings) -> None:
     """Take commands and announce deadlines until SIGTERM or SIGINT; the batch in flight is finished."""
     assert settings.database_url is not None
     url = settings.database_url
+    refuse_owner(url)
     spare_the_garbage_collector()
     with Ledger.open(settings) as ledger:
         _log.info("intake begins", origin=ledger.origin, vkey=ledger.vkey)
@@ -78,6 +97,7 @@ def serve_projections(settings: Settings) -> None:
     """Keep the read tables and answer HTTP until SIGTERM or SIGINT."""
     assert settings.database_url is not None
     url = settings.database_url
+    refuse_owner(url)
     spare_the_garbage_collector()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -28,6 +28,8 @@ FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0
 STEADY_SECONDS = 60.0
 """After running so long a part's next failure counts as its first."""
+SERVICES = {"intake": "ledger_appender", "projections": "ledger_projector"}
+"""Each service and the database role that it runs as."""
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -130,13 +132,15 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
     _write_run_file(settings)
     environment = os.environ | {
         "LEDGER_DATA_DIR": str(data_dir),
-        "LEDGER_DATABASE_URL": postgres.url,
         "LEDGER_BROKER_URL": nats.url,
         "LEDGER_HTTP_PORT": str(http_port),
         "LEDGER_ORIGIN": settings.origin,
         "PYTHONUNBUFFERED": "1",
     }
-    services = [Service(name, data_dir, environment) for name in ("intake", "projections")]
+    services = [
+        Service(name, data_dir, environment | {"LEDGER_DATABASE_URL": postgres.url_as(role)})
+        for name, role in SERVICES.items()
+    ]
     for service in services:
         parts.append(service)
         service.start()

@@ -139,6 +139,7 @@ COMMENT ON COLUMN audit.promises.leaf_index IS 'The event that this row comes fr
 
 CREATE OR REPLACE VIEW audit.outstanding_promises AS SELECT * FROM audit.promises WHERE standing <> 'ended';
 COMMENT ON VIEW audit.outstanding_promises IS 'What we still owe, to whom, and who answers for it: promises that have not ended, as of now.';
+GRANT SELECT ON audit.outstanding_promises TO ledger_appender; -- for the timer
 
 CREATE OR REPLACE VIEW audit.promise_history AS
 SELECT

