@@ -9,7 +9,7 @@ from tests.projections.world import World
 
 
 @pytest.fixture
-def world(database: str, data_dir: Path) -> Iterator[World]:
-    world = World(database, data_dir)
+def world(readable: str, data_dir: Path) -> Iterator[World]:
+    world = World(readable, data_dir)
     yield world
     world.close()

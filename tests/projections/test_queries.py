@@ -137,7 +137,7 @@ def test_the_purge_waits_for_a_batch_in_flight(told: World) -> None:
 def test_texts_that_are_not_those_committed_to_stop_the_projection(world: World) -> None:
     world.make(1)
     world.make(2)
-    world.connection.execute(
+    world.tamper(
         "UPDATE ledger.sealed SET ciphertext = (SELECT ciphertext FROM ledger.sealed WHERE leaf_index = 0) "
         "WHERE leaf_index = 1"
     )
@@ -161,14 +161,14 @@ def test_another_text_under_the_right_key_is_not_shown(world: World) -> None:
         key_version=key.version,
         personal=b'{"text":"We promised nothing."}',
     )
-    world.connection.execute("UPDATE ledger.sealed SET ciphertext = %s", (ciphertext,))
+    world.tamper("UPDATE ledger.sealed SET ciphertext = %s", ciphertext)
     with pytest.raises(Stopped, match="is not the one that its entry commits to"):
         world.catch_up()
 
 
 def test_a_text_under_a_key_that_never_was_stops_the_projection(world: World) -> None:
     world.make(1)
-    world.connection.execute("DELETE FROM ledger.customer_keys")
+    world.tamper("DELETE FROM ledger.customer_keys")
     with pytest.raises(Stopped, match="a key that is not in the key table"):
         world.catch_up()
 
