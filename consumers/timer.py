@@ -1,8 +1,9 @@
 """The timer: it announces warnings, missed deadlines and expired conditions, through the same append path as all else.
 
 It only announces: overdue is a query, true without it. Any number of timers may run, since an announcement has one
-command id for ever and the inbox takes it once. After hours of being off, what was missed is announced then; a warning
-whose due time has passed meanwhile is not.
+command id for ever and the inbox takes it once. After hours of being off, what was missed is announced then: of several
+warnings of one promise the highest alone, which says what the others would, and none whose due time has passed
+meanwhile.
 """
 
 import asyncio
@@ -26,7 +27,6 @@ from ledger.domain.dispatch import COMMANDS
 from ledger.settings import MAX_BATCH
 from ledger.storage.sql import queries
 
-WARN_PERCENT: Final = 75
 TICK_SECONDS: Final = 1.0
 _MARGIN: Final = timedelta(milliseconds=5)
 """Never ask the ledger before its own clock agrees: what is refused as moot is not announced again."""
@@ -47,7 +47,7 @@ class Progress:
 
 def tick(ledger: Ledger, connection: Connection[DictRow], now: datetime) -> int:
     """Announce what is due at `now`, at most one batch; how many were recorded. Raises database errors."""
-    parameters = {"now": now - _MARGIN, "percent": WARN_PERCENT, "most": MAX_BATCH}
+    parameters = {"now": now - _MARGIN, "most": MAX_BATCH}
     due = [_submission(row) for row in connection.execute(_SQL["due_announcements"], parameters)]
     if not due:
         return 0
@@ -89,16 +89,15 @@ def _connect(database_url: str) -> Connection[DictRow]:
 
 def _submission(row: Mapping[str, Any]) -> Submission:
     """The announcement of one row: the same id and the same bytes from every timer, whenever it looks."""
-    kind, promise_id = row["announcement"], row["promise_id"]
-    data: dict[str, Any] = {"actor": TIMER_SOURCE, "promise_id": promise_id}
+    kind = row["announcement"]
+    data: dict[str, Any] = {"actor": TIMER_SOURCE, "promise_id": row["promise_id"], "occurred_at": row["since"]}
     match kind:
         case "promise.expire_condition":
-            data |= {"condition_by": row["condition_by"], "occurred_at": row["condition_by"]}
+            data |= {"condition_by": row["since"]}
         case "promise.announce_deadline":
-            data |= {"due_at": row["due_at"], "occurred_at": row["due_at"]}
+            data |= {"due_at": row["due_at"]}
         case _:
-            warned_at = row["made_at"] + (row["due_at"] - row["made_at"]) * WARN_PERCENT / 100
-            data |= {"due_at": row["due_at"], "percent": WARN_PERCENT, "occurred_at": warned_at}
+            data |= {"due_at": row["due_at"], "percent": row["percent"]}
     canonical = orjson.dumps(data, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
     command = COMMANDS[kind].__pydantic_validator__.validate_json(canonical, strict=True)
     return Submission(TIMER_SOURCE, _command_id(row, data["occurred_at"]), command, canonical)

@@ -54,12 +54,20 @@ CREATE TABLE history (
 );
 COMMENT ON TABLE history IS 'One row an event of a promise, with the promise as it stood after it.';
 
+-- What the timer has still to warn of before the present due time, of the present alone: history has no such columns.
+ALTER TABLE promises ADD COLUMN warn_percents integer[] NOT NULL, ADD COLUMN warn_at timestamptz[] NOT NULL;
+
 -- name: indexes
 -- Asked by "what do we still owe this customer": stays as small as what is owed.
 CREATE INDEX promises_outstanding ON promises (customer_id) WHERE standing <> 'ended';
 -- Asked by the same question as of a past moment, when other promises were outstanding.
 CREATE INDEX promises_customer ON promises (customer_id);
 CREATE INDEX history_promise ON history (promise_id, leaf_index);
+-- Asked by the timer once a second: what is due, or to be warned of, and not announced yet. As small as what is to come.
+CREATE INDEX promises_due ON promises (due_at)
+    WHERE standing <> 'ended' AND fulfilment = 'none' AND NOT deadline_passed AND paused_at IS NULL;
+CREATE INDEX promises_warning ON promises ((warn_at[1])) WHERE warn_at[1] IS NOT NULL;
+CREATE INDEX promises_condition ON promises (condition_by) WHERE standing = 'conditional';
 
 -- name: views
 CREATE OR REPLACE FUNCTION audit.timeliness(
@@ -140,6 +148,19 @@ COMMENT ON COLUMN audit.promises.leaf_index IS 'The event that this row comes fr
 CREATE OR REPLACE VIEW audit.outstanding_promises AS SELECT * FROM audit.promises WHERE standing <> 'ended';
 COMMENT ON VIEW audit.outstanding_promises IS 'What we still owe, to whom, and who answers for it: promises that have not ended, as of now.';
 GRANT SELECT ON audit.outstanding_promises TO ledger_appender; -- for the timer
+
+CREATE OR REPLACE VIEW audit.promise_warnings AS
+SELECT
+    promise_id, customer_id, owner, due_at, warn_percents[1] AS next_percent, warn_at[1] AS next_at, warn_percents, warn_at,
+    cycle, reschedules, leaf_index
+FROM promises WHERE warn_at[1] IS NOT NULL;
+COMMENT ON VIEW audit.promise_warnings IS
+    'What the timer has still to warn of: promises whose policy names percentages that were not announced yet.';
+GRANT SELECT ON audit.promise_warnings TO ledger_appender; -- for the timer
+COMMENT ON COLUMN audit.promise_warnings.next_percent IS 'How much of the time is over when the next warning is due.';
+COMMENT ON COLUMN audit.promise_warnings.next_at IS 'When the next warning is due; of business time where that was promised.';
+COMMENT ON COLUMN audit.promise_warnings.warn_percents IS 'All percentages still to come, of the policy that it was made under.';
+COMMENT ON COLUMN audit.promise_warnings.warn_at IS 'When each of them is due, in the same order.';
 
 CREATE OR REPLACE VIEW audit.promise_history AS
 SELECT

@@ -21,10 +21,13 @@ class StateFold:
 
     The table `current` has the fields of the state as columns, in their order, then case_id (the first that an event
     of the stream named), made_leaf_index (its first event) and leaf_index (its last one). The table `history` has the
-    same columns and then type, occurred_at, recorded_at, actor and source of the event.
+    same columns and then type, occurred_at, recorded_at, actor and source of the event. A fold that keeps more of a
+    stream's present state names the further columns of `current` as `beside`, and fills them in `further`.
     """
 
-    def __init__(self, cursor: Cursor[Any], prefix: str, state: Any, current: str, history: str) -> None:
+    def __init__(
+        self, cursor: Cursor[Any], prefix: str, state: Any, current: str, history: str, beside: tuple[str, ...] = ()
+    ) -> None:
         self._prefix = f"{prefix}:"
         self._state = state
         self._fields = len(state._fields)
@@ -34,7 +37,8 @@ class StateFold:
         self._known: dict[str, tuple[Any, ...]] = {}  # stream: a row of `current`, its state in front as one value
         self._current.stage(cursor)
         origin = ("case_id", "made_leaf_index", "leaf_index")
-        assert self._current.columns == (*state._fields, *origin), f"{current} has other columns than its state"
+        expected = (*state._fields, *origin, *beside)
+        assert self._current.columns == expected, f"{current} has other columns than its state"
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
         entries = [entry for entry in batch.entries if entry.heading.stream.startswith(self._prefix)]
@@ -53,8 +57,13 @@ class StateFold:
             history.append(
                 (*row, entry.event.TOPIC, happened.occurred_at, happened.recorded_at, happened.actor, happened.source)
             )
-        self._current.upsert(cursor, self._key, list(changed.values()))
+        present = [(*row, *self.further(known[stream][0], known[stream][2])) for stream, row in changed.items()]
+        self._current.upsert(cursor, self._key, present)
         self._history.insert(cursor, history)
+
+    def further(self, state: Any, made_leaf_index: int) -> tuple[Any, ...]:
+        """The columns beside the state of a stream whose first event is that leaf: none here."""
+        return ()
 
     def _load(self, cursor: Cursor[Any], streams: set[str]) -> dict[str, tuple[Any, ...]]:
         """What is remembered, with the present rows of all `streams` that have one among it."""

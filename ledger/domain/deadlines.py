@@ -3,17 +3,18 @@
 Announcements change no answer: `timeliness` is computed without them. They tell those who listen, on record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from pydantic import Field
 
+from ledger.domain.calendars import Calendar, add_working, working_between
 from ledger.domain.errors import Refused
 from ledger.domain.lifecycle import allows
 from ledger.domain.lookups import existing
 from ledger.domain.model import Command, Event, Happened, Moment, State, States
-from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, moved
+from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, calendar_of, moved
 
 MOOT: Final = "moot"
 RULES: Mapping[str, str] = {
@@ -24,7 +25,7 @@ Percent = Annotated[int, Field(ge=1, le=99)]
 
 
 class AnnounceWarning(PromiseCommand):
-    """`percent` of the time from making to `due_at` is over."""
+    """`percent` of the time from making to `due_at` is over: of business time where that was promised."""
 
     TYPE = "promise.announce_warning"
     INTERNAL = True
@@ -66,17 +67,45 @@ COMMANDS: Final[tuple[type[Command], ...]] = (AnnounceWarning, AnnounceDeadline,
 EVENTS: Final[tuple[type[Event], ...]] = (DeadlineWarned, DeadlinePassed, ConditionExpired)
 
 
-def warning_at(promise: Promise, percent: int) -> datetime:
-    """The moment at which `percent` of the time from making the promise to its present due time is over."""
-    span_us = (promise.due_at - promise.made_at) // timedelta(microseconds=1)
-    return promise.made_at + timedelta(microseconds=span_us * percent // 100)
+DEFAULT_WARN_PERCENTS: Final = (75,)
+"""Where no policy was in effect when the promise was made."""
+
+
+def warning_at(promise: Promise, percent: int, calendar: Calendar | None) -> datetime:
+    """The moment at which `percent` of the time from making the promise to its present due time is over.
+
+    `calendar` is the one that the promise is due in. Then business time counts, and pauses do not: they moved the due
+    time, so what they took stands between the first due time and the present one.
+    """
+    if calendar is None:
+        return promise.made_at + _share(promise.due_at - promise.made_at, percent)
+    promised = working_between(calendar, promise.made_at, promise.original_due_at)
+    paused = working_between(calendar, promise.original_due_at, promise.due_at)
+    return add_working(calendar, promise.made_at, paused + _share(promised, percent))
+
+
+def _share(span: timedelta, percent: int) -> timedelta:
+    return timedelta(microseconds=span // timedelta(microseconds=1) * percent // 100)
+
+
+def warnings_ahead(
+    promise: Promise, percents: Sequence[int], calendar: Calendar | None
+) -> tuple[tuple[int, datetime], ...]:
+    """What may still be announced before the present due time, as (percent, moment), rising; `percents` rise.
+
+    Nothing while business time stands still: resuming moves all of it.
+    """
+    if promise.paused_at is not None or promise.deadline_passed or not allows(AnnounceWarning.TYPE, promise):
+        return ()
+    highest = promise.deadline_warned_percent or 0
+    return tuple((percent, warning_at(promise, percent, calendar)) for percent in percents if percent > highest)
 
 
 def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]:
     """The announcement; refused `moot` where it is not so at `now`, was made already, or the promise moved on."""
     assert isinstance(command, PromiseCommand)
     promise = existing(states, Promise, f"promise:{command.promise_id}")
-    if not allows(command.TYPE, promise) or not _due_now(command, promise, now):
+    if not allows(command.TYPE, promise) or not _due_now(command, promise, states, now):
         raise Refused(MOOT, f"{command.TYPE} says nothing new about promise {command.promise_id} at {now}.")
     names = {"promise_id": promise.promise_id, "customer_id": promise.customer_id}
     match command:
@@ -89,13 +118,13 @@ def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]
     raise AssertionError(command.TYPE)
 
 
-def _due_now(command: PromiseCommand, promise: Promise, now: datetime) -> bool:
+def _due_now(command: PromiseCommand, promise: Promise, states: States, now: datetime) -> bool:
     if promise.paused_at is not None:  # its business time stands still, and with it the due time
         return False
     match command:
         case AnnounceWarning(due_at=due_at, percent=percent):
-            highest = promise.deadline_warned_percent or 0
-            return due_at == promise.due_at and percent > highest and warning_at(promise, percent) <= now <= due_at
+            ahead = warnings_ahead(promise, (percent,), calendar_of(promise, states))
+            return due_at == promise.due_at and any(at <= now <= due_at for _, at in ahead)
         case AnnounceDeadline(due_at=due_at):
             return due_at == promise.due_at < now and not promise.deadline_passed
         case ExpireCondition(condition_by=condition_by):

@@ -5,7 +5,8 @@ was promised in business time keeps the version of the calendar that it was prom
 policy; each version of it is on the stream `calendar:<id>`, so that a promise reads that alone.
 """
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from itertools import pairwise
 from typing import Annotated, Any, Final, NamedTuple
@@ -196,14 +197,26 @@ class PublishedCalendar(NamedTuple):
         """A calendar is nobody's."""
 
 
+def in_effect(effective_from: Sequence[datetime], at: datetime) -> int | None:
+    """The index of the version in effect at `at`: of those that took effect by then the last; None before the first.
+
+    `effective_from` rises. It may be of several policies: the one that took effect last counts, and of two that took
+    effect at one moment the one that stands later.
+    """
+    index = bisect_right(effective_from, at)
+    return index - 1 if index else None
+
+
 def policy_at(policy: Policy, at: datetime) -> PolicyPublished | None:
     """The version in effect at `at`; None before the first."""
-    return next((each for each in reversed(policy.versions) if each.effective_from <= at), None)
+    index = in_effect([each.effective_from for each in policy.versions], at)
+    return None if index is None else policy.versions[index]
 
 
 def calendar_at(calendar: PublishedCalendar, at: datetime) -> CalendarVersion | None:
     """The version in effect at `at`; None before the first."""
-    return next((each for each in reversed(calendar.versions) if each.effective_from <= at), None)
+    index = in_effect([each.effective_from for each in calendar.versions], at)
+    return None if index is None else calendar.versions[index]
 
 
 def calendar_for(states: States, calendar_id: str, at: datetime) -> CalendarVersion:

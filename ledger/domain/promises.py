@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from ledger.domain.calendars import NotCovered, add_working, due_in, working_between
+from ledger.domain.calendars import Calendar, NotCovered, add_working, due_in, working_between
 from ledger.domain.errors import DUE_BEFORE_MADE, NOT_ALLOWED, WRONG_CUSTOMER, Refused
 from ledger.domain.lifecycle import EndedAs, Fulfilment, Standing, Verification, allows, possible, transition
 from ledger.domain.lookups import existing, refuse_past_review, refuse_taken, refuse_unknown_basis
@@ -592,14 +592,21 @@ def _reschedule(command: ReschedulePromise, promise: Promise, states: States) ->
     )
 
 
+def calendar_of(promise: Promise, states: States) -> Calendar | None:
+    """The rules that its due time is counted by; None where it is due at a moment."""
+    if promise.calendar_id is None:
+        return None
+    assert promise.calendar_version is not None
+    return calendar_version(states, promise.calendar_id, promise.calendar_version).rules
+
+
 def _resumed(promise: Promise, at: datetime, states: States) -> PromiseResumed:
     """The resumption; what was due in business time is due later by the business time that it was suspended for."""
     resumed = PromiseResumed(promise_id=promise.promise_id, customer_id=promise.customer_id)
     if promise.paused_at is None:
         return resumed
-    assert promise.calendar_id is not None
-    assert promise.calendar_version is not None
-    rules = calendar_version(states, promise.calendar_id, promise.calendar_version).rules
+    rules = calendar_of(promise, states)
+    assert rules is not None, "only business time stands still"
     try:
         paused = working_between(rules, promise.paused_at, at)
         new_due_at = add_working(rules, promise.due_at, paused) if paused else None
@@ -724,12 +731,8 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
         case PromiseResumed(new_due_at=None):
             return {"paused_at": None}
         case PromiseResumed(new_due_at=new_due_at):
-            return {
-                "paused_at": None,
-                "due_at": new_due_at,
-                "deadline_warned_percent": None,
-                "deadline_passed": False,
-            }
+            # As much of the business time is over as before the pause, so what was warned of is not warned of again.
+            return {"paused_at": None, "due_at": new_due_at, "deadline_passed": False}
     return {}
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from ledger.domain.model import Event, Happened
+from ledger.domain.policies import in_effect
 from ledger.storage.entries import StoredEntry
 from projections.findings.records import Policies, Remembered, Slot
 from projections.findings.registry import FINDINGS
@@ -236,10 +237,8 @@ class Facts:
         hours: Mapping[str, int] = DEFAULT_HOURS
         if policies is not None:
             assert isinstance(policies, Policies)
-            for effective_from, said in zip(policies.effective_from, policies.hours, strict=True):
-                if effective_from > at:
-                    break
-                hours = said
+            index = in_effect(policies.effective_from, at)
+            hours = hours if index is None else policies.hours[index]
         return timedelta(hours=hours[name])
 
 

@@ -8,7 +8,7 @@ from projections.findings.records import Policies
 
 
 def _published(facts: Facts, event: PolicyPublished) -> None:
-    """Of several policies the one that took effect last counts."""
+    """The versions of all policies stay in the order in which they take effect, as `in_effect` wants them."""
     known = facts.recall(POLICIES, Policies) or Policies()
     hours: dict[str, Any] = {name: getattr(event, name) for name in DEFAULT_HOURS}
     versions = [*zip(known.effective_from, known.hours, strict=True), (event.effective_from, hours)]

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.deadlines import AnnounceDeadline, AnnounceWarning, DeadlinePassed
+from ledger.domain.deadlines import (
+    AnnounceDeadline,
+    AnnounceWarning,
+    DeadlinePassed,
+    DeadlineWarned,
+    warnings_ahead,
+)
 from ledger.domain.model import Event
 from ledger.domain.policies import CalendarPublished
 from ledger.domain.promises import (
@@ -25,9 +31,10 @@ from ledger.domain.promises import (
     PromiseSuspended,
     ReschedulePromise,
     ResumePromise,
+    calendar_of,
     timeliness,
 )
-from tests.domain.story import Fact, day, given, on, order, promise_after, told
+from tests.domain.story import Fact, day, given, on, order, promise_after, told, told_states
 
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}
 TERMS: dict[str, Any] = {
@@ -191,3 +198,49 @@ def test_a_moment_never_moves(paused: bool) -> None:
     assert timeliness(promise_after(*facts), day(6)) == "overdue"
     if paused:
         given(*facts).when(order(ResumePromise, 4)).then(PromiseResumed(**P1)).so("promise:P-1", due_at=DUE)
+
+
+def ahead(*facts: Fact, percents: tuple[int, ...]) -> list[tuple[int, datetime]]:
+    rules = calendar_of(promise_after(*facts), told_states(facts).get)
+    return list(warnings_ahead(promise_after(*facts), percents, rules))
+
+
+def test_of_business_time_a_warning_comes_when_that_share_of_it_is_over() -> None:
+    # A quarter of fourteen hours are three and a half: 9 to 12, and 13:00 to 13:30. Half are the seven of Monday: its
+    # close. Three quarters are ten and a half: Tuesday 9 to 12, and 13:00 to 13:30. Of any time, three quarters of the
+    # 32 hours would be over on Tuesday at 9, when half of the work is still to be done.
+    assert ahead(calendar(), MADE, percents=(25, 50, 75)) == [
+        (25, day(2, 12).replace(minute=30)),
+        (50, day(2, 16)),
+        (75, day(3, 12).replace(minute=30)),
+    ]
+    warn = order(AnnounceWarning, due_at=DUE, percent=75)
+    given(calendar(), MADE).when(warn, now=day(3, 12)).refused("moot")
+    at_last = given(calendar(), MADE).when(warn, now=day(3, 12).replace(minute=30))
+    at_last.then(DeadlineWarned(**P1, due_at=DUE, percent=75)).so("promise:P-1", deadline_warned_percent=75)
+
+
+def test_a_pause_moves_the_warnings_to_come_and_repeats_none() -> None:
+    quarter = at(day(2, 13), DeadlineWarned(**P1, due_at=DUE, percent=25))
+    facts = (calendar(), MADE, quarter, SUSPENDED)
+    assert ahead(*facts, percents=(25, 50, 75)) == []
+    # Four hours were over at the pause. Three more make half: Wednesday 10 to 12, and 13 to 14. Three and a half after
+    # those make three quarters: 14 to 17, and Thursday 9:00 to 9:30.
+    resumed = (*facts, at(day(4, 9), MOVED))
+    assert ahead(*resumed, percents=(25, 50, 75)) == [(50, day(4, 13)), (75, day(5, 8).replace(minute=30))]
+    again = order(AnnounceWarning, due_at=day(5, 13), percent=25)
+    given(*resumed).when(again, now=day(4, 13)).refused("moot")
+    # A second pause, of Thursday 9:00 to 11:00, moves the due time to 16:00 and three quarters to 11:30.
+    second = at(day(5, 8), PromiseSuspended(**P1, review_at=day(9)))
+    moved = PromiseResumed(**P1, old_due_at=day(5, 13), new_due_at=day(5, 15))
+    given(*resumed, second).when(order(ResumePromise, occurred_at=day(5, 10))).then(moved)
+    assert ahead(*resumed, second, at(day(5, 10), moved), percents=(50, 75)) == [
+        (50, day(4, 15)),
+        (75, day(5, 10).replace(minute=30)),
+    ]
+
+
+def test_the_warnings_of_a_named_moment_are_of_any_time() -> None:
+    moved = PromiseRescheduled(**P1, old_due_at=DUE, new_due_at=day(6, 8), disclosure_id="D-1")
+    # from Monday 08:00 to Friday 08:00 are 96 hours
+    assert ahead(calendar(), MADE, on(3, moved), percents=(75,)) == [(75, day(5, 8))]

@@ -12,6 +12,7 @@ from ledger.domain.deadlines import (
     DeadlineWarned,
     ExpireCondition,
     warning_at,
+    warnings_ahead,
 )
 from ledger.domain.promises import (
     PromiseActivated,
@@ -84,8 +85,8 @@ def test_announcing_changes_no_answer_about_the_promise() -> None:
 def test_a_warning_comes_when_that_share_of_the_time_is_over() -> None:
     # from day 1 to day 10 are 216 hours: half of them end on day 5 at noon, 80 per cent (172.8 h) on day 8 at 04:48
     promise = promise_after(made())
-    assert warning_at(promise, 50) == day(5, 12)
-    assert warning_at(promise, 80) == day(8, 4).replace(minute=48)
+    assert warning_at(promise, 50, None) == day(5, 12)
+    assert warning_at(promise, 80, None) == day(8, 4).replace(minute=48)
     given(made()).when(warning(50), now=day(5, 12)).then(DeadlineWarned(**P1, due_at=day(10), percent=50)).so(
         "promise:P-1", deadline_warned_percent=50, warned_at=None, standing="active"
     )
@@ -116,6 +117,23 @@ def test_a_higher_percentage_warns_again_and_so_does_a_new_due_time() -> None:
     given(made(), WARNED).when(warning(80, 9)).then(DeadlineWarned(**P1, due_at=day(10), percent=80))
     # from day 1 to day 19 half of the time ends on day 10
     given(made(), WARNED, MOVED).when(warning(50, 10, due=19)).then(DeadlineWarned(**P1, due_at=day(19), percent=50))
+
+
+def test_what_is_ahead_is_what_was_not_announced_yet() -> None:
+    # of 216 hours 20 per cent are 43.2: day 2 at 19:12
+    half, most = (50, day(5, 12)), (80, day(8, 4).replace(minute=48))
+    assert warnings_ahead(promise_after(made()), (20, 50, 80), None) == (
+        (20, day(2, 19).replace(minute=12)),
+        half,
+        most,
+    )
+    assert warnings_ahead(promise_after(made()), (), None) == ()
+    assert warnings_ahead(promise_after(made(), WARNED), (20, 50, 80), None) == (most,)
+    for over in (CLAIMED, BROKEN, PASSED):
+        assert warnings_ahead(promise_after(made(), over), (50, 80), None) == ()
+    assert warnings_ahead(promise_after(CONDITIONAL), (50,), None) == ()
+    assert warnings_ahead(promise_after(made(), WARNED, CLAIMED, DISPUTED), (50, 80), None) == (most,)
+    assert warnings_ahead(promise_after(made(), WARNED, MOVED), (50,), None) == ((50, day(10)),)
 
 
 def test_an_expired_condition_ends_the_promise_at_its_deadline_whenever_that_is_announced() -> None:

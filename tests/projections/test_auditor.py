@@ -21,6 +21,7 @@ VIEWS = {
     "outstanding_promises",
     "problem_detections",
     "promise_history",
+    "promise_warnings",
     "promises",
     "texts",
 }

@@ -1,0 +1,66 @@
+"""The policies and calendars that the log holds, for what reckons with them as of when something was promised."""
+
+from bisect import insort
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from psycopg import Cursor
+
+from ledger.domain.calendars import Calendar
+from ledger.domain.deadlines import DEFAULT_WARN_PERCENTS
+from ledger.domain.policies import CalendarPublished, PolicyPublished, PublishedCalendar, evolve, in_effect
+from ledger.domain.promises import Promise
+from ledger.storage.entries import StoredEntry, decode
+from ledger.storage.sql import queries
+
+_SQL = queries(Path(__file__).with_suffix(".sql"))
+
+
+class _Version(NamedTuple):
+    """One version of a policy, and where the log has it."""
+
+    leaf_index: int
+    said: PolicyPublished
+
+
+class Published:
+    """Every version of every policy and calendar among the first leaves of a log."""
+
+    def __init__(self) -> None:
+        self._versions: list[_Version] = []  # of all policies, in the order in which they take effect
+        self._calendars: dict[str, PublishedCalendar] = {}
+
+    @classmethod
+    def read(cls, cursor: Cursor[Any], stop: int) -> "Published":
+        """Those of the leaves before `stop`."""
+        published = cls()
+        for leaf_index, topic, state in cursor.execute(_SQL["published"], {"stop": stop}).fetchall():
+            published.add(decode(leaf_index, topic, bytes(state)))
+        return published
+
+    def add(self, entry: StoredEntry) -> None:
+        """Take in the next entry of the log; those of other kinds change nothing."""
+        event = entry.event
+        if isinstance(event, PolicyPublished):
+            insort(self._versions, _Version(entry.leaf_index, event), key=lambda each: each.said.effective_from)
+        elif isinstance(event, CalendarPublished):
+            calendar = evolve(self._calendars.get(event.calendar_id), event, entry.happened)
+            assert isinstance(calendar, PublishedCalendar)
+            self._calendars[event.calendar_id] = calendar
+
+    def warn_percents(self, promise: Promise, made_leaf_index: int) -> tuple[int, ...]:
+        """The percentages of the policy that the promise was made under: what was published later changes none."""
+        known = [each.said for each in self._versions if each.leaf_index < made_leaf_index]
+        index = in_effect([each.effective_from for each in known], promise.made_at)
+        return DEFAULT_WARN_PERCENTS if index is None else known[index].warn_percents
+
+    def calendar_of(self, promise: Promise) -> Calendar | None:
+        """The rules that the promise's due time is counted by; None where it is due at a moment."""
+        if promise.calendar_id is None:
+            return None
+        assert promise.calendar_version is not None
+        return self._calendars[promise.calendar_id].versions[promise.calendar_version - 1].rules
+
+    def calendars(self) -> tuple[PublishedCalendar, ...]:
+        """Every calendar with all its versions, by id."""
+        return tuple(self._calendars[calendar_id] for calendar_id in sorted(self._calendars))
