@@ -5,7 +5,7 @@ from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ledger.domain.dispatch import decide, evolve
 from ledger.domain.errors import Refused
@@ -48,6 +48,14 @@ class Earlier(NamedTuple):
 Decided = Fresh | Earlier
 
 
+class Asks(Protocol):
+    """Whoever answers the named queries: an append under the head lock, or one who only reads."""
+
+    def ask(self, name: str, parameters: dict[str, Any]) -> list[Any]:
+        """The rows of one named query, as tuples."""
+        ...
+
+
 class Streams:
     """The states of streams as of one size of the log, kept between appends while nobody else moves the head."""
 
@@ -59,7 +67,7 @@ class Streams:
         self.size = -1
         self._known: dict[str, tuple[Any, int]] = {}
 
-    def load(self, append: Append, names: Iterable[str]) -> None:
+    def load(self, log: Asks, names: Iterable[str]) -> None:
         """Make the states of `names` available with one query."""
         if len(self._known) > CACHED_STREAMS:
             self._known.clear()
@@ -67,25 +75,25 @@ class Streams:
         if not missing:
             return
         loaded: dict[str, tuple[Any, int]] = dict.fromkeys(missing, (None, 0))
-        for number, stream, topic, state in append.ask("streams", {"streams": " ".join(missing)}):
+        for number, stream, topic, state in log.ask("streams", {"streams": " ".join(missing)}):
             entry = decode(number - 1, topic, bytes(state))
             loaded[stream] = (evolve(loaded[stream][0], entry.event, entry.happened), entry.heading.version)
         self._known.update(loaded)
 
-    def state(self, append: Append, name: str) -> Any:
+    def state(self, log: Asks, name: str) -> Any:
         """The state of one stream, None where it has no event yet."""
         if name not in self._known:
-            self.load(append, [name])
+            self.load(log, [name])
         return self._known[name][0]
 
-    def next_version(self, append: Append, name: str) -> int:
+    def next_version(self, log: Asks, name: str) -> int:
         """The version that the next event of `name` gets, from 1."""
         if name not in self._known:
             if name.startswith(REFUSALS):  # they have no state and are many: only the last version is read
-                rows = append.ask("stream_version", {"stream": name})
+                rows = log.ask("stream_version", {"stream": name})
                 self._known[name] = (None, rows[0][0] if rows else 0)
             else:
-                self.load(append, [name])
+                self.load(log, [name])
         return self._known[name][1] + 1
 
     def apply(self, name: str, event: Event, happened: Happened) -> None:
@@ -256,13 +264,18 @@ class Batch:
             key = self._keys[customer_id] = made[customer_id]
             self.new_keys.update(made)
             self.rows.keys += rows
-        if isinstance(key, Erased):
-            raise Refused(
-                "customer-erased",
-                f"the data of customer {customer_id} was erased on {key.destroyed_at:%Y-%m-%d}: nothing personal is "
-                "recorded about them any more",
-            )
-        return key
+        return refuse_erased(customer_id, key)
+
+
+def refuse_erased(customer_id: str, key: DataKey | Erased) -> DataKey:
+    """The key, for who was not erased. Refused `customer-erased`: nothing personal can be sealed for them."""
+    if isinstance(key, Erased):
+        raise Refused(
+            "customer-erased",
+            f"the data of customer {customer_id} was erased on {key.destroyed_at:%Y-%m-%d}: nothing personal is "
+            "recorded about them any more",
+        )
+    return key
 
 
 def _spelled(value: bytes) -> str:

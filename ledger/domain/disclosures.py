@@ -93,6 +93,17 @@ class MakeDisclosure(Command, Telling):
         return (f"disclosure:{self.disclosure_id}", *self.about.streams(), *self.telling_streams())
 
 
+class CheckDisclosure(MakeDisclosure):
+    """Asks which findings making it would raise. It is no order: it is answered, and never recorded."""
+
+    TYPE = "disclosure.check"
+
+    @classmethod
+    def of(cls, disclosure: MakeDisclosure) -> "CheckDisclosure":
+        """The question about `disclosure`."""
+        return cls.model_validate(disclosure.model_dump(exclude_unset=True))
+
+
 class CorrectDisclosure(Command, Telling):
     """What is so instead of what `corrects` said, told to the same customer; it is about the same thing."""
 

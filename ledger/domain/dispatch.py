@@ -70,6 +70,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
 )
 
 COMMANDS: Final[dict[str, type[Command]]] = {c.TYPE: c for family in FAMILIES for c in family.COMMANDS}
+CHECKS: Final[dict[str, type[disclosures.CheckDisclosure]]] = {
+    disclosures.CheckDisclosure.TYPE: disclosures.CheckDisclosure
+}
+"""What senders may ask beforehand. No family decides it, so that nothing of it can ever be appended."""
+PUBLIC: Final[dict[str, type[Command]]] = {n: c for n, c in COMMANDS.items() if not c.INTERNAL} | CHECKS
+"""What senders may send, by its name."""
 EVENTS: Final[dict[str, type[Event]]] = {e.TOPIC: e for family in FAMILIES for e in family.EVENTS}
 RULES: Final[dict[str, str]] = dict(errors.RULES) | {code: r for f in FAMILIES for code, r in f.RULES.items()}
 """Every refusal code of the domain, with the rule behind it."""

@@ -5,6 +5,7 @@ column of the customer's row, and no row of its own. Only when somebody speaks a
 it a finding that was, and becomes a row.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
@@ -132,16 +133,29 @@ def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool
 
 def _cut(facts: Facts, customer: Customer, what: tuple[str, int], tail: _Tail) -> _Tail:
     """No tail any more. Had it opened by the clock of what happened, or could it be seen open, a row stays of it."""
-    opened_at, opened_by, opened_recorded_at = tail
     recorded_at = facts.happened.recorded_at
-    if opened_at is not None and (facts.at > opened_at or recorded_at > opened_at):
-        assert opened_by is not None
-        assert opened_recorded_at is not None
-        code, number = what
-        customer_id = customer.customer_id
-        finding = Finding(
-            opened_by, number, code, f"customer:{customer_id}", customer_id, None, opened_at, opened_recorded_at, {}
-        )
+    finding = _finding(customer, what, tail)
+    if finding is not None and (facts.at > finding.opened_at or recorded_at > finding.opened_at):
         finding.closed_at, finding.closed_by, finding.closed_recorded_at = facts.at, facts.leaf_index, recorded_at
         facts.over(finding)
     return _NO_TAIL
+
+
+def tails(customer: Customer) -> Iterator[Finding]:
+    """What opens next for the customer, unless somebody speaks before."""
+    silent: _Tail = (customer.silent_from, customer.silent_by, customer.silent_recorded_at)
+    neglected: _Tail = (customer.neglected_from, customer.neglected_by, customer.neglected_recorded_at)
+    for what, tail in ((_SILENT, silent), (_NEGLECTED, neglected)):
+        if (finding := _finding(customer, what, tail)) is not None:
+            yield finding
+
+
+def _finding(customer: Customer, what: tuple[str, int], tail: _Tail) -> Finding | None:
+    """The finding that `tail` stands for."""
+    (code, number), (opened_at, opened_by, recorded_at) = what, tail
+    if opened_at is None:
+        return None
+    assert opened_by is not None
+    assert recorded_at is not None
+    customer_id = customer.customer_id
+    return Finding(opened_by, number, code, f"customer:{customer_id}", customer_id, None, opened_at, recorded_at, {})

@@ -22,18 +22,11 @@ SQL = queries(Path(__file__).with_name("findings.sql"))
 _CUSTOMER = "customer:"
 
 
-class Tables:
-    """The store of the rules: what was remembered before this batch, and all links, those of this batch too."""
+class Past:
+    """What the tables hold, for the rules to recall; nothing is written here."""
 
     def __init__(self, cursor: Cursor[Any]) -> None:
         self.cursor = cursor
-        self._memory = Table.find(cursor, "remembered")
-        self._customers = Table.find(cursor, "tails")
-        self._links = Table.find(cursor, "links")
-        self._linked: list[tuple[str, str, str, int]] = []
-        self._memory.stage(cursor)
-        self._customers.stage(cursor)
-        assert self._customers.columns == Customer._fields, "tails has other columns than its record"
 
     def load(self, keys: Collection[str]) -> dict[str, Remembered]:
         found = {}
@@ -47,17 +40,37 @@ class Tables:
                 found[key] = decode(key, value)
         return found
 
+    def targets(self, kind: str, sources: Collection[str]) -> list[str]:
+        rows = self.cursor.execute(SQL["targets"], {"kind": kind, "sources": " ".join(sources)}, binary=True)
+        return [row[0] for row in rows]
+
+    def downstream(self, kind: str, source: str) -> list[str]:
+        return [row[0] for row in self.cursor.execute(SQL["downstream"], {"kind": kind, "source": source}, binary=True)]
+
+
+class Tables(Past):
+    """The store of the rules: what was remembered before this batch, and all links, those of this batch too."""
+
+    def __init__(self, cursor: Cursor[Any]) -> None:
+        super().__init__(cursor)
+        self._memory = Table.find(cursor, "remembered")
+        self._customers = Table.find(cursor, "tails")
+        self._links = Table.find(cursor, "links")
+        self._linked: list[tuple[str, str, str, int]] = []
+        self._memory.stage(cursor)
+        self._customers.stage(cursor)
+        assert self._customers.columns == Customer._fields, "tails has other columns than its record"
+
     def link(self, kind: str, source: str, target: str, leaf_index: int) -> None:
         self._linked.append((kind, source, target, leaf_index))
 
     def targets(self, kind: str, sources: Collection[str]) -> list[str]:
         self._write_links()
-        rows = self.cursor.execute(SQL["targets"], {"kind": kind, "sources": " ".join(sources)}, binary=True)
-        return [row[0] for row in rows]
+        return super().targets(kind, sources)
 
     def downstream(self, kind: str, source: str) -> list[str]:
         self._write_links()
-        return [row[0] for row in self.cursor.execute(SQL["downstream"], {"kind": kind, "source": source}, binary=True)]
+        return super().downstream(kind, source)
 
     def store(self, facts: Facts) -> None:
         """Write down what the rules remember."""
