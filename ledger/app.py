@@ -32,7 +32,7 @@ from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys
 from ledger.storage.entries import StoredEntry, decode
 from ledger.storage.guard import ForkGuard
-from ledger.storage.recorder import Head, LogRecorder, open_datastore
+from ledger.storage.recorder import Append, Head, LogRecorder, open_datastore
 from ledger.storage.signer import CheckpointSigner, Fork, Signed
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
@@ -77,7 +77,7 @@ class Ledger:
     ) -> None:
         self._recorder = recorder
         self._digest = keyed(secrets.digest)
-        self._keyring = Keyring(secrets.kek)
+        self._keyring = Keyring(secrets.kek, reread=secrets.key_encryption_keys)
         self._streams = Streams()
         self._clock = clock
         self._guard = guard
@@ -144,9 +144,10 @@ class Ledger:
         """Append `batch` (1..500 commands) durably and answer each, in order."""
         return self.answer(self.append(batch))
 
-    def append(self, batch: Sequence[Submission]) -> Appended:
+    def append(self, batch: Sequence[Submission], *, within: Callable[[Append], None] | None = None) -> Appended:
         """Decide `batch` in order and commit what it becomes, as one transaction; a refusal harms no neighbour.
 
+        `within` is called first, under the head lock: what it writes is committed with the batch.
         Raises OperationalError (eventsourcing.persistence) when the database is away: submit the same again, nothing
         is recorded twice.
         """
@@ -154,15 +155,17 @@ class Ledger:
             raise ValueError(f"a batch has 1 to {MAX_BATCH} commands, not {len(batch)}")
         with self._appending:
             try:
-                return self._append(batch)
+                return self._append(batch, within)
             except BaseException:
                 self._streams.forget()
                 self._keyring.forget()
                 raise
 
-    def _append(self, batch: Sequence[Submission]) -> Appended:
+    def _append(self, batch: Sequence[Submission], within: Callable[[Append], None] | None) -> Appended:
         with self._recorder.appending() as append:  # step 1: lock the head
             head = append.head
+            if within is not None:
+                within(append)
             if self._streams.size != head.size:  # another writer was here: what we remember may be old
                 self._streams.forget()
                 self._keyring.forget()

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from ledger.domain.dispatch import decide, evolve
+from ledger.domain.erasures import CUSTOMER_ERASED, EraseSubject, ErasureRequested
 from ledger.domain.errors import Refused
 from ledger.domain.model import Command, Event, Happened
 from ledger.domain.refusals import CommandRefused
@@ -125,7 +126,7 @@ class Batch:
         recorded_at: datetime,
     ) -> None:
         self.rows = Rows()
-        self.new_keys: dict[str, DataKey] = {}
+        self.new_keys: dict[str, DataKey | Erased] = {}
         self._append = append
         self._streams = streams
         self._keyring = keyring
@@ -180,7 +181,7 @@ class Batch:
         known = self._seen.get(key)
         if known is None:
             try:
-                return self._record(submission, digest, decide(command, self._state, self._recorded_at))
+                return self._record(submission, digest, self._events(command))
             except Refused as refused:
                 code, message = refused.code, refused.message
             except EntryTooLarge as error:
@@ -203,6 +204,16 @@ class Batch:
             message=message,
         )
         return self._record(submission, digest, (refusal,))
+
+    def _events(self, command: Command) -> Sequence[Event]:
+        """What the rules make of `command`. Who has no key is unknown: nothing could be destroyed, the id is wrong."""
+        if isinstance(command, EraseSubject) and self._keys.get(command.customer_id) is None:
+            customer_id = command.customer_id
+            raise Refused(
+                "unknown-customer",
+                f"no words of a customer {customer_id} were ever recorded: nothing to erase, or the id is wrong",
+            )
+        return decide(command, self._state, self._recorded_at)
 
     def _state(self, stream: str) -> Any:
         return self._streams.state(self._append, stream)
@@ -233,6 +244,8 @@ class Batch:
         self.rows.inbox.append(InboxRow(submission.source, submission.command_id, digest, first, len(events)))
         for event in events:
             self._streams.apply(event.stream, event, happened)
+            if isinstance(event, ErasureRequested):  # the next command already finds the customer erased
+                self._keys[event.customer_id] = self.new_keys[event.customer_id] = Erased(self._recorded_at)
         known = self._seen.setdefault((submission.source, submission.command_id), [])
         known.append((digest, Earlier(first, len(events))))
         return Fresh(first, events, event_ids)
@@ -271,7 +284,7 @@ def refuse_erased(customer_id: str, key: DataKey | Erased) -> DataKey:
     """The key, for who was not erased. Refused `customer-erased`: nothing personal can be sealed for them."""
     if isinstance(key, Erased):
         raise Refused(
-            "customer-erased",
+            CUSTOMER_ERASED,
             f"the data of customer {customer_id} was erased on {key.destroyed_at:%Y-%m-%d}: nothing personal is "
             "recorded about them any more",
         )

@@ -15,10 +15,12 @@ from ledger.domain import (
     customers,
     deadlines,
     disclosures,
+    erasures,
     errors,
     followups,
     goodwill,
     holds,
+    key_wraps,
     needs,
     offerings,
     outages,
@@ -66,6 +68,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     customers,
     policies,
     holds,
+    erasures,
+    key_wraps,
     refusals,
 )
 

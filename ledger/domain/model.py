@@ -113,7 +113,7 @@ class Command(Part):
     """An order from a backend service: the members of the CloudEvent's `data`, and nothing else."""
 
     TYPE: ClassVar[str]
-    INTERNAL: ClassVar[bool] = False  # True: only the ledger's own timer may send it
+    INTERNAL: ClassVar[bool] = False  # True: only parts of the ledger itself may send it
 
     actor: Id
     occurred_at: Moment

@@ -1,7 +1,7 @@
 """Data keys: one a customer and incarnation, wrapped by a key-encryption key that is never in the database."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,10 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """The customer's key was destroyed: not the same as a customer never heard of."""
+    """The customer's erasure is in effect: not the same as a customer never heard of.
+
+    `destroyed_at` is when that was recorded. The key is destroyed soon after, and is not used from then on.
+    """
 
     destroyed_at: datetime
 
@@ -53,9 +56,23 @@ class Keyring:
     anything.
     """
 
-    def __init__(self, key_encryption_key: bytes | None) -> None:
-        """Without the key-encryption key it still tells who was erased; every other customer is unknown to it."""
-        self._wrapper = None if key_encryption_key is None else AESGCM(key_encryption_key)
+    def __init__(
+        self,
+        key_encryption_key: bytes | None,
+        *,
+        reread: Callable[[], Sequence[bytes]] | None = None,
+        until_destroyed: bool = False,
+    ) -> None:
+        """Without the key-encryption key it still tells who was erased; every other customer is unknown to it.
+
+        `reread` gives the key-encryption keys as they are now, the one in use first: whoever lives long may outlive a
+        rotation. `until_destroyed`: a key counts until it is destroyed, whatever was ordered, for whoever derives what
+        the log made at each of its sizes.
+        """
+        self._wrappers = [] if key_encryption_key is None else [AESGCM(key_encryption_key)]
+        self._reread = reread
+        self._until_destroyed = until_destroyed
+        self._stale = False
         self._cache: dict[str, DataKey | Erased] = {}
 
     def find(self, cursor: Cursor[Any], customers: Iterable[str]) -> dict[str, DataKey | Erased]:
@@ -71,10 +88,12 @@ class Keyring:
         if missing:
             stored: dict[str, DataKey | Erased] = {}
             cursor.execute(QUERIES["customer_keys"], {"customers": " ".join(missing)})
-            for customer_id, version, wrapped, destroyed_at in cursor.fetchall():
+            for customer_id, version, wrapped, destroyed_at, requested_at in cursor.fetchall():
                 if wrapped is None:
                     stored[customer_id] = Erased(destroyed_at)
-                elif self._wrapper is None:
+                elif requested_at is not None and not self._until_destroyed:
+                    stored[customer_id] = Erased(requested_at)
+                elif not self._wrappers:
                     stored.pop(customer_id, None)
                 else:
                     stored[customer_id] = DataKey(self.unwrap(customer_id, version, wrapped), version)
@@ -84,38 +103,66 @@ class Keyring:
 
     def make(self, customers: Sequence[str]) -> tuple[dict[str, DataKey], list[NewKey]]:
         """First keys for customers who have none: usable at once, valid once the rows are committed."""
-        assert self._wrapper is not None, "nobody makes keys without the key-encryption key"
         random = os.urandom((KEY_SIZE + NONCE_SIZE) * len(customers))
         keys, rows = {}, []
         for number, customer_id in enumerate(customers):
             start = number * (KEY_SIZE + NONCE_SIZE)
             secret = random[start : start + KEY_SIZE]
             nonce = random[start + KEY_SIZE : start + KEY_SIZE + NONCE_SIZE]
-            wrapped = nonce + self._wrapper.encrypt(nonce, secret, _wrap_data(customer_id, 1))
+            wrapped = self.wrap(customer_id, 1, secret, nonce)
             keys[customer_id] = DataKey(AESGCM(secret), 1)
             rows.append(NewKey(customer_id, 1, wrapped))
         return keys, rows
 
-    def remember(self, keys: dict[str, DataKey] | dict[str, DataKey | Erased]) -> None:
+    def erased(self, cursor: Cursor[Any], customers: Iterable[str]) -> dict[str, Erased]:
+        """Those of the customers whose erasure is in effect; no key is opened for it."""
+        cursor.execute(QUERIES["customer_keys"], {"customers": " ".join(customers)})
+        return {
+            customer_id: Erased(destroyed_at or requested_at)
+            for customer_id, _, _, destroyed_at, requested_at in cursor.fetchall()
+            if destroyed_at or requested_at
+        }
+
+    def remember(self, keys: dict[str, DataKey | Erased]) -> None:
         """Keep committed keys at hand; the cache is emptied when it is full rather than grown for ever."""
         if len(self._cache) + len(keys) > CACHE_LIMIT:
             self._cache.clear()
         self._cache.update(keys)
 
     def forget(self) -> None:
-        """Drop every cached key: another writer may have destroyed some."""
+        """Drop every cached key: another writer may have destroyed some, or wrapped all of them anew."""
         self._cache.clear()
+        self._stale = True
 
     def unwrap(self, customer_id: str, version: int, wrapped: bytes) -> AESGCM:
         """The cipher of a stored key. Raises KeyUnwrapFailed under a wrong key-encryption key."""
-        assert self._wrapper is not None, "nobody opens keys without the key-encryption key"
-        try:
-            secret = self._wrapper.decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], _wrap_data(customer_id, version))
-        except (InvalidTag, ValueError) as error:
-            raise KeyUnwrapFailed(
-                f"the data key of customer {customer_id} does not open: keys/kek is not the key of this log"
-            ) from error
-        return AESGCM(secret)
+        return AESGCM(self.open(customer_id, version, wrapped))
+
+    def open(self, customer_id: str, version: int, wrapped: bytes) -> bytes:
+        """A stored key itself. Raises KeyUnwrapFailed as `unwrap` does."""
+        for _ in range(2):
+            for wrapper in self._in_use():
+                try:
+                    return wrapper.decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], _wrap_data(customer_id, version))
+                except (InvalidTag, ValueError):
+                    continue
+            self._stale = True  # a rotation may have come in between: look once more
+        raise KeyUnwrapFailed(
+            f"the data key of customer {customer_id} does not open: keys/kek is not the key of this log, or (where "
+            "there is a keys/kek.old) `promise-ledger keys rotate` is to be finished"
+        )
+
+    def wrap(self, customer_id: str, version: int, secret: bytes, nonce: bytes) -> bytes:
+        """`secret` wrapped under the key-encryption key in use. `nonce` is NONCE_SIZE fresh random bytes."""
+        return nonce + self._in_use()[0].encrypt(nonce, secret, _wrap_data(customer_id, version))
+
+    def _in_use(self) -> list[AESGCM]:
+        """The key-encryption keys, the one to wrap under first."""
+        if self._stale and self._reread is not None:
+            self._wrappers = [AESGCM(key) for key in self._reread()]
+        self._stale = False
+        assert self._wrappers, "nobody opens or makes keys without the key-encryption key"
+        return self._wrappers
 
 
 def reader(connection: Connection[Any]) -> Cursor[Any]:

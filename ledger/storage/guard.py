@@ -27,7 +27,7 @@ class ForkGuard:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        _flush_directory(path.parent)
+        flush_directory(path.parent)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -91,7 +91,8 @@ def _parse(slot: bytes) -> tuple[int, bytes] | None:
     return int.from_bytes(body[:8], "big"), body[12:]
 
 
-def _flush_directory(directory: Path) -> None:
+def flush_directory(directory: Path) -> None:
+    """The names in `directory` are on disk."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -33,9 +33,81 @@ WHERE originator_id = ANY(string_to_array(%(streams)s, ' ')) ORDER BY notificati
 SELECT originator_version FROM ledger.events WHERE originator_id = %(stream)s ORDER BY originator_version DESC LIMIT 1;
 
 -- name: customer_keys
--- Asked by every append for customers whose data key is not cached; the newest incarnation last.
+-- Asked by every append for customers whose data key is not cached, and by readers; the newest incarnation last, and
+-- since when the customer's erasure is in effect, whether or not it has come to the key yet.
+SELECT k.customer_id, k.key_version, k.wrapped, k.destroyed_at, r.requested_at
+FROM ledger.customer_keys AS k
+LEFT JOIN LATERAL (
+    SELECT (convert_from(state, 'UTF8')::json ->> 'recorded_at')::timestamptz AS requested_at
+    FROM ledger.events WHERE originator_id = 'erasure:' || k.customer_id AND topic = 'subject.erasure_requested'
+) AS r ON true
+WHERE k.customer_id = ANY(string_to_array(%(customers)s, ' ')) ORDER BY k.customer_id, k.key_version;
+
+-- name: stored_keys
+-- Asked by verify: keys as they are stored, the newest incarnation last.
 SELECT customer_id, key_version, wrapped, destroyed_at FROM ledger.customer_keys
 WHERE customer_id = ANY(string_to_array(%(customers)s, ' ')) ORDER BY customer_id, key_version;
+
+-- name: erasures
+-- Asked by verify and by the eraser: the events of all streams `erasure:…`, in the order of the log. ";" follows ":", so
+-- these streams are one stretch of the index.
+SELECT notification_id - 1 AS leaf_index, topic, state FROM ledger.events
+WHERE originator_id >= 'erasure:' AND originator_id < 'erasure;' ORDER BY notification_id;
+
+-- name: erasures_since
+-- Asked by the eraser when the log has grown: streams of erasures with events from leaf `first` on.
+SELECT count(*) FROM ledger.events
+WHERE notification_id > %(first)s AND originator_id >= 'erasure:' AND originator_id < 'erasure;';
+
+-- name: undestroyed
+-- Asked by the eraser: those of the customers of whom a key or a sealed text is there (still, or again).
+SELECT customer_id FROM ledger.customer_keys
+WHERE customer_id = ANY(string_to_array(%(customers)s, ' ')) AND wrapped IS NOT NULL
+UNION
+SELECT customer_id FROM ledger.sealed WHERE customer_id = ANY(string_to_array(%(customers)s, ' '));
+
+-- name: destroy_keys
+-- Asked by the eraser (role ledger_eraser), with the next one in one transaction. The moment is that of the request, so
+-- that it can be checked against the log, and so that destroying again changes nothing.
+UPDATE ledger.customer_keys SET wrapped = NULL, destroyed_at = %(requested_at)s
+WHERE customer_id = %(customer_id)s AND (wrapped IS NOT NULL OR destroyed_at <> %(requested_at)s);
+
+-- name: destroy_sealed
+-- Asked by the eraser.
+DELETE FROM ledger.sealed WHERE customer_id = %(customer_id)s;
+
+-- name: destroyed_keys
+-- Asked by the eraser afterwards, for its account.
+SELECT count(*) FROM ledger.customer_keys WHERE customer_id = %(customer_id)s AND wrapped IS NULL;
+
+-- name: traces
+-- Asked by the eraser, one pass over the log for all customers at hand: the streams of each, and how many of their
+-- events had words.
+SELECT entry ->> 'customer_id' AS customer_id, originator_id, count(*) FILTER (WHERE entry ? 'personal') AS texts
+FROM (
+    SELECT originator_id, convert_from(state, 'UTF8')::jsonb AS entry
+    FROM ledger.events WHERE notification_id <= %(stop)s
+    OFFSET 0
+) AS e
+WHERE entry ->> 'customer_id' = ANY(string_to_array(%(customers)s, ' '))
+GROUP BY 1, 2;
+
+-- name: scrub_keys
+-- Asked by the eraser, outside of transactions: a changed row leaves its old bytes, and these are the wrapped key.
+VACUUM (FULL) ledger.customer_keys;
+
+-- name: scrub_sealed
+-- The same for sealed texts: nobody can open them without the key, so their space is only freed, and nobody waits.
+VACUUM ledger.sealed;
+
+-- name: all_keys
+-- Asked by the rotation of the key-encryption key, under the head lock.
+SELECT customer_id, key_version, wrapped FROM ledger.customer_keys WHERE wrapped IS NOT NULL;
+
+-- name: rewrap_key
+-- Asked by the rotation.
+UPDATE ledger.customer_keys SET wrapped = %(wrapped)s
+WHERE customer_id = %(customer_id)s AND key_version = %(key_version)s AND wrapped IS NOT NULL;
 
 -- name: entries
 -- Asked for redelivered commands and by readers of a range: the stored bytes of these leaves.

@@ -31,6 +31,11 @@ GRANT UPDATE (size, frontier, recorded_at) ON ledger.head TO ledger_appender;
 
 GRANT DELETE ON ledger.sealed TO ledger_eraser;
 GRANT UPDATE (wrapped, destroyed_at) ON ledger.customer_keys TO ledger_eraser;
+DO $$ BEGIN
+    IF current_setting('server_version_num')::integer >= 170000 THEN  -- before, only an owner may vacuum
+        GRANT MAINTAIN ON ledger.customer_keys, ledger.sealed TO ledger_eraser;
+    END IF;
+END $$;
 
 GRANT SELECT ON service.heartbeat TO ledger_appender, ledger_projector, ledger_eraser;
 GRANT INSERT, UPDATE ON service.heartbeat TO ledger_appender, ledger_projector, ledger_eraser;

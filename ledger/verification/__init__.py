@@ -14,6 +14,7 @@ from typing import Any
 from psycopg import Connection
 
 from ledger.erasure.keyring import Keyring
+from ledger.erasure.orders import orders
 from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.errors import TlogError
@@ -205,8 +206,10 @@ class _Run:
     def _spare_keys(self) -> None:
         """A key that seals nothing (its first text was refused) is whole all the same: nobody adds one by hand."""
         keyring = None if self._key_encryption_key is None else Keyring(self._key_encryption_key)
+        ordered = orders(self._connection)
         for customer_id, version, wrapped, destroyed_at in self._pages("spare_keys"):
-            if isinstance(problem := open_key(keyring, customer_id, version, wrapped, destroyed_at), str):
+            order = ordered.get(customer_id)
+            if isinstance(problem := open_key(keyring, order, customer_id, version, wrapped, destroyed_at), str):
                 raise Wrong("customer_keys", problem)
 
     def _pages(self, query: str, **parameters: int) -> Iterator[tuple[Any, ...]]:

@@ -4,13 +4,14 @@ from binascii import b2a_base64
 from collections.abc import Iterator
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
 from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
+from ledger.erasure.orders import Order, orders
 from ledger.erasure.sealing import SealBroken, commitment, unseal
 from ledger.storage.sql import QUERIES
 from ledger.verification.report import Problem, Wrong
@@ -115,13 +116,16 @@ class LeafChecker:
         personal, customer_id = entry["personal"], entry["customer_id"]
         key_version = personal["key"]
         if text is None:
-            self._keys.cipher(index, customer_id, key_version)
-            raise Wrong("sealed", "the sealed text of this event is gone", index, stream)
+            if self._keys.cipher(index, customer_id, key_version) is not DESTROYED:
+                raise Wrong("sealed", "the sealed text of this event is gone", index, stream)
+            return
         if text[:2] != (customer_id, key_version):
             raise Wrong("sealed", "this row belongs to another customer or key than its event", index, stream)
         cipher = self._keys.cipher(index, customer_id, key_version)
         if cipher is None:
             return
+        if isinstance(cipher, Destroyed):
+            raise Wrong("sealed", f"this text {UNDONE}", index, stream)
         try:
             opened = unseal(cipher, text[2], event_id=event_id, customer_id=customer_id, key_version=key_version)
         except SealBroken as error:
@@ -142,6 +146,17 @@ def _inbox_rows(connection: Connection[Any], stripe: int, stripes: int) -> Itera
         cursor.execute(QUERIES["inbox_stripe"], parameters, binary=True)
         while rows := cursor.fetchmany(RANGE):
             yield from rows
+
+
+class Destroyed:
+    """A key that was destroyed as an event of this log orders: its texts are gone as well."""
+
+
+DESTROYED: Final = Destroyed()
+UNDONE: Final = (
+    "is here although its customer's erasure destroyed it: an older copy of it was restored; the next start of the "
+    "intake destroys it again"
+)
 
 
 class _Inbox:
@@ -197,7 +212,8 @@ class _Keys:
     def __init__(self, connection: Connection[Any], key_encryption_key: bytes | None) -> None:
         self._connection = connection
         self._keyring = None if key_encryption_key is None else Keyring(key_encryption_key)
-        self._known: dict[tuple[str, int], AESGCM | str | None] = {}
+        self._orders = orders(connection)  # of the same snapshot, whose leaves are checked here
+        self._known: dict[tuple[str, int], AESGCM | Destroyed | str | None] = {}
 
     def load(self, texts: list[tuple[Any, ...]]) -> None:
         """Make the keys of those sealed rows known, with one query."""
@@ -205,8 +221,8 @@ class _Keys:
             self._known.clear()
         self._load({row[1] for row in texts if row[1:3] not in self._known})
 
-    def cipher(self, index: int, customer_id: str, version: int) -> AESGCM | None:
-        """The key's cipher, None where texts are not to be opened. Raises Wrong where it is no longer as made."""
+    def cipher(self, index: int, customer_id: str, version: int) -> AESGCM | Destroyed | None:
+        """The key's cipher, None where texts are not to be opened. Raises Wrong where it is not as it must be."""
         if (customer_id, version) not in self._known:
             self._load({customer_id})
         found = self._known.get((customer_id, version), f"the key of customer {customer_id} is gone without a trace")
@@ -216,18 +232,30 @@ class _Keys:
 
     def _load(self, customers: set[str]) -> None:
         if customers:
-            rows = self._connection.execute(QUERIES["customer_keys"], {"customers": " ".join(customers)}, binary=True)
+            rows = self._connection.execute(QUERIES["stored_keys"], {"customers": " ".join(customers)}, binary=True)
             for customer_id, version, wrapped, destroyed_at in rows.fetchall():
-                found = open_key(self._keyring, customer_id, version, wrapped, destroyed_at)
+                order = self._orders.get(customer_id)
+                found = open_key(self._keyring, order, customer_id, version, wrapped, destroyed_at)
                 self._known[customer_id, version] = found
 
 
 def open_key(
-    keyring: Keyring | None, customer_id: str, version: int, wrapped: bytes | None, destroyed_at: datetime | None
-) -> AESGCM | str | None:
-    """The key's cipher, or what is wrong with it; None where there is no `keyring` to open it."""
+    keyring: Keyring | None,
+    order: Order | None,
+    customer_id: str,
+    version: int,
+    wrapped: bytes | None,
+    destroyed_at: datetime | None,
+) -> AESGCM | Destroyed | str | None:
+    """The key's cipher, or that it was rightly destroyed, or what is wrong; None where no `keyring` is to open it."""
     if wrapped is None or destroyed_at is not None:
-        return f"the key of customer {customer_id} was destroyed, and no event of this log orders that"
+        if order is None:
+            return f"the key of customer {customer_id} was destroyed, and no event of this log orders that"
+        if wrapped is not None or destroyed_at != order.requested_at:
+            return f"the key of customer {customer_id} was destroyed otherwise than its erasure does"
+        return DESTROYED
+    if order is not None and order.completions:
+        return f"the key of customer {customer_id} {UNDONE}"
     try:
         return None if keyring is None else keyring.unwrap(customer_id, version, wrapped)
     except KeyUnwrapFailed as error:

@@ -17,7 +17,7 @@ def test_a_hold_stands_until_it_is_lifted() -> None:
     given(on(2, PLACED)).when(LIFT).then(LIFTED).so("hold:C-1", standing=set(), lifted={"H-1"}, version=2)
     second = HoldPlaced(**H1 | {"hold_id": "H-2"})
     given(on(2, PLACED), on(3, second)).when(LIFT).then(LIFTED).so("hold:C-1", standing={"H-2"})
-    assert PLACE.streams() == LIFT.streams() == ("hold:C-1",)
+    assert PLACE.streams() == LIFT.streams() == ("hold:C-1", "erasure:C-1")
 
 
 def test_a_hold_is_placed_once_and_lifted_once() -> None:

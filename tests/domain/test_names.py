@@ -36,10 +36,18 @@ def test_the_commands_of_this_step_are_all_here() -> None:
         "customer": "lost returned",
         "policy": "publish",
         "hold": "place lift",
+        "subject": "erase complete_erasure",
+        "keys": "rewrap",
     }
     assert set(COMMANDS) == {f"{family}.{name}" for family, names in from_the_domain.items() for name in names.split()}
     internal = {name for name, command in COMMANDS.items() if command.INTERNAL}
-    assert internal == {"promise.announce_warning", "promise.announce_deadline", "promise.expire_condition"}
+    assert internal == {
+        "promise.announce_warning",
+        "promise.announce_deadline",
+        "promise.expire_condition",
+        "subject.complete_erasure",
+        "keys.rewrap",
+    }
 
 
 def test_the_glossary_lists_every_refusal_code_with_its_rule() -> None:

@@ -1,0 +1,226 @@
+"""The eraser: carries out the erasures that the log orders, step by step; what a crash leaves is said at each step.
+
+ 1. `subject.erasure_requested` committed  from here on the keyring answers "erased": nothing is sealed or opened for
+                                           the customer. Not signed yet: the next start signs it
+ 2. signed                                 nothing is destroyed before: what ordered it can no longer be denied
+ 3. destroyed, one transaction:            before the commit nothing is gone, after it all of it: key, sealed rows and
+    keys, sealed rows, projected texts     projected texts are never seen the one without the others
+ 4. dead letters removed                   not all of them: the next round goes over all of them again
+ 5. space given back                       until then the bytes of step 3 are in the files: done again as well
+ 6. `subject.erasure_completed` committed  before: the erasure is done again, each step finds its work done. After:
+                                           it is over
+
+A round begins with what the log and the tables say, so it needs no memory: after a crash, or over a database into which
+an older copy was restored, it does what is left to do. One eraser works at a time; another one finds the lock taken.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, Protocol
+
+import orjson
+import psycopg
+from psycopg import Connection
+from psycopg.errors import Diagnostic
+
+from ledger.app import Clock, Ledger, Submission, system_clock
+from ledger.domain.erasures import CompleteErasure
+from ledger.erasure.keyring import Keyring, reader
+from ledger.erasure.orders import Order, orders
+from ledger.receipts import Refusal
+from ledger.storage.sql import QUERIES
+
+SOURCE: Final = "eraser"
+"""The source of what the eraser says; no sender may use it."""
+_SHARED: Final = frozenset({"outage"})
+"""Streams that belong to no customer, though some of their events name one."""
+_SCRUB_LOCK_MS: Final = 300
+"""Everybody waits behind a VACUUM (FULL) that waits, so it gives up soon and comes again."""
+
+Whose = Callable[[Collection[str]], str | None]
+"""Given the ids that stand in a message: the erased customer whose it is, None where it is of none."""
+
+
+class NotErased(RuntimeError):
+    """A step of an erasure could not be done; the message says which and why. The next round tries again."""
+
+
+class ReadTables(Protocol):
+    """What the read side keeps in the clear: the module `projections.texts`."""
+
+    def purge(self, connection: Connection[Any], customer_id: str) -> int:
+        """Delete the customer's texts, in the caller's transaction."""
+        ...
+
+    def left(self, connection: Connection[Any], customers: Sequence[str]) -> set[str]:
+        """Those of the customers of whom a text is there."""
+        ...
+
+    def scrub(self, connection: Connection[Any]) -> None:
+        """Give the space of deleted texts back, outside of transactions."""
+        ...
+
+
+class Letters(Protocol):
+    """The dead letters: the only messages with words that stay in the queue."""
+
+    def forget(self, whose: Whose, *, after: int) -> tuple[Mapping[str, int], int]:
+        """Remove those above number `after` that are an erased customer's: how many of each, and the last number."""
+        ...
+
+
+class Traces(NamedTuple):
+    """What the log says about a customer: the ids that lead to them, and how many of their events had words."""
+
+    names: frozenset[str]
+    texts: int
+
+
+class Eraser:
+    """Carries out erasures on a `connection` that commits by itself and whose role may destroy (ledger_eraser)."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        connection: Connection[Any],
+        read_tables: ReadTables,
+        letters: Letters,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._ledger = ledger
+        self._connection = connection
+        self._read_tables = read_tables
+        self._letters = letters
+        self._clock = clock
+        self._looked = -1  # the size of the log up to which nothing is left to do; at first everything is looked at
+        self._read = 0  # the last dead letter that was looked at
+
+    def round(self) -> int:
+        """What the log orders is destroyed and on record as such; how many erasures were completed now.
+
+        Raises NotErased, database errors, and what the dead letters raise; the next round begins again.
+        """
+        with self._alone() as alone:
+            size = self._size()
+            due = self.due(size) if alone else []
+            if due:
+                self.sign(due)
+                for order in due:
+                    self.destroy(order)
+                traces = self.traces(due)
+                letters = self.forget_letters(traces)
+                self.scrub()
+                for order in due:
+                    self.complete(order, traces[order.customer_id].texts, letters.get(order.customer_id, 0))
+            if alone:
+                self._looked = size
+        return len(due)
+
+    def forget_late_letters(self) -> int:
+        """Dead letters that came since the last look and name an erased customer are gone; how many these were."""
+        counts, self._read = self._letters.forget(self._erased_among, after=self._read)
+        return sum(counts.values())
+
+    def due(self, size: int) -> list[Order]:
+        """The erasures that are not completed, or whose customer's keys or texts are there again."""
+        if self._looked >= 0 and self._count("erasures_since", first=self._looked) == 0:
+            return []
+        ordered = orders(self._connection)
+        names = {"customers": " ".join(ordered)}
+        there = {row[0] for row in self._connection.execute(QUERIES["undestroyed"], names).fetchall()}
+        there |= self._read_tables.left(self._connection, list(ordered))
+        found = [order for order in ordered.values() if not order.completions or order.customer_id in there]
+        return [order for order in found if order.leaf_index < size]
+
+    def sign(self, due: Sequence[Order]) -> None:
+        """Step 2: what orders these erasures is signed for."""
+        signed = self._ledger.start()
+        assert all(order.leaf_index < signed.size for order in due), "the head covers what was read below it"
+
+    def destroy(self, order: Order) -> None:
+        """Step 3: the customer's keys, sealed texts and projected texts are gone, together."""
+        parameters = {"customer_id": order.customer_id, "requested_at": order.requested_at}
+        with self._connection.transaction():
+            self._connection.execute(QUERIES["destroy_keys"], parameters)
+            self._connection.execute(QUERIES["destroy_sealed"], parameters)
+            self._read_tables.purge(self._connection, order.customer_id)
+
+    def traces(self, due: Sequence[Order]) -> dict[str, Traces]:
+        """What leads to each customer, from one pass over the log: a command may name their promise and not them."""
+        found = {order.customer_id: Traces(frozenset([order.customer_id]), 0) for order in due}
+        asked = {"customers": " ".join(found), "stop": 1 + max(order.leaf_index for order in due)}
+        for customer_id, stream, texts in self._connection.execute(QUERIES["traces"], asked).fetchall():
+            kind, _, name = stream.partition(":")
+            known = found[customer_id]
+            names = known.names if kind in _SHARED else known.names | {name}
+            found[customer_id] = Traces(names, known.texts + texts)
+        return found
+
+    def forget_letters(self, traces: Mapping[str, Traces]) -> Mapping[str, int]:
+        """Step 4: no dead letter is left in which an id of theirs stands; how many were removed, by customer."""
+        owners = {name: customer_id for customer_id, found in traces.items() for name in found.names}
+        return self._letters.forget(lambda ids: next((owners[each] for each in ids if each in owners), None), after=0)[
+            0
+        ]
+
+    def scrub(self) -> None:
+        """Step 5: the bytes of what was destroyed are no longer in the files of the tables."""
+        warnings: list[Diagnostic] = []
+        self._connection.add_notice_handler(warnings.append)
+        try:
+            self._connection.execute(f"SET lock_timeout = {_SCRUB_LOCK_MS}")
+            self._connection.execute(QUERIES["scrub_keys"])
+            self._connection.execute(QUERIES["scrub_sealed"])
+            self._read_tables.scrub(self._connection)
+        except psycopg.errors.LockNotAvailable as error:
+            raise NotErased("the space of destroyed keys waits for a long reader, such as a verify") from error
+        finally:
+            self._connection.remove_notice_handler(warnings.append)
+            if not self._connection.closed:
+                self._connection.execute("RESET lock_timeout")
+        if warnings:
+            raise NotErased(f"the space of destroyed keys is not given back: {warnings[0].message_primary}")
+
+    def complete(self, order: Order, texts: int, letters: int) -> None:
+        """Step 6: it is on record that the erasure was carried out, and what it took."""
+        command = CompleteErasure(
+            actor=SOURCE,
+            occurred_at=self._clock(),
+            customer_id=order.customer_id,
+            through_leaf=order.leaf_index,
+            keys=self._count("destroyed_keys", customer_id=order.customer_id),
+            texts=texts,
+            letters=letters,
+        )
+        canonical = orjson.dumps(command.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+        command_id = f"erasure-{order.leaf_index}.{order.completions + 1}"
+        (outcome,) = self._ledger.submit([Submission(SOURCE, command_id, command, canonical)])
+        if isinstance(outcome, Refusal):
+            raise NotErased(f"the erasure of customer {order.customer_id} is done and not on record: {outcome.message}")
+
+    def _size(self) -> int:
+        row = self._connection.execute(QUERIES["read_head"]).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _count(self, query: str, **parameters: Any) -> int:
+        row = self._connection.execute(QUERIES[query], parameters).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _erased_among(self, ids: Collection[str]) -> str | None:
+        return next(iter(Keyring(None).erased(reader(self._connection), ids)), None)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether this is the only eraser at work, for as long as the block lasts; a dead process's lock is free."""
+        name = "hashtext('promise-ledger eraser')"
+        row = self._connection.execute(f"SELECT pg_try_advisory_lock({name})").fetchone()
+        assert row is not None
+        try:
+            yield bool(row[0])
+        finally:
+            if row[0] and not self._connection.closed:
+                self._connection.execute(f"SELECT pg_advisory_unlock({name})")
+
+
+__all__ = ["Eraser", "Letters", "NotErased", "ReadTables"]

@@ -1,0 +1,36 @@
+"""The erasures that the log orders: from the events of the streams `erasure:…`, and from nothing else."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from ledger.domain.erasures import ErasureCompleted, ErasureRequested
+from ledger.storage.entries import MalformedEntry, decode
+from ledger.storage.sql import QUERIES
+
+
+class Order(NamedTuple):
+    """An erasure in effect: the leaf of its request, when that was recorded, how often it was completed."""
+
+    customer_id: str
+    leaf_index: int
+    requested_at: datetime
+    completions: int
+
+
+def orders(connection: Connection[Any]) -> dict[str, Order]:
+    """Every erasure in effect, by customer. Bytes that are no entry are passed over: `verify` names their leaf."""
+    found: dict[str, Order] = {}
+    for leaf_index, topic, state in connection.execute(QUERIES["erasures"]).fetchall():
+        try:
+            entry = decode(leaf_index, topic, bytes(state))
+        except MalformedEntry:
+            continue
+        match entry.event:
+            case ErasureRequested(customer_id=customer_id):
+                found[customer_id] = Order(customer_id, leaf_index, entry.happened.recorded_at, 0)
+            case ErasureCompleted(customer_id=customer_id) if customer_id in found:
+                order = found[customer_id]
+                found[customer_id] = order._replace(completions=order.completions + 1)
+    return found

@@ -1,0 +1,71 @@
+"""Rotation of the key-encryption key: every data key is wrapped anew, and the old key is destroyed.
+
+ 1. a new keys/kek, the one before is kek.old   both open what they wrapped; see `ledger.storage.keys.replace_kek`
+ 2. one transaction under the head lock:        before the commit nothing is wrapped anew; after it everything is, and a
+    all data keys wrapped anew, and an event    running service reads keys/kek again before it wraps the next one: the
+    that says so                                event moved the head, and whoever finds it moved forgets what it knew
+ 3. kek.old overwritten and removed             there: nothing needs it any more. The rotation called again ends it
+
+The keys of erased customers are gone already, and stay so.
+"""
+
+import os
+from typing import Final
+
+import orjson
+
+from ledger.app import Clock, Ledger, Submission, system_clock
+from ledger.domain.key_wraps import RewrapKeys
+from ledger.erasure.keyring import NONCE_SIZE, Keyring
+from ledger.mac import hmac_sha256
+from ledger.receipts import Receipt
+from ledger.storage import keys
+from ledger.storage.recorder import Append
+from ledger.storage.sql import QUERIES
+
+SOURCE: Final = "keys"
+"""The source of what a rotation says; no sender may use it."""
+
+
+def rotate(ledger: Ledger, secrets: keys.Secrets, clock: Clock = system_clock) -> str:
+    """The name of the new key-encryption key, under which all data keys are wrapped; the one before is destroyed.
+
+    Services may run meanwhile. Called again after a crash it goes on; after it was done, it makes another new one.
+    Raises KeyUnwrapFailed where a data key opens under neither: then nothing is wrapped anew, and both are kept.
+    """
+    fresh = keys.replace_kek(secrets.directory)  # step 1
+    keyring = Keyring(fresh.kek, reread=fresh.key_encryption_keys)
+    rewrap(ledger, keyring, name_of(fresh.kek), clock)  # step 2
+    keys.destroy_old_kek(secrets.directory)  # step 3
+    return name_of(fresh.kek)
+
+
+def rewrap(ledger: Ledger, keyring: Keyring, name: str, clock: Clock = system_clock) -> None:
+    """Every data key is wrapped under the key-encryption key in use, and the log says so."""
+
+    def within(append: Append) -> None:
+        rows = append.ask("all_keys", {})
+        append.cursor.executemany(
+            QUERIES["rewrap_key"],
+            [
+                {
+                    "customer_id": customer_id,
+                    "key_version": version,
+                    "wrapped": keyring.wrap(
+                        customer_id, version, keyring.open(customer_id, version, wrapped), os.urandom(NONCE_SIZE)
+                    ),
+                }
+                for customer_id, version, wrapped in rows
+            ],
+        )
+
+    command = RewrapKeys(actor=SOURCE, occurred_at=clock(), kek=name)
+    canonical = orjson.dumps(command.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+    submission = Submission(SOURCE, f"rewrap-{os.urandom(16).hex()}", command, canonical)
+    (outcome,) = ledger.answer(ledger.append([submission], within=within))
+    assert isinstance(outcome, Receipt), "no rule refuses what was done in the same transaction"
+
+
+def name_of(key_encryption_key: bytes) -> str:
+    """A name that tells this key from others and says nothing about it."""
+    return hmac_sha256(key_encryption_key, b"promise-ledger/kek-name/v1").hex()[:16]
