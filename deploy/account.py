@@ -1,6 +1,7 @@
 """The account of the demo story: what was told and what became of it, what is owed, what an auditor should see."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -11,12 +12,15 @@ from rich.text import Text
 
 from deploy import story
 from deploy.tables import show
+from ledger.app import Submission, system_clock
+from ledger.domain.disclosures import CheckDisclosure
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import read_guard
 from ledger.verification import verify
 from projections import queries
 from projections.blast import blast_radius
+from projections.findings.disclosure_check import Checker
 from projections.findings.registry import FINDINGS
 from projections.scorecard import Measure, scorecard
 
@@ -54,6 +58,7 @@ def give(out: Console, settings: Settings, url: str, vkey: str) -> None:
         findings = [each for each in queries.findings(connection) if each["customer_id"] in story.CUSTOMERS]
         _wrong(out, findings, _rows(connection, _CLOSED, story.CUSTOMER))
         _blast(out, connection)
+        _asked(out, url)
         _card(out, scorecard(connection))
     out.rule("verification")
     _verified(out, url, vkey, settings, secrets)
@@ -130,6 +135,16 @@ def _blast(out: Console, connection: psycopg.Connection[Any]) -> None:
     )
     by_id = ", ".join(f"{item.id} ({item.correction or item.kind})" for item in found.items)
     out.print(f"  rests on it: {by_id}")
+    out.print()
+
+
+def _asked(out: Console, url: str) -> None:
+    """What the ledger answers to who asks before saying it once more; nothing is recorded of that."""
+    question = CheckDisclosure.model_validate({**story.ASKED, "occurred_at": system_clock()})
+    with closing(Checker(url)) as checker:
+        answer = checker.check(Submission("crm", "asked", question, b""))
+    codes = ", ".join(each.code for each in answer.findings)
+    out.print(Text.assemble(("asked before saying it once more: ", "bold"), f"“{question.text}” would raise {codes}"))
     out.print()
 
 

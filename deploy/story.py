@@ -205,6 +205,13 @@ _CHAPTERS: Final[tuple[tuple[int, str, tuple[_Line, ...]], ...]] = (
     )),
 )  # fmt: skip
 
+ASKED: Final[Mapping[str, Any]] = {
+    "actor": "u-tom", "disclosure_id": "D-9", "customer_id": CUSTOMER, "about": {"problem_id": "X-van"},
+    "text": "It was the storm, as we said.", "reason_class": "weather", "control": "beyond", "owner": "u-tom",
+    "apology": False, "channel": "letter", "basis": "assumed", "based_on": (FALSEHOOD,),
+}  # fmt: skip
+"""What u-tom would like to say again, and better asks about before."""
+
 
 def _id(chapter: int, number: int) -> str:
     return f"stove-{chapter}.{number}"

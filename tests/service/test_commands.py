@@ -99,6 +99,7 @@ def test_the_demo_tells_what_was_promised_said_and_refused(home: Path) -> None:
     assert re.search(r"P-stove +u-jonas +.* overdue", told)
     assert re.search(r"correction-owed +D-3 \(C-3105\)  A person was told a falsehood", told)
     assert "told C-1042, C-2077, C-3105; repeated by u-tom after it was known false" in told
+    assert re.search(r"asked before .* would raise( [a-z-]+,)*\s+(divergent-reason|repeated-falsehood)", told)
     assert re.search(r"verified: \d+ events give the signed root", told)
     assert max(len(line) for line in told.splitlines()) <= 100
 
@@ -119,7 +120,7 @@ def test_health_is_good_and_names_every_projection(ledger: Command) -> None:
     assert said.code == 0
     assert said.json["status"] == "ok"
     assert {row["lag_events"] for row in said.json["projections"]} == {0}
-    assert set(said.json["parts"]) == {"intake", "timer", "projections"}
+    assert set(said.json["parts"]) == {"intake", "timer", "projections", "relay"}
 
 
 def test_outstanding_has_the_named_members(ledger: Command) -> None:
