@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from deploy import cli
-from ledger.domain.dispatch import COMMANDS, RULES
+from ledger.domain.dispatch import CHECKS, COMMANDS, RULES
 from projections.findings.registry import FINDINGS
 from tests.contracts.proofs import ROOT, Shown, shown_in
 
@@ -64,6 +64,7 @@ def test_the_tests_of_a_row_show_what_it_says(row: Row) -> None:
 def test_every_command_refusal_and_finding_has_its_row() -> None:
     recorded = {each for row in ROWS for each in row.commands}
     assert {name for name, command in COMMANDS.items() if not command.INTERNAL} <= recorded
+    assert [name for name in CHECKS if f"`{name}`" not in PAGE] == []
     assert {code for row in ROWS for code in row.codes} == set(RULES)
     assert {code for row in ROWS for code in row.findings} == set(FINDINGS)
 
