@@ -26,6 +26,9 @@ class Stream:
     work_queue: bool = False
     drop_oldest: bool = False
     atomic_batches: bool = False
+    duplicate_window_seconds: float = 1.0
+    """How long NATS knows the `Nats-Msg-Id` of a message, and stores it once. The inbox finds repeated commands, for
+    ever; a window for those would only swallow a repeated one's answer."""
 
 
 COMMANDS: Final = Stream(
@@ -52,11 +55,24 @@ DEADLETTERS: Final = Stream(
     max_bytes=2**30,
     max_age_seconds=90 * 24 * 3600,
 )
-STREAMS: Final = (COMMANDS, RECEIPTS, DEADLETTERS)
+FINDINGS: Final = Stream(
+    name="LEDGER_FINDINGS",
+    subjects=("ledger.findings.>",),
+    description="Findings that opened and closed. The oldest go first: audit.finding_history has them all.",
+    max_bytes=2**30,
+    max_age_seconds=30 * 24 * 3600,
+    drop_oldest=True,
+    duplicate_window_seconds=3600.0,
+)
+STREAMS: Final = (COMMANDS, RECEIPTS, DEADLETTERS, FINDINGS)
 
 INTAKE_DURABLE: Final = "intake"
 """The durable pull consumer of COMMANDS; any number of intakes may share it."""
 DEADLETTER_SUBJECT: Final = "ledger.deadletters"
+
+FINDING_OPENED: Final = "ledger.findings.opened"
+FINDING_CLOSED: Final = "ledger.findings.closed"
+"""Subject and type of the CloudEvent alike."""
 
 TIMER_SOURCE: Final = "timer"
 """The source of the ledger's own announcements; refused in a command from the queue."""

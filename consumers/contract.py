@@ -1,7 +1,7 @@
 """The message contract, built from the models that the ledger itself parses with: JSON Schema and AsyncAPI 3.0.
 
 What stands here beside the models is the envelope (`consumers.cloudevents`) and the answers (`ledger.receipts`,
-`Malformed.to_json`); tests hold each against the real thing.
+`Malformed.to_json`), and in `consumers.announced` what can be listened to; tests hold each against the real thing.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
+from consumers import announced
 from consumers.channels import COMMAND_BYTES, REPLY_TO, STRUCTURED, command_subject
 from ledger.domain.dispatch import COMMANDS, EVENTS
 from ledger.domain.model import ID_PATTERN, Command
@@ -37,7 +38,7 @@ def json_schemas(findings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document of the ledger: it receives commands, and sends answers. Events are not sent yet."""
+    """The AsyncAPI 3.0 document of the ledger: it receives commands, and sends answers and announcements."""
     _, models = models_json_schema(
         [(command, "validation") for command in _PUBLIC.values()],
         ref_template=_SCHEMAS + "{model}",
@@ -53,11 +54,13 @@ def asyncapi() -> dict[str, Any]:
             "and the body is `data`. Where `data` has no `occurred_at`, the event's `time` counts.",
         },
         "defaultContentType": STRUCTURED,
-        "channels": {name: _command_channel(name) for name in sorted(_PUBLIC)} | _ANSWER_CHANNELS,
-        "operations": {name: _receive(name) for name in sorted(_PUBLIC)} | _SEND,
+        "channels": {name: _command_channel(name) for name in sorted(_PUBLIC)} | _ANSWER_CHANNELS | announced.CHANNELS,
+        "operations": {name: _receive(name) for name in sorted(_PUBLIC)} | _SEND | announced.OPERATIONS,
         "components": {
-            "messages": {name: _message(name, kind) for name, kind in sorted(_PUBLIC.items())} | _ANSWER_MESSAGES,
-            "schemas": dict(sorted(models["$defs"].items())) | _ENVELOPE | _ANSWERS,
+            "messages": {name: _message(name, kind) for name, kind in sorted(_PUBLIC.items())}
+            | _ANSWER_MESSAGES
+            | announced.MESSAGES,
+            "schemas": dict(sorted(models["$defs"].items())) | _ENVELOPE | _ANSWERS | announced.SCHEMAS,
         },
     }
 

@@ -280,7 +280,7 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
     assert settings.broker_url is not None, "the settings name no broker"
     progress = progress or Progress()
     broker = connection_of(settings.broker_url, progress)
-    connection = await _unless(stop, broker.connect())
+    connection = await unless(stop, broker.connect())
     if connection is None:
         return
     assert isinstance(connection, LedgerClient)
@@ -300,7 +300,7 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
         await intake.take(messages)
 
     try:
-        await _unless(stop, broker.start())
+        await unless(stop, broker.start())
         while not stop.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
@@ -311,7 +311,7 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
         raise intake.fork
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
     """What `work` returns; None, and `work` is cancelled, where `stop` is set before."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -71,8 +71,7 @@ def _stream_config(stream: Stream) -> StreamConfig:
         max_bytes=stream.max_bytes,
         max_age=stream.max_age_seconds,
         max_msg_size=stream.max_message_bytes,
-        # The inbox finds repeated commands, for ever; a window here would only swallow a repeated one's answer.
-        duplicate_window=1.0,
+        duplicate_window=stream.duplicate_window_seconds,
         storage=StorageType.FILE,
         allow_direct=True,
         allow_atomic=stream.atomic_batches,

@@ -44,7 +44,8 @@ def refuse_owner(url: str) -> None:
     if row is not None and row[1]:
         raise SetupError(
             f"the service would run as the database user {row[0]}, who may change the log: give LEDGER_DATABASE_URL "
-            "a user of the role ledger_appender (serve intake) or ledger_projector (serve projections)"
+            "a user of the role ledger_appender (serve intake), ledger_projector (serve projections) or "
+            "ledger_relay (serve relay)"
         )
 
 

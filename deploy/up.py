@@ -1,4 +1,4 @@
-"""`promise-ledger up`: one supervisor over PostgreSQL, NATS, intake (with the timer) and projections (with HTTP).
+"""`promise-ledger up`: one supervisor over PostgreSQL, NATS, intake (with the timer), projections (with HTTP), relay.
 
 What dies is started again. Stopping goes from the outside in: the services finish their batch, then NATS, then
 PostgreSQL. A kill -9 of the supervisor takes everything along (see `deploy.process.spawn`), and loses nothing.
@@ -28,7 +28,7 @@ FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0
 STEADY_SECONDS = 60.0
 """After running so long a part's next failure counts as its first."""
-SERVICES = {"intake": "ledger_appender", "projections": "ledger_projector"}
+SERVICES = {"intake": "ledger_appender", "projections": "ledger_projector", "relay": "ledger_relay"}
 """Each service and the database role that it runs as."""
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

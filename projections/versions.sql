@@ -22,8 +22,8 @@ COMMENT ON COLUMN projection.versions.stopped_at IS 'The leaf that could not be 
 CREATE SCHEMA IF NOT EXISTS audit;
 COMMENT ON SCHEMA audit IS 'What auditors read: views and functions, nothing else.';
 
-GRANT USAGE ON SCHEMA projection TO ledger_appender, ledger_projector, ledger_eraser;
-GRANT SELECT ON projection.versions TO ledger_appender, ledger_projector, ledger_eraser;
+GRANT USAGE ON SCHEMA projection TO ledger_appender, ledger_projector, ledger_eraser, ledger_relay;
+GRANT SELECT ON projection.versions TO ledger_appender, ledger_projector, ledger_eraser, ledger_relay;
 GRANT UPDATE (position, stopped_at, reason) ON projection.versions TO ledger_projector;
 GRANT UPDATE (position) ON projection.versions TO ledger_eraser; -- to lock the row while it purges, never to move it
 
@@ -89,7 +89,7 @@ WHERE starts_with(t.relnamespace::regnamespace::text, %(schemas)s);
 -- name: grants
 -- Run after views were made. SELECT on views alone: whatever else exists stays closed to auditors.
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA audit FROM PUBLIC;
-GRANT USAGE ON SCHEMA audit TO ledger_auditor, ledger_projector, ledger_appender;
+GRANT USAGE ON SCHEMA audit TO ledger_auditor, ledger_projector, ledger_appender, ledger_relay;
 GRANT SELECT ON ALL TABLES IN SCHEMA audit TO ledger_auditor, ledger_projector;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA audit TO ledger_auditor, ledger_projector, ledger_appender;
 

@@ -27,7 +27,7 @@ def up(
     http_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of /health and /metrics.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Play the demo story through the queue.")] = False,
 ) -> None:
-    """Run the whole ledger on this machine: PostgreSQL, NATS, intake, timer, projections. Until Ctrl-C."""
+    """Run the whole ledger on this machine: PostgreSQL, NATS, intake, timer, projections, relay. Until Ctrl-C."""
     from deploy.up import up as run_up
 
     raise typer.Exit(run_up(settings_for(data_dir, http_port=http_port), nats_port=nats_port, demo=demo))
@@ -35,12 +35,17 @@ def up(
 
 @app.command(hidden=True)
 def serve(part: str, data_dir: DataDir = None) -> None:
-    """Run one part: intake (with the timer) or projections (with HTTP)."""
+    """Run one part: intake (with the timer), projections (with HTTP) or relay (what is announced on the queue)."""
+    from deploy.relaying import serve_relay
     from deploy.serve import serve_intake, serve_projections
 
-    parts: dict[str, Callable[[Settings], None]] = {"intake": serve_intake, "projections": serve_projections}
+    parts: dict[str, Callable[[Settings], None]] = {
+        "intake": serve_intake,
+        "projections": serve_projections,
+        "relay": serve_relay,
+    }
     if part not in parts:
-        raise typer.BadParameter(f"there is no part {part}: intake or projections")
+        raise typer.BadParameter(f"there is no part {part}: {', '.join(parts)}")
     parts[part](located(data_dir))
 
 

@@ -4,6 +4,7 @@
 --
 -- ledger_appender   runs `serve intake`: adds to the log, changes and removes nothing of it
 -- ledger_projector  runs `serve projections`: reads the log, writes the read tables
+-- ledger_relay      runs `serve relay`: reads the log and what may be announced, no text and no key
 -- ledger_eraser     destroys the keys and texts of an erased customer, and nothing else
 -- ledger_auditor    reads the views of schema audit
 
@@ -12,6 +13,7 @@ DECLARE statement text;
 BEGIN
     FOREACH statement IN ARRAY ARRAY[
         'CREATE ROLE ledger_appender LOGIN', 'CREATE ROLE ledger_projector LOGIN', 'CREATE ROLE ledger_eraser LOGIN',
+        'CREATE ROLE ledger_relay LOGIN',
         'CREATE ROLE ledger_auditor NOLOGIN'
     ] LOOP
         BEGIN
@@ -21,8 +23,9 @@ BEGIN
     END LOOP;
 END $$;
 
-REVOKE ALL ON ALL TABLES IN SCHEMA ledger, service FROM ledger_appender, ledger_projector, ledger_eraser, ledger_auditor;
-GRANT USAGE ON SCHEMA ledger, service TO ledger_appender, ledger_projector, ledger_eraser;
+REVOKE ALL ON ALL TABLES IN SCHEMA ledger, service FROM ledger_appender, ledger_projector, ledger_relay, ledger_eraser,
+    ledger_auditor;
+GRANT USAGE ON SCHEMA ledger, service TO ledger_appender, ledger_projector, ledger_relay, ledger_eraser;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO ledger_appender, ledger_projector, ledger_eraser;
 GRANT INSERT ON ledger.events, ledger.inbox, ledger.sealed, ledger.customer_keys, ledger.tiles, ledger.checkpoints
@@ -37,5 +40,9 @@ DO $$ BEGIN
     END IF;
 END $$;
 
-GRANT SELECT ON service.heartbeat TO ledger_appender, ledger_projector, ledger_eraser;
-GRANT INSERT, UPDATE ON service.heartbeat TO ledger_appender, ledger_projector, ledger_eraser;
+GRANT SELECT ON ledger.head, ledger.events TO ledger_relay;
+GRANT SELECT, UPDATE (position, version, horizon) ON service.announcers TO ledger_relay;
+GRANT SELECT, INSERT ON service.announced TO ledger_relay;
+
+GRANT SELECT ON service.heartbeat TO ledger_appender, ledger_projector, ledger_relay, ledger_eraser;
+GRANT INSERT, UPDATE ON service.heartbeat TO ledger_appender, ledger_projector, ledger_relay, ledger_eraser;

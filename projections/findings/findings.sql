@@ -112,17 +112,17 @@ WHERE f.opened_by = c.opened_by AND f.number = c.number;
 CREATE OR REPLACE VIEW audit.finding_history AS
 SELECT
     code, severity, subject, customer_id, case_id, opened_at, closed_at, opened_by, closed_by, detail, leaf_index,
-    coalesce(closed_at <= opened_at, false) AS prevented, opened_recorded_at, closed_recorded_at
+    coalesce(closed_at <= opened_at, false) AS prevented, opened_recorded_at, closed_recorded_at, number
 FROM findings
 UNION ALL
 SELECT
     'silent-customer', 'medium', 'customer:' || customer_id, customer_id, NULL, silent_from, NULL, silent_by, NULL, NULL,
-    silent_by, false, silent_recorded_at, NULL
+    silent_by, false, silent_recorded_at, NULL, -1
 FROM tails WHERE silent_from IS NOT NULL
 UNION ALL
 SELECT
     'neglected-customer', 'low', 'customer:' || customer_id, customer_id, NULL, neglected_from, NULL, neglected_by, NULL,
-    NULL, neglected_by, false, neglected_recorded_at, NULL
+    NULL, neglected_by, false, neglected_recorded_at, NULL, -2
 FROM tails WHERE neglected_from IS NOT NULL;
 COMMENT ON VIEW audit.finding_history IS
     'Every finding that was, is or will be open unless something comes before; prevented ones too, which never are.';
@@ -140,6 +140,8 @@ COMMENT ON COLUMN audit.finding_history.leaf_index IS 'The event that the row la
 COMMENT ON COLUMN audit.finding_history.prevented IS 'Its closing came first: it was never open.';
 COMMENT ON COLUMN audit.finding_history.opened_recorded_at IS 'When the event that it comes from was written down.';
 COMMENT ON COLUMN audit.finding_history.closed_recorded_at IS 'When the event that closed it was written down.';
+COMMENT ON COLUMN audit.finding_history.number IS 'Tells those apart that one event opened.';
+GRANT SELECT ON audit.finding_history TO ledger_relay;
 
 CREATE OR REPLACE VIEW audit.findings AS
 SELECT code, severity, subject, customer_id, case_id, opened_at, closed_at, opened_by, closed_by, detail, leaf_index

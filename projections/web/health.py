@@ -13,7 +13,7 @@ from projections.versions import NotInstalled, ProjectionStatus
 
 STALE_SECONDS = 10.0
 LAG_SECONDS = 30.0
-PARTS = ("intake", "timer", "projections")
+PARTS = ("intake", "timer", "projections", "relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +113,6 @@ def _part_problems(part: str, said: dict[str, Any] | None) -> list[str]:
         problems.append(f"{part} does not get on: {said['failure']}")
     if (idle := said.get("fetch_seconds_ago")) is not None and idle > STALE_SECONDS:
         problems.append(f"{part} has had no answer from the queue for {idle:.0f} s")
+    if (idle := said.get("looked_seconds_ago")) is not None and idle > LAG_SECONDS:
+        problems.append(f"{part} has not come to the end of a step for {idle:.0f} s")
     return problems

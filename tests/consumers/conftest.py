@@ -1,7 +1,7 @@
 """A ledger, a provisioned queue and a running intake."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,16 @@ def settings(database: str, nats_url: str, data_dir: Path) -> Settings:
 
 
 @pytest.fixture
-def service(settings: Settings) -> Iterator[Service]:
+def queue_url(nats_url: str) -> str:
+    """The URL of an empty, provisioned queue."""
+    asyncio.run(_empty(nats_url))
+    provision(nats_url, ack_wait_seconds=2)
+    return nats_url
+
+
+@pytest.fixture
+def service(settings: Settings, queue_url: str) -> Service:
     """An empty ledger with an empty, provisioned queue."""
-    assert settings.broker_url is not None
-    asyncio.run(_empty(settings.broker_url))
-    provision(settings.broker_url, ack_wait_seconds=2)
     return Service(settings)
 
 

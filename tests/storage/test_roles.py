@@ -16,7 +16,7 @@ from projections.runner import Runner, install
 from projections.versions import connect
 from tests.storage.log import Log, claim, copied, make, told
 
-ROLES = ("ledger_appender", "ledger_projector", "ledger_eraser", "ledger_auditor")
+ROLES = ("ledger_appender", "ledger_projector", "ledger_relay", "ledger_eraser", "ledger_auditor")
 CHANGES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 MAY_CHANGE = {
     ("ledger_appender", "INSERT"): {"events", "inbox", "sealed", "customer_keys", "tiles", "checkpoints"},

@@ -1,0 +1,34 @@
+-- name: known
+-- Asked first: which version of the findings is live, how many leaves it has, and up to which moment that is enough: to
+-- the recording of the first event that it does not have yet.
+SELECT
+    v.number AS version, v.position,
+    least(%(now)s, (convert_from(e.state, 'UTF8')::json ->> 'recorded_at')::timestamptz) AS horizon
+FROM projection.versions AS v LEFT JOIN ledger.events AS e ON e.notification_id = v.position + 1
+WHERE v.name = 'findings' AND v.live;
+
+-- name: due
+-- Asked by each step: findings whose opening, or whose closing after an announced opening, was not announced yet. Looked
+-- at is what changed, or came up, since all was announced; everything, where another version is live.
+WITH changed AS (
+    SELECT h.*, h.opened_by || '.' || h.number || ':' || h.code || ':' || h.subject AS id
+    FROM audit.finding_history AS h CROSS JOIN service.announcers AS a
+    WHERE a.name = 'findings' AND h.opened_at <= %(horizon)s AND (
+        a.version <> %(version)s OR h.opened_at > a.horizon OR h.closed_at > a.horizon
+        OR h.opened_by >= a.position OR h.closed_by >= a.position
+    )
+)
+SELECT
+    f.id, f.code, f.severity, f.subject, f.customer_id, f.case_id, f.opened_at, f.opened_by, f.detail, f.closed_at,
+    f.closed_by, opening.id IS NULL AS opens, coalesce(f.closed_at <= %(horizon)s, false) AS closes
+FROM changed AS f
+LEFT JOIN service.announced AS opening ON opening.id = f.id || ':opened'
+LEFT JOIN service.announced AS closing ON closing.id = f.id || ':closed'
+WHERE CASE WHEN opening.id IS NULL THEN NOT f.prevented
+    ELSE closing.id IS NULL AND coalesce(f.closed_at <= %(horizon)s, false) END
+ORDER BY f.opened_at, f.opened_by, f.id LIMIT %(most)s;
+
+-- name: all_announced
+-- The end of a step that found less than a batch.
+UPDATE service.announcers SET version = %(version)s, position = %(position)s, horizon = %(horizon)s
+WHERE name = 'findings';

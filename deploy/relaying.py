@@ -1,0 +1,84 @@
+"""The part that announces on the queue: `promise-ledger serve relay`."""
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import nats
+import psycopg
+import structlog
+from nats.aio.client import Client
+
+from consumers import announcing, intake
+from consumers.announcing import QUERIES, Announcer, Progress
+from consumers.findings import FindingsAnnouncer
+from deploy.heartbeat import beat
+from deploy.serve import refuse_owner
+from ledger.settings import Settings
+from projections.findings.registry import FINDINGS
+
+_log = structlog.get_logger("serve")
+
+
+def serve_relay(settings: Settings) -> None:
+    """Announce what opens and closes until SIGTERM or SIGINT; the batch in hand is finished."""
+    assert settings.database_url is not None
+    assert settings.broker_url is not None
+    refuse_owner(settings.database_url)
+    intake.run(_serve(settings.database_url, settings.broker_url, announcers(settings.database_url)))
+
+
+def announcers(database_url: str) -> Sequence[Announcer]:
+    """Everything that is announced of the log in this database."""
+    with psycopg.connect(database_url, connect_timeout=10) as connection:
+        row = connection.execute(QUERIES["origin"]).fetchone()
+    assert row is not None, "the database holds no log"
+    origin = str(row[0])
+    return (FindingsAnnouncer(origin, {code: kind.rule for code, kind in FINDINGS.items()}),)
+
+
+async def _serve(database_url: str, broker_url: str, everything: Sequence[Announcer]) -> None:
+    stop, stopped = asyncio.Event(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    progress = {announcer.name: Progress() for announcer in everything}
+    threading.Thread(target=beat, args=(database_url, "relay", lambda: _detail(progress), stopped), daemon=True).start()
+    queue = await intake.unless(stop, _connected(broker_url))
+    if queue is None:
+        return
+    try:
+        await asyncio.gather(
+            *(announcing.run(each, database_url, queue, stop, progress=progress[each.name]) for each in everything)
+        )
+    finally:
+        stopped.set()
+        await queue.close()
+
+
+async def _connected(broker_url: str) -> Client:
+    """A connection that reconnects for ever; NATS may be away when it begins."""
+    return await nats.connect(
+        broker_url,
+        allow_reconnect=True,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=1,
+        ping_interval=10,
+        pending_size=64 * 2**20,
+        error_cb=_quiet,
+    )
+
+
+async def _quiet(error: Exception) -> None:
+    """Whoever publishes is told, and says so in the heartbeat; nats-py would print every attempt as well."""
+
+
+def _detail(progress: Mapping[str, Progress]) -> dict[str, Any]:
+    failures = [f"{name}: {each.failure}" for name, each in progress.items() if each.failure is not None]
+    return {
+        "published": {name: each.published for name, each in progress.items()},
+        "looked_seconds_ago": round(time.time() - min(each.looked_at for each in progress.values()), 3),
+        "failure": failures[0] if failures else None,
+    }
