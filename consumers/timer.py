@@ -23,6 +23,7 @@ from psycopg.rows import DictRow, dict_row
 
 from consumers.channels import TIMER_SOURCE
 from ledger.app import Ledger, Submission, system_clock
+from ledger.domain.deadlines import reached
 from ledger.domain.dispatch import COMMANDS
 from ledger.settings import MAX_BATCH
 from ledger.storage.sql import queries
@@ -47,8 +48,9 @@ class Progress:
 
 def tick(ledger: Ledger, connection: Connection[DictRow], now: datetime) -> int:
     """Announce what is due at `now`, at most one batch; how many were recorded. Raises database errors."""
-    parameters = {"now": now - _MARGIN, "most": MAX_BATCH}
-    due = [_submission(row) for row in connection.execute(_SQL["due_announcements"], parameters)]
+    then = now - _MARGIN
+    rows = connection.execute(_SQL["due_announcements"], {"now": then, "most": MAX_BATCH})
+    due = [_submission(row, then) for row in rows]
     if not due:
         return 0
     return sum(outcome.status == "recorded" for outcome in ledger.submit(due))
@@ -87,8 +89,8 @@ def _connect(database_url: str) -> Connection[DictRow]:
     )
 
 
-def _submission(row: Mapping[str, Any]) -> Submission:
-    """The announcement of one row: the same id and the same bytes from every timer, whenever it looks."""
+def _submission(row: Mapping[str, Any], now: datetime) -> Submission:
+    """The announcement of one row: the same id and the same bytes from every timer that makes it."""
     kind = row["announcement"]
     data: dict[str, Any] = {"actor": TIMER_SOURCE, "promise_id": row["promise_id"], "occurred_at": row["since"]}
     match kind:
@@ -97,7 +99,9 @@ def _submission(row: Mapping[str, Any]) -> Submission:
         case "promise.announce_deadline":
             data |= {"due_at": row["due_at"]}
         case _:
-            data |= {"due_at": row["due_at"], "percent": row["percent"]}
+            warning = reached(tuple(zip(row["warn_percents"], row["warn_at"], strict=True)), now)
+            assert warning is not None, "the next of them was reached"
+            data |= {"due_at": row["due_at"], "percent": warning[0], "occurred_at": warning[1]}
     canonical = orjson.dumps(data, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
     command = COMMANDS[kind].__pydantic_validator__.validate_json(canonical, strict=True)
     return Submission(TIMER_SOURCE, _command_id(row, data["occurred_at"]), command, canonical)

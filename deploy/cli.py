@@ -14,7 +14,7 @@ from consumers.importing.errors import ImportProblem
 from consumers.provision import ProvisionError
 from consumers.receipts import UnprovenReceipt
 from consumers.spool import SpoolProblem
-from deploy.commands import care, evidence, letters, reading, sending, witnesses
+from deploy.commands import care, evidence, letters, policies, reading, sending, witnesses
 from deploy.exporting import ExportRefused
 from deploy.places import SetupError
 from deploy.submitting import NotCosigned
@@ -33,6 +33,7 @@ for part in (care, sending, reading, evidence):
     app.add_typer(part.app)
 app.add_typer(letters.app, name="deadletters")
 app.add_typer(witnesses.app, name="witness")
+app.add_typer(policies.app, name="policy")
 
 _BAD_NEWS = (
     SetupError,

@@ -48,11 +48,16 @@ class Published:
             assert isinstance(calendar, PublishedCalendar)
             self._calendars[event.calendar_id] = calendar
 
-    def warn_percents(self, promise: Promise, made_leaf_index: int) -> tuple[int, ...]:
-        """The percentages of the policy that the promise was made under: what was published later changes none."""
+    def policy_of(self, promise: Promise, made_leaf_index: int) -> PolicyPublished | None:
+        """The policy that the promise was made under, None before the first: what was published later is not it."""
         known = [each.said for each in self._versions if each.leaf_index < made_leaf_index]
         index = in_effect([each.effective_from for each in known], promise.made_at)
-        return DEFAULT_WARN_PERCENTS if index is None else known[index].warn_percents
+        return None if index is None else known[index]
+
+    def warn_percents(self, promise: Promise, made_leaf_index: int) -> tuple[int, ...]:
+        """The percentages of that policy, or those of none."""
+        policy = self.policy_of(promise, made_leaf_index)
+        return DEFAULT_WARN_PERCENTS if policy is None else policy.warn_percents
 
     def calendar_of(self, promise: Promise) -> Calendar | None:
         """The rules that the promise's due time is counted by; None where it is due at a moment."""
@@ -60,6 +65,11 @@ class Published:
             return None
         assert promise.calendar_version is not None
         return self._calendars[promise.calendar_id].versions[promise.calendar_version - 1].rules
+
+    def calendar_state(self, stream: str) -> PublishedCalendar | None:
+        """The calendar whose stream that is; None of any other stream."""
+        kind, _, calendar_id = stream.partition(":")
+        return self._calendars.get(calendar_id) if kind == "calendar" else None
 
     def calendars(self) -> tuple[PublishedCalendar, ...]:
         """Every calendar with all its versions, by id."""

@@ -101,6 +101,18 @@ def warnings_ahead(
     return tuple((percent, warning_at(promise, percent, calendar)) for percent in percents if percent > highest)
 
 
+def reached(ahead: Sequence[tuple[int, datetime]], now: datetime) -> tuple[int, datetime] | None:
+    """What to announce at `now` of what is ahead: of several that were missed the highest, which says it all."""
+    return max((each for each in ahead if each[1] <= now), default=None)
+
+
+def escalations_ahead(promise: Promise, after_hours: Sequence[int]) -> tuple[datetime, ...]:
+    """When each step of an escalation is announced, unless the promise moves on before: so long after it was due."""
+    if promise.paused_at is not None or not allows(AnnounceDeadline.TYPE, promise):
+        return ()
+    return tuple(promise.due_at + timedelta(hours=hours) for hours in after_hours)
+
+
 def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]:
     """The announcement; refused `moot` where it is not so at `now`, was made already, or the promise moved on."""
     assert isinstance(command, PromiseCommand)

@@ -89,7 +89,7 @@ class Tables(Past):
 class FindingsFold:
     """Applies the rules to each entry of a batch, then stores what came of it."""
 
-    def __init__(self, cursor: Cursor[Any], _secrets: Secrets) -> None:
+    def __init__(self, cursor: Cursor[Any], _secrets: Secrets | None = None) -> None:
         self._tables = Tables(cursor)
         self._findings = Table.find(cursor, "findings")
         cursor.execute(SQL["stage"])
@@ -101,7 +101,7 @@ class FindingsFold:
         facts.prefetch(dict.fromkeys(key for entry in batch.entries for key in fold.needs(entry)))
         for entry in batch.entries:
             fold.apply(facts, entry)
-        self._findings.insert(cursor, [_row(finding) for finding in facts.opened.values()])
+        self._findings.insert(cursor, [row_of(finding) for finding in facts.opened.values()])
         self._close(cursor, facts.closed)
         self._tables.store(facts)
         facts.settle()
@@ -115,7 +115,8 @@ class FindingsFold:
             cursor.execute(SQL["close"])
 
 
-def _row(finding: Finding) -> tuple[Any, ...]:
+def row_of(finding: Finding) -> tuple[Any, ...]:
+    """The finding as a row of the table `findings`."""
     last = finding.opened_by if finding.closed_by is None else max(finding.opened_by, finding.closed_by)
     return (
         finding.opened_by,
