@@ -1,6 +1,7 @@
 """The policies and calendars that the log holds, for what reckons with them as of when something was promised."""
 
 from bisect import insort
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,19 @@ from ledger.storage.entries import StoredEntry, decode
 from ledger.storage.sql import queries
 
 _SQL = queries(Path(__file__).with_suffix(".sql"))
+
+
+def reckoned_otherwise(calendars: Iterable[PublishedCalendar], running: str) -> list[str]:
+    """One sentence for each calendar whose last version was published with another tzdata than the one `running`.
+
+    Both are versions of the IANA database, such as 2026a. No due time changes by it: each was resolved once.
+    """
+    return [
+        f"calendar {each.calendar_id} was published with tzdata {said}, and this ledger reckons with {running}: see "
+        f"whether {each.versions[-1].rules.time_zone} changed, and publish it again with {running}"
+        for each in calendars
+        if (said := each.versions[-1].tzdata_version) != running
+    ]
 
 
 class _Version(NamedTuple):

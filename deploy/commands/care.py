@@ -85,6 +85,8 @@ def health_command(
         out.print(Text.assemble(verdict, f", {now.size} events in the log"))
         for problem in now.problems:
             out.print(f"- {problem}")
+        for notice in now.notices:
+            out.print(f"- to look at: {notice}")
         show(out, "projections", now.projections, ("name", "version", "position", "lag_events", "reason"))
     raise typer.Exit(0 if now.healthy else 1)
 

@@ -1,16 +1,21 @@
 """Business time: the working hours of a calendar, counted across nights, breaks, holidays and clock changes.
 
-Pure arithmetic on the rules of one version of a calendar; the IANA time zones come from zoneinfo. Working hours are
-wall time, elapsed time is what is counted: a stretch of work across a change of the clock is an hour shorter or longer,
-as for those who work it. A wall time that the clock skips is the moment of the change. A wall time that comes twice
-opens at the first and closes at the second; the end of the day, 24:00, is the first midnight.
+Pure arithmetic on the rules of one version of a calendar. Working hours are wall time, elapsed time is what is counted:
+a stretch of work across a change of the clock is an hour shorter or longer, as for those who work it. A wall time that
+the clock skips is the moment of the change. A wall time that comes twice opens at the first and closes at the second;
+the end of the day, 24:00, is the first midnight.
+
+The IANA time zones come from the package tzdata alone, whose version is locked: those of the machine may be older, and
+differ from host to host.
 """
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, reset_tzpath
+
+reset_tzpath(())  # before any zone is loaded: afterwards zoneinfo looks into the package tzdata only
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?")

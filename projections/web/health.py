@@ -6,8 +6,10 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
+from tzdata import IANA_VERSION  # type: ignore[import-untyped]
 
+from projections.published import Published, reckoned_otherwise
 from projections.runner import status
 from projections.versions import NotInstalled, ProjectionStatus
 
@@ -27,6 +29,8 @@ class Health:
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     projections: list[dict[str, Any]] = field(default_factory=list)
     problems: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    """What somebody should look at though everything gets on."""
 
     @property
     def healthy(self) -> bool:
@@ -37,6 +41,7 @@ class Health:
         return {
             "status": "ok" if self.healthy else "failing",
             "problems": list(self.problems),
+            "notices": list(self.notices),
             "size": self.size,
             "signed_size": self.signed_size,
             "parts": self.parts,
@@ -64,6 +69,7 @@ def health(url: str) -> Health:
             beats = connection.execute("SELECT part, at, detail FROM service.heartbeat ORDER BY part").fetchall()
             runners = status(url)
             behind = [_behind(connection, runner) for runner in runners]
+            published = Published.read(connection.cursor(row_factory=tuple_row), log["size"] or 0 if log else 0)
     except psycopg.Error as error:
         sentence = f"the database does not answer: {str(error).strip().splitlines()[0]}"
         return Health(0, 0, problems=(sentence,))
@@ -89,7 +95,8 @@ def health(url: str) -> Health:
                 f"projection {runner.name} stopped at leaf {runner.stopped_at}: {runner.reason}; "
                 f"mend it, then `promise-ledger rebuild {runner.name}`"
             )
-    return Health(log["size"], log["signed_size"], parts, projections, tuple(problems))
+    notices = reckoned_otherwise(published.calendars(), IANA_VERSION)
+    return Health(log["size"], log["signed_size"], parts, projections, tuple(problems), tuple(notices))
 
 
 def _behind(connection: Connection[Any], runner: ProjectionStatus) -> str | None:

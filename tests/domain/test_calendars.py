@@ -99,12 +99,12 @@ def test_working_time_worked_out_by_hand(start: str, end: str, worked: float, wh
         ),
         ("Europe/Berlin", "sun 02:30-04:00", "2026-10-25 00:30", "2026-10-25 03:00", "opens at the first 02:30"),
         ("Europe/Berlin", "sun 01:00-02:30", "2026-10-24 23:00", "2026-10-25 01:30", "closes at the second 02:30"),
-        ("America/Havana", "sat 22:00-24:00", "2026-11-01 02:00", "2026-11-01 04:00", "closes at the first midnight"),
+        ("America/Havana", "sat 22:00-24:00", "2025-11-02 02:00", "2025-11-02 04:00", "closes at the first midnight"),
         (
             "America/Havana",
             "sun 00:00-01:00",
-            "2026-11-01 04:00",
-            "2026-11-01 06:00",
+            "2025-11-02 04:00",
+            "2025-11-02 06:00",
             "opens there, an hour that comes twice",
         ),
         (

@@ -1,13 +1,17 @@
 """Health by progress: what stands still is said, also where every part says that it is alive."""
 
+import zoneinfo
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
+from tzdata import IANA_VERSION
 
-from projections.runner import Runner
+from ledger.domain.policies import Times
+from projections.runner import Runner, rebuild
 from projections.web.health import LAG_SECONDS, PARTS, health
-from tests.projections.world import World
+from tests.projections.world import NOON, World
 
 
 def alive(world: World) -> None:
@@ -53,3 +57,34 @@ def test_a_part_that_was_never_seen_or_not_lately_is_named(world: World) -> None
     with psycopg.connect(world.url, autocommit=True) as connection:
         connection.execute("UPDATE service.heartbeat SET at = now() - interval '1 minute' WHERE part = 'timer'")
     assert health(world.url).problems == ("timer was last seen 60 s ago",)
+
+
+def test_time_zones_come_from_the_locked_package_and_never_from_the_machine() -> None:
+    assert zoneinfo.TZPATH == ()
+    assert zoneinfo.ZoneInfo.no_cache("Europe/Berlin").utcoffset(NOON.replace(tzinfo=None)) == timedelta(hours=1)
+
+
+def test_a_calendar_published_with_another_tzdata_is_named_and_its_due_times_stay(world: World) -> None:
+    alive(world)
+    calendar = {"calendar_id": "de", "time_zone": "Europe/Berlin", "hours": ["mon 09:00-17:00"]}
+    policy: dict[str, Any] = {"policy_id": "default", "approver": "u-2", "times": dict.fromkeys(Times.model_fields, 24)}
+    policy["calendars"] = [calendar | {"covers_until": "2126-12-31"}]
+    terms = {"promise_id": "P-1", "customer_id": "C-1", "kind": "fix", "text": "x", "owner": "u-1", "channel": "email"}
+    world.now = datetime.now(UTC)
+
+    assert world.tell("policy.publish", world.now, **policy, tzdata_version="1999a") == "recorded"
+    assert world.tell("promise.make", world.now, **terms, basis="known", due_in="PT9H", calendar_id="de") == "recorded"
+    world.catch_up()
+    due = world.ask("SELECT due_at FROM audit.promises")
+    found = health(world.url)
+    assert found.notices == (
+        f"calendar de was published with tzdata 1999a, and this ledger reckons with {IANA_VERSION}: see whether "
+        f"Europe/Berlin changed, and publish it again with {IANA_VERSION}",
+    )
+    assert found.to_dict()["notices"] == list(found.notices)
+    assert found.healthy, "it gets on"
+
+    assert world.tell("policy.publish", world.now, **policy, tzdata_version=IANA_VERSION) == "recorded"
+    assert health(world.url).notices == ()
+    rebuild(world.url, world.secrets, "promises")
+    assert world.ask("SELECT due_at FROM audit.promises") == due
