@@ -25,6 +25,7 @@ from consumers.cloudevents import Malformed, parse
 from consumers.connection import LedgerClient, Outgoing, Progress
 from consumers.receipts import open_answer
 from consumers.spool import Noted, Spool
+from ledger.domain.erasures import CUSTOMER_ERASED
 from ledger.domain.model import Command
 from ledger.receipts import Receipt, Refusal
 from ledger.tlog.note import Verifier
@@ -133,7 +134,7 @@ class Client:
         """Send what is in the notepad, in the order of writing, each once its predecessor is answered.
 
         What is answered is removed from it; what is refused is kept in `FILE.aside` with the reason, for its words
-        are nowhere else. Stops where nobody answers. Raises `UnprovenReceipt`.
+        are nowhere else (unless their customer was erased). Stops where nobody answers. Raises `UnprovenReceipt`.
         """
         assert self._spool is not None, "there is no notepad"
         async with self._delivering:
@@ -161,7 +162,8 @@ class Client:
         else:
             body, said = answer.to_json(), "" if isinstance(answer, Receipt) else f"{answer.code}: {answer.message}"
         refusal = f"{event['id']}: {said}" if said else None
-        await asyncio.to_thread(spool.answered, noted, body, aside=refusal)
+        kept = None if said.startswith(f"{CUSTOMER_ERASED}: ") else refusal  # their words are to be nowhere
+        await asyncio.to_thread(spool.answered, noted, body, aside=kept)
         return refusal
 
     async def _answer(self, body: bytes) -> Receipt | Refusal:

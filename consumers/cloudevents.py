@@ -18,7 +18,10 @@ from consumers.channels import BINARY_PREFIX, COMMAND_BYTES, CONTENT_TYPE, TIMER
 from ledger.app import Submission
 from ledger.domain.dispatch import COMMANDS
 from ledger.domain.model import ID_PATTERN, Command, Id, utc_moment
+from ledger.erasure import eraser, rotation
 
+OWN_SOURCES: Final = (TIMER_SOURCE, eraser.SOURCE, rotation.SOURCE)
+"""Parts of the ledger itself; nobody else sends under their names."""
 _CANONICAL: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _BY_TYPE: Final[Mapping[str, type[Command]]] = {name: kind for name, kind in COMMANDS.items() if not kind.INTERNAL}
 _REQUIRED: Final = ("specversion", "id", "source", "type")
@@ -70,10 +73,8 @@ def parse(headers: Mapping[str, str], body: bytes) -> Submission:
         missing = "source" if source is None else "id"
         found = "missing" if missing not in event else f"not {_ID_RULE}"
         raise Malformed(f"bad-{missing}", f"The event's {missing} is {found}.", source, command_id)
-    if source == TIMER_SOURCE:
-        raise Malformed(
-            "bad-source", f"The source {TIMER_SOURCE} is the ledger's own: choose another.", None, command_id
-        )
+    if source in OWN_SOURCES:
+        raise Malformed("bad-source", f"The source {source} is the ledger's own: choose another.", None, command_id)
     return Submission(source, command_id, command, canonical)
 
 

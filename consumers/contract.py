@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from consumers import announced
 from consumers.channels import COMMAND_BYTES, REPLY_TO, STRUCTURED, command_subject
+from consumers.cloudevents import OWN_SOURCES
 from ledger.domain.dispatch import COMMANDS, EVENTS
 from ledger.domain.model import ID_PATTERN, Command
 
@@ -127,7 +128,7 @@ _ENVELOPE: Final[Schema] = {
         {
             "specversion": {"const": "1.0"},
             "id": _ID | {"description": "With `source` it names the command for ever: send the same again in doubt."},
-            "source": _ID | {"not": {"const": "timer"}},
+            "source": _ID | {"not": {"enum": list(OWN_SOURCES)}},
             "type": _TEXT,
             "data": {"type": "object"},
         },

@@ -7,6 +7,7 @@ No body above 64 KiB can become a command, so no more of one is kept, with its l
 import asyncio
 import base64
 import hashlib
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ T = TypeVar("T")
 _TIMEOUT_SECONDS: Final = 10.0
 MOST_LISTED: Final = 1000
 _HEADER_BYTES: Final = 16 * 1024
+_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,4096}")
+_ESCAPED: Final = re.compile(r"\\u00([0-9a-fA-F]{2})")
+_BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4}){4,}")
 _FULL: Final = (10077, 10025)
 """What NATS says where a stream is full (maximum bytes or messages), or its own disk or account limits are reached."""
 
@@ -158,6 +162,40 @@ def remove(broker_url: str, number: int) -> None:
         await js.delete_msg(DEADLETTERS.name, number)
 
     asyncio.run(_with_jetstream(broker_url, delete))
+
+
+def forget(broker_url: str, whose: Callable[[set[str]], str | None], *, after: int) -> tuple[dict[str, int], int]:
+    """Those above number `after` are gone that are somebody's, as `whose` says of the ids that stand in a letter: how
+    many, by whom they were; and the number of the last one that there is.
+    """
+
+    async def delete(js: JetStreamContext) -> tuple[dict[str, int], int]:
+        end = (await js.stream_info(DEADLETTERS.name)).state.last_seq
+        counts: dict[str, int] = {}
+        last = after if after <= end else 0  # the stream was made anew and counts from 1 again
+        while last < end:
+            try:
+                letter = await _letter(js, last + 1, next_one=True)
+            except NotFoundError:
+                break
+            last = letter.number
+            if (owner := whose(ids_in(letter))) is not None:
+                await js.delete_msg(DEADLETTERS.name, last)
+                counts[owner] = counts.get(owner, 0) + 1
+        return counts, end
+
+    return asyncio.run(_with_jetstream(broker_url, delete))
+
+
+def ids_in(letter: DeadLetter) -> set[str]:
+    """Everything in a letter that may be an id, however it is spelled: escaped, in base64, in UTF-16, in a sentence."""
+    body = letter.body.replace(b"\0", b"").decode("utf-8", "replace")
+    encoded = [base64.b64decode(each + "==").decode("utf-8", "replace") for each in _BASE64.findall(body)]
+    found: set[str] = set()
+    for text in (body, *encoded, *letter.headers.values(), letter.command_id or ""):
+        for name in _ID.findall(_ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text)):
+            found |= {name, name.strip("._:-"), *name.split(":")}
+    return found
 
 
 def replay(broker_url: str, number: int, *, body: bytes | None = None) -> None:

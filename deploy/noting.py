@@ -35,7 +35,7 @@ def commands(
     if outage is None or (text is None and tool is None) or (text is not None and customer is None):
         raise ValueError("a note needs --outage, --customer and a text; --declare TOOL declares the outage itself")
     now = system_clock()
-    said: dict[str, Any] = {"actor": actor or _user(), "occurred_at": now, "outage_id": outage}
+    said: dict[str, Any] = {"actor": actor or user(), "occurred_at": now, "outage_id": outage}
     found: list[Noted] = []
     try:
         if tool is not None:
@@ -92,6 +92,6 @@ def tell(out: Console, pad: Path, noted: Sequence[str], told: Delivery) -> None:
         out.print("the notepad is empty")
 
 
-def _user() -> str:
+def user() -> str:
     """Who is logged in, as far as that is an id."""
     return re.sub(r"[^A-Za-z0-9._:-]", "-", getpass.getuser())[:128]

@@ -5,19 +5,21 @@ import gc
 import signal
 import threading
 import time
+from dataclasses import asdict
 from typing import Any
 
 import psycopg
 import structlog
 import uvicorn
 
-from consumers import intake, timer
+from consumers import erasing, intake, timer
 from consumers.connection import Progress
 from deploy.heartbeat import beat
 from deploy.places import SetupError
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
+from projections import texts
 from projections.runner import Runner
 from projections.web.app import create_app
 from projections.web.tiles import open_pool
@@ -50,10 +52,11 @@ def refuse_owner(url: str) -> None:
 
 
 def serve_intake(settings: Settings) -> None:
-    """Take commands and announce deadlines until SIGTERM or SIGINT; the batch in flight is finished."""
+    """Take commands, announce deadlines, erase, until SIGTERM or SIGINT; the batch in flight is finished."""
     assert settings.database_url is not None
     url = settings.database_url
     refuse_owner(url)
+    refuse_owner(settings.eraser_url or url)
     spare_the_garbage_collector()
     with Ledger.open(settings) as ledger:
         _log.info("intake begins", origin=ledger.origin, vkey=ledger.vkey)
@@ -65,14 +68,17 @@ async def _serve_intake(settings: Settings, url: str, ledger: Ledger) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    progress, clockwork = Progress(fetched_at=time.time()), timer.Progress()
+    progress, clockwork, erasures = Progress(fetched_at=time.time()), timer.Progress(), erasing.Progress()
     beats = [
         threading.Thread(target=beat, args=(url, "intake", lambda: _intake_detail(progress), stopped), daemon=True),
         threading.Thread(target=beat, args=(url, "timer", lambda: _timer_detail(clockwork), stopped), daemon=True),
+        threading.Thread(target=beat, args=(url, "eraser", lambda: asdict(erasures), stopped), daemon=True),
     ]
     for thread in beats:
         thread.start()
-    ticking = asyncio.create_task(timer.run(ledger, url, stop, progress=clockwork))
+    assert settings.broker_url is not None
+    eraser = erasing.run(ledger, settings.eraser_url or url, settings.broker_url, texts, stop, progress=erasures)
+    ticking = asyncio.gather(timer.run(ledger, url, stop, progress=clockwork), eraser)
     try:
         await intake.serve(settings, ledger, stop, progress=progress)
     finally:

@@ -132,6 +132,7 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
     _write_run_file(settings)
     environment = os.environ | {
         "LEDGER_DATA_DIR": str(data_dir),
+        "LEDGER_ERASER_URL": postgres.url_as("ledger_eraser"),
         "LEDGER_BROKER_URL": nats.url,
         "LEDGER_HTTP_PORT": str(http_port),
         "LEDGER_ORIGIN": settings.origin,

@@ -16,6 +16,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path(".ledger"), description="keys, fork guard, embedded servers, run.json")
     database_url: str | None = Field(default=None, description="PostgreSQL; empty: that of the running `up`")
+    eraser_url: str | None = Field(
+        default=None, description="PostgreSQL as ledger_eraser, for erasures; empty: as database_url says"
+    )
     broker_url: str | None = Field(default=None, description="NATS; empty: that of the running `up`")
     http_port: int = Field(default=8080, ge=0, le=65535, description="/health and /metrics; 0 takes a free port")
     origin: str = Field(

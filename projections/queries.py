@@ -40,10 +40,10 @@ def outstanding(
 ) -> list[Row]:
     """What is owed, soonest due first: now, or as of a moment (`as_of`) and as far as known at another (`known_at`)."""
     rows = _owed(connection, "outstanding_promises", "outstanding_as_of", customer, as_of, known_at, "promise_id")
-    erased = _erased(connection, keys, [row["customer_id"] for row in rows if row["text"] is None])
+    erased = _erased(connection, keys, [row["customer_id"] for row in rows])
     for row in rows:
-        if row["text"] is None:
-            row["text"] = erased.get(row["customer_id"])
+        if (mark := erased.get(row["customer_id"])) is not None:  # also where the read table has not heard of it yet
+            row |= {"text": mark, "condition_text": None}
     return rows
 
 
@@ -101,6 +101,7 @@ def timeline(
     rows = _rows(connection, query, (customer, as_of, known_at))
     erased = _erased(connection, keys, [customer]).get(customer)
     for row in rows:
+        row["words"] = None if erased else row["words"]
         row["text"] = _line(row["words"]) if row["words"] else erased if row["has_words"] else None
     return rows
 
@@ -198,11 +199,11 @@ def _rows(connection: Connection[Any], query: Composable, parameters: Sequence[A
 
 
 def _erased(connection: Connection[Any], keys: Keyring, customers: Sequence[str]) -> dict[str, str]:
-    """The mark to show for those of `customers` whose key was destroyed."""
+    """The mark to show for those of `customers` whose erasure is in effect."""
     if not customers:
         return {}
-    found = keys.find(reader(connection), dict.fromkeys(customers))
-    return {customer_id: _mark(key) for customer_id, key in found.items() if isinstance(key, Erased)}
+    found = keys.erased(reader(connection), dict.fromkeys(customers))
+    return {customer_id: _mark(erased) for customer_id, erased in found.items()}
 
 
 def _mark(erased: Erased) -> str:

@@ -48,6 +48,8 @@ def customer_command(
     if as_json:
         print_json(found)
         return
+    if found["erased"] is not None:
+        out.print(f"customer {customer_id}: {found['erased']}")
     columns = ("promise_id", "kind", "owner", "due_at", "standing", "fulfilment", "timeliness", "text")
     show(out, f"outstanding promises to {customer_id}", found["outstanding"], columns)
     show(out, "follow-ups due", found["followups"], ("followup_id", "due_at", "owner", "attempts"))

@@ -165,8 +165,12 @@ class Eraser:
 
     def scrub(self) -> None:
         """Step 5: the bytes of what was destroyed are no longer in the files of the tables."""
-        warnings: list[Diagnostic] = []
-        self._connection.add_notice_handler(warnings.append)
+        warnings: list[str] = []
+
+        def hear(notice: Diagnostic) -> None:
+            warnings.append(str(notice.message_primary))
+
+        self._connection.add_notice_handler(hear)
         try:
             self._connection.execute(f"SET lock_timeout = {_SCRUB_LOCK_MS}")
             self._connection.execute(QUERIES["scrub_keys"])
@@ -175,11 +179,11 @@ class Eraser:
         except psycopg.errors.LockNotAvailable as error:
             raise NotErased("the space of destroyed keys waits for a long reader, such as a verify") from error
         finally:
-            self._connection.remove_notice_handler(warnings.append)
+            self._connection.remove_notice_handler(hear)
             if not self._connection.closed:
                 self._connection.execute("RESET lock_timeout")
         if warnings:
-            raise NotErased(f"the space of destroyed keys is not given back: {warnings[0].message_primary}")
+            raise NotErased(f"the space of destroyed keys is not given back: {warnings[0]}")
 
     def complete(self, order: Order, texts: int, letters: int) -> None:
         """Step 6: it is on record that the erasure was carried out, and what it took."""

@@ -23,7 +23,7 @@ from ledger.storage import keys
 from ledger.storage.recorder import Append
 from ledger.storage.sql import QUERIES
 
-SOURCE: Final = "keys"
+SOURCE: Final = "ledger-keys"
 """The source of what a rotation says; no sender may use it."""
 
 

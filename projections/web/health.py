@@ -15,7 +15,7 @@ from projections.versions import NotInstalled, ProjectionStatus
 
 STALE_SECONDS = 10.0
 LAG_SECONDS = 30.0
-PARTS = ("intake", "timer", "projections", "relay")
+PARTS = ("intake", "timer", "eraser", "projections", "relay")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,87 @@
+"""Forget a customer's words, and renew the key that closes over all of them."""
+
+from typing import Annotated
+
+import typer
+
+from deploy import erasing
+from deploy.finding import located
+from deploy.noting import user
+from deploy.terminal import AsJson, DataDir, err, out, print_json
+from ledger.app import Ledger
+from ledger.erasure.rotation import rotate
+from ledger.storage import keys
+
+app = typer.Typer()
+keys_app = typer.Typer(no_args_is_help=True, help="The keys of this log.")
+WAIT_SECONDS = 60.0
+
+
+@app.command()
+def erase(
+    customer_id: Annotated[str, typer.Argument(metavar="CUSTOMER")],
+    grounds: Annotated[
+        str, typer.Option("--grounds", help="Why, such as art-17-1-a; on record for ever: nothing about the person.")
+    ],
+    actor: Annotated[str | None, typer.Option("--actor", envvar="LEDGER_ACTOR", help="Who orders it.")] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for it.")
+    ] = WAIT_SECONDS,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Destroy all words of a customer, for good; what happened stays on record without them. Safe to repeat.
+
+    Exit code 1 where it is not completed: refused, deferred by a hold, or still on its way.
+    """
+    try:
+        command = erasing.order(customer_id, grounds, actor or user())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    account = erasing.erase(located(data_dir), command, wait)
+    if as_json:
+        print_json(account.to_dict())
+    else:
+        out.print("\n".join(_told(account)))
+    raise typer.Exit(0 if account.standing == "completed" else 1)
+
+
+def _told(account: erasing.Account) -> list[str]:
+    who = f"customer {account.customer_id}"
+    match account.standing:
+        case "refused":
+            return [f"refused ({account.code}): {account.message}"]
+        case "deferred":
+            return [
+                f"deferred: the words of {who} are held by {', '.join(account.holds)}",
+                "the erasure is on record and begins by itself once the last hold is lifted",
+            ]
+        case "requested":
+            return [
+                f"on its way: no words of {who} are read or recorded any more, and they are being destroyed",
+                "`promise-ledger health` says what it waits for; the same command waits on",
+            ]
+    return [
+        f"{who}: [erased on {account.requested_at:%Y-%m-%d}]",
+        f"destroyed: {account.keys} data keys, and with them the words of {account.texts} events; "
+        f"{account.letters} dead letters removed",
+        "not reached from here: backups, notepads, files that were exported or imported (docs/erasure.md)",
+    ]
+
+
+@keys_app.command("rotate")
+def rotate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Wrap all customers' keys under a new key-encryption key and destroy the old one. Services may run meanwhile.
+
+    Run it on the ledger's host, as the owner of the database. After a crash run it again: it goes on.
+    """
+    settings = located(data_dir, broker=False)
+    secrets = keys.load(settings.keys_dir)
+    with Ledger.open(settings) as ledger:
+        name = rotate(ledger, secrets)
+    if as_json:
+        print_json({"kek": name})
+        return
+    out.print(f"all data keys are wrapped under the new key {name}, and the old one is destroyed here")
+    err.print(f"back up {settings.keys_dir / 'kek'} now: without it no text can be read any more")
+    err.print("destroy the backups of the old one when no older backup of the database is to be restored any more")

@@ -1,0 +1,334 @@
+"""The eraser: what it destroys and what stays, a crash between any two of its steps, restored copies, dead letters."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import psycopg
+import pytest
+from psycopg import Connection
+
+from consumers import deadletters
+from consumers.erasing import Letters, connect
+from ledger.app import Fork, Ledger
+from ledger.erasure.eraser import Eraser, NotErased
+from ledger.receipts import Receipt
+from ledger.tlog.note import Verifier
+from ledger.tlog.proof_file import ProofFile
+from ledger.tlog.spelling import hash_of
+from projections import queries, runner, texts
+from tests.erasure.conftest import Erasing, tell
+from tests.projections.world import at, wait_for
+from tests.storage.log import copied, copy_directory
+
+MARK = "[erased on 2026-03-01]"
+OTHERS = {"keys": 1, "sealed": 1, "texts": 1}
+
+
+def prove(world: Erasing, receipt: Receipt) -> None:
+    """Every proof of an old receipt holds, and the log still has the entries that it is about."""
+    for event in receipt.events:
+        leaf = hash_of(event.leaf_hash)
+        assert leaf is not None
+        ProofFile.parse(event.proof).verify(leaf, Verifier.parse(world.vkey))
+        (row,) = world.ask("SELECT leaf_hash FROM ledger.events WHERE notification_id = %s", event.leaf_index + 1)
+        assert row["leaf_hash"] == leaf
+
+
+def test_words_go_and_what_happened_stays_provable(told: Erasing) -> None:
+    (receipt,) = told.ledger.submit(
+        [told.submission("promise.warn", at(2), promise_id="P-2", reason="It snows here too.")]
+    )
+    assert isinstance(receipt, Receipt)
+    before = [row["state"] for row in told.ask("SELECT state FROM ledger.events ORDER BY notification_id")]
+    assert told.erase() == "recorded"
+    assert told.eraser().round() == 1
+    told.catch_up()
+    assert (told.left(), told.left("C-2")) == ({}, OTHERS)
+    assert told.completions() == [{"keys": 1, "texts": 5, "letters": 0, "through_leaf": 6}]
+    states = [row["state"] for row in told.ask("SELECT state FROM ledger.events ORDER BY notification_id")]
+    assert states[: len(before)] == before
+    assert told.verify().problem is None
+    prove(told, receipt)
+
+
+def test_erased_is_told_from_unknown_and_from_those_who_are_not(told: Erasing) -> None:
+    keys = queries.keyring(told.secrets.kek)
+    assert told.erase("C-9") == "unknown-customer"
+    assert told.erase() == "recorded"
+    for _ in ("requested", "completed"):  # reads refuse from the request on, whatever the read side knows yet
+        found = queries.customer(told.connection, keys, "C-1")
+        assert found["erased"] == MARK
+        assert {row["text"] for row in found["outstanding"]} == {MARK}
+        assert {row["condition_text"] for row in found["outstanding"]} == {None}
+        assert {row["text"] for row in found["timeline"] if row["has_words"]} == {MARK}
+        assert [row["text"] for row in queries.trail(told.connection, keys, "promise:P-1")] == [MARK, MARK]
+        assert queries.customer(told.connection, keys, "C-9")["erased"] is None
+        others = queries.outstanding(told.connection, keys, customer="C-2")
+        assert [row["text"] for row in others] == ["The router 4 comes."]
+        told.eraser().round()
+        told.catch_up()
+
+
+def test_late_events_are_fenced_and_their_words_are_nowhere(told: Erasing) -> None:
+    late = {"promise_id": "P-1", "reason": "It snows on."}
+    with Ledger.open(told.settings, clock=lambda: told.now) as other:
+        other.submit([told.submission("promise.warn", at(2), **late)])  # it has the key at hand
+        batch = [
+            told.submission("subject.erase", at(3), customer_id="C-1", grounds="art-17-1-a"),
+            told.submission("promise.warn", at(3), **late),
+            told.submission("promise.claim_kept", at(3), promise_id="P-1"),
+        ]
+        codes = [getattr(outcome, "code", "recorded") for outcome in told.ledger.submit(batch)]
+        assert codes == ["recorded", "customer-erased", "recorded"]
+        for ledger in (told.ledger, other):
+            (refusal,) = ledger.submit([told.submission("promise.warn", at(4), **late)])
+            assert orjson.loads(refusal.to_json())["code"] == "customer-erased"
+            assert "snows" not in refusal.to_json().decode()
+    told.eraser().round()
+    assert told.tell("promise.warn", 5, **late) == "customer-erased"
+    assert told.tell("promise.verify", 5, promise_id="P-1", verified_by="C-1") == "recorded"
+    assert told.erase() == "erasure-on-record"
+    assert told.ask("SELECT key_version, wrapped FROM ledger.customer_keys WHERE customer_id = 'C-1'") == [
+        {"key_version": 1, "wrapped": None}
+    ]
+    told.catch_up()
+    assert told.verify().problem is None
+
+
+def test_a_hold_defers_and_its_lifting_begins_the_erasure(told: Erasing) -> None:
+    hold = {"hold_id": "H-1", "customer_id": "C-1", "grounds": "case 4 C 12/26", "approver": "u-9"}
+    assert told.tell("hold.place", 1, **hold) == "recorded"
+    assert told.erase() == "recorded"
+    eraser = told.eraser()
+    assert eraser.round() == 0
+    assert told.tell("promise.warn", 2, promise_id="P-2", reason="Held, and still recorded.") == "recorded"
+    told.catch_up()
+    assert told.left()["texts"] == 6
+    assert told.verify().problem is None
+    assert told.tell("hold.lift", 3, **hold) == "recorded"
+    assert eraser.round() == 1
+    assert told.left() == {}
+    assert told.verify().problem is None
+
+
+STEPS: dict[str, Callable[[Eraser, Erasing], object]] = {
+    "signed": lambda eraser, world: eraser.sign([world.order()]),
+    "destroyed": lambda eraser, world: eraser.destroy(world.order()),
+    "letters removed": lambda eraser, world: eraser.forget_letters(eraser.traces([world.order()])),
+    "space given back": lambda eraser, world: eraser.scrub(),
+    "completed": lambda eraser, world: eraser.complete(world.order(), 4, 0),
+}
+
+
+@pytest.mark.parametrize("done", range(len(STEPS) + 1))
+def test_a_crash_between_any_two_steps_is_made_good_by_the_next_start(told: Erasing, done: int) -> None:
+    assert told.erase() == "recorded"
+    crashed = told.eraser()
+    for step in list(STEPS.values())[:done]:
+        step(crashed, told)
+    assert told.found() is None, "an erasure on its way is no problem"
+    completed = done == len(STEPS)
+    assert told.eraser().round() == (0 if completed else 1)
+    assert told.left() == {}
+    assert told.completions() == [{"keys": 1, "texts": 4, "letters": 0, "through_leaf": 5}]
+    assert told.eraser().round() == 0
+    told.catch_up()
+    assert told.found() is None
+
+
+def test_nothing_is_destroyed_where_not_all_of_it_is(told: Erasing) -> None:
+    assert told.erase() == "recorded"
+    before = told.left()
+    eraser = told.eraser()
+
+    class Failing:
+        def purge(self, connection: Connection, customer_id: str) -> int:
+            raise psycopg.OperationalError("the power is gone")
+
+    eraser._read_tables = Failing()  # type: ignore[assignment]
+    with pytest.raises(psycopg.OperationalError):
+        eraser.destroy(told.order())
+    assert told.left() == before
+    assert told.found() is None
+
+
+def test_a_projection_that_lags_or_is_rebuilt_never_brings_words_back(told: Erasing) -> None:
+    told.make(5)  # not applied yet
+    assert told.erase() == "recorded"
+    told.eraser().destroy(told.order())
+    told.catch_up()
+    assert told.left() == {}
+    told.eraser().round()
+    runner.rebuild(told.url, told.secrets, "texts")
+    assert (told.left(), told.left("C-2")) == ({}, OTHERS)
+
+
+RESTORED = {
+    "keys and sealed texts": ("customer_keys", "sealed"),
+    "a key alone": ("customer_keys",),
+    "sealed texts alone": ("sealed",),
+    "projected texts": ("texts",),
+}
+
+
+RESTORE = {
+    "customer_keys": """UPDATE ledger.customer_keys AS k SET wrapped = old.wrapped, destroyed_at = NULL
+                        FROM pg_temp.customer_keys AS old
+                        WHERE old.customer_id = k.customer_id AND k.wrapped IS NULL""",
+    "sealed": "INSERT INTO ledger.sealed SELECT * FROM pg_temp.sealed WHERE customer_id = 'C-1'",
+    "texts": "INSERT INTO read_texts_v1.texts SELECT * FROM pg_temp.texts WHERE customer_id = 'C-1'",
+}
+
+
+@pytest.mark.parametrize("what", RESTORED)
+def test_what_an_older_copy_brings_back_is_found_and_destroyed_again_at_start(told: Erasing, what: str) -> None:
+    told.connection.execute("""
+        CREATE TEMP TABLE customer_keys AS TABLE ledger.customer_keys;
+        CREATE TEMP TABLE sealed AS TABLE ledger.sealed;
+        CREATE TEMP TABLE texts AS TABLE read_texts_v1.texts
+    """)
+    assert told.erase() == "recorded"
+    told.eraser().round()
+    told.catch_up()
+    for table in RESTORED[what]:
+        told.connection.execute(RESTORE[table])
+    if what == "projected texts":
+        with pytest.raises(AssertionError):
+            told.verify()
+    else:
+        assert told.found() == (RESTORED[what][0], 0)
+    assert told.eraser().round() == 1
+    assert told.left() == {}
+    assert [each["through_leaf"] for each in told.completions()] == [5, 5]
+    told.catch_up()
+    assert told.found() is None
+    assert told.eraser().round() == 0
+
+
+def test_a_backup_from_before_the_destruction_is_brought_to_its_end_and_never_taken_for_the_newest(
+    readable: str, data_dir: Path, tmp_path: Path, queue: str
+) -> None:
+    world = tell(Erasing(readable, data_dir, queue))
+    assert world.erase() == "recorded"
+    world.eraser().sign([world.order()])
+    world.close()
+    with copied(readable, "erasure_backup") as url:
+        copy_directory(data_dir, tmp_path / "backup")
+        with Ledger.open(world.settings) as ledger, connect(readable) as connection:
+            assert Eraser(ledger, connection, texts, Letters(queue)).round() == 1
+        with pytest.raises(Fork):  # the guard of this host has seen the completion
+            Ledger.open(world.settings.model_copy(update={"database_url": url}))
+        restored = Erasing(url, tmp_path / "backup", queue)
+        assert "keys" in restored.left()
+        assert restored.eraser().round() == 1
+        assert restored.left() == {}
+        restored.catch_up()
+        assert restored.found() is None
+        restored.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("UPDATE ledger.customer_keys SET destroyed_at = destroyed_at - interval '1 day'", "customer_keys"),
+        ("DELETE FROM ledger.sealed WHERE customer_id = 'C-2'", "sealed"),
+        (
+            "UPDATE ledger.customer_keys SET wrapped = NULL, destroyed_at = now() WHERE customer_id = 'C-2'",
+            "customer_keys",
+        ),
+    ],
+)
+def test_destroying_otherwise_than_the_log_orders_is_found(told: Erasing, change: str, found: str) -> None:
+    assert told.erase() == "recorded"
+    told.eraser().round()
+    told.catch_up()
+    assert told.found() is None
+    told.connection.execute(change.encode())
+    assert (told.found() or ("",))[0] == found
+
+
+def test_a_text_gone_while_its_key_is_there_is_found_also_during_an_erasure(told: Erasing) -> None:
+    assert told.erase() == "recorded"
+    told.connection.execute("DELETE FROM ledger.sealed WHERE customer_id = 'C-1'")
+    assert told.found() == ("sealed", 0)
+
+
+def test_space_is_not_waited_for_while_somebody_reads_for_long(told: Erasing) -> None:
+    assert told.erase() == "recorded"
+    eraser = told.eraser()
+    with psycopg.connect(told.url) as reader:
+        reader.execute("SELECT * FROM ledger.customer_keys")
+        with pytest.raises(NotErased, match="long reader"):
+            eraser.round()
+        assert told.left() == {}
+        assert told.completions() == []
+    assert eraser.round() == 1
+
+
+def test_an_eraser_that_may_not_give_space_back_says_so(told: Erasing) -> None:
+    assert told.erase() == "recorded"
+    told.connection.execute("REVOKE MAINTAIN ON ledger.customer_keys FROM ledger_eraser")
+    with pytest.raises(NotErased, match="customer_keys"):
+        told.eraser().round()
+
+
+def test_of_two_erasers_one_works(told: Erasing) -> None:
+    assert told.erase() == "recorded"
+    one, other = told.eraser(), told.eraser()
+    with one._alone() as alone:
+        assert alone
+        assert other.round() == 0
+        assert "keys" in told.left()
+    assert other.round() == 1
+
+
+LETTERS = {
+    "the customer": b'{"customer_id":"C-1","text":"sesame"',
+    "escaped": b'{"customer_id":"\\u0043-1","text":"sesame"}',
+    "in a sentence": b"Customer C-1. said sesame",
+    "in base64": b'{"data_base64":"eyJjdXN0b21lcl9pZCI6IkMtMSIsInRleHQiOiJzZXNhbWUifQ=="}',
+    "in UTF-16": '{"customer_id":"C-1"}'.encode("utf-16-le"),
+    "a promise of theirs": b'{"promise_id":"P-1","text":"sesame"',
+    "a stream of theirs": b'["promise:P-2"]',
+}
+OTHER_LETTERS = {"another": b'{"customer_id":"C-10"}', "a longer id": b"xC-1 C-1x P-4", "nobody": b"\xff\x00"}
+
+
+def test_dead_letters_of_the_customer_go_and_those_of_others_stay(told: Erasing, no_letters: None) -> None:
+    for body in (*LETTERS.values(), *OTHER_LETTERS.values()):
+        told.bury(body)
+    told.bury(b"{}", ce_subject="C-1")
+    assert told.erase() == "recorded"
+    told.eraser().round()
+    assert [letter.body for letter in deadletters.dead_letters(told.broker_url)] == list(OTHER_LETTERS.values())
+    assert told.completions()[0]["letters"] == len(LETTERS) + 1
+
+
+def test_dead_letters_that_come_later_go_as_well(told: Erasing, no_letters: None) -> None:
+    assert told.erase() == "recorded"
+    eraser = told.eraser()
+    eraser.round()
+    for body in (LETTERS["the customer"], OTHER_LETTERS["another"], b'{"customer_id":"C-2"}'):
+        told.bury(body)
+    assert eraser.forget_late_letters() == 1
+    assert eraser.forget_late_letters() == 0
+    told.bury(LETTERS["the customer"])
+    assert (eraser.forget_late_letters(), told.eraser().forget_late_letters()) == (1, 0)
+    assert len(deadletters.dead_letters(told.broker_url)) == 2
+
+
+def test_appends_go_on_while_an_erasure_is_carried_out(told: Erasing) -> None:
+    """Staged: the eraser waits for a batch of the read side, and holds nobody else up."""
+    assert told.erase() == "recorded"
+    with told.connection_of_tuples().transaction(), psycopg.connect(told.url) as held:
+        held.execute("SELECT FROM projection.versions WHERE name = 'texts' FOR UPDATE")
+        working = threading.Thread(target=told.eraser().round)
+        working.start()
+        wait_for(lambda: told.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != [])
+        told.make(7, customer_id="C-7")
+        told.make(8, customer_id="C-2")
+        held.rollback()
+        working.join()
+    assert told.left() == {}
