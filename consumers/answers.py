@@ -55,9 +55,12 @@ async def deliver(connection: LedgerClient, answers: Sequence[Answer]) -> None:
 def reply_address(message: Msg) -> str | None:
     """The subject that the sender asks to be answered at, in the header `reply_to`; None where it is not a fit one."""
     address: str | None = (message.headers or {}).get(REPLY_TO)
-    if address is None or len(address) > _ADDRESS_LENGTH or not _ADDRESS.fullmatch(address):
-        return None
-    return address
+    return address if address is not None and is_fit(address) else None
+
+
+def is_fit(address: str) -> bool:
+    """The sender may be answered there."""
+    return len(address) <= _ADDRESS_LENGTH and _ADDRESS.fullmatch(address) is not None
 
 
 async def _stored(connection: LedgerClient, answers: Sequence[Answer]) -> list[tuple[Answer, str]]:

@@ -1,4 +1,6 @@
-"""One command, one answer: sent again with the same id until the ledger answers or patience ends."""
+"""One command, one answer: sent again with the same id until the ledger answers or patience ends. And one question,
+one answer: `disclosure.check` is asked beside the stream of commands, since nothing is to be kept of it.
+"""
 
 import asyncio
 import time
@@ -6,12 +8,17 @@ from itertools import count
 from typing import Final
 
 import nats.errors
+import orjson
 from nats.aio.msg import Msg
 
-from consumers.channels import COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED, command_subject
-from consumers.connection import LedgerClient
+from consumers.channels import CHECK_REQUESTS, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED, command_subject
+from consumers.cloudevents import Malformed
+from consumers.connection import LedgerClient, Progress
+from ledger.checked import Checked
 
 TRY_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 3.0
+"""How long the first connection may take: a silent port or a host that is gone must not hold anybody up."""
 QUEUE_SECONDS: Final = 3.0
 """How long a connection that was lost is waited for; once in vain, not again until it is back."""
 
@@ -66,6 +73,11 @@ class Asker:
             del self._waiting[number]
         raise NoAnswer(f"No answer in {patience_seconds:g} seconds: `promise-ledger health` may say why.")
 
+    async def check(self, question: bytes, patience_seconds: float) -> Checked:
+        """The answer to the structured CloudEvent `question`. Raises `NoAnswer`, and `Malformed`."""
+        await self._up()
+        return await check(self._connection, question, patience_seconds)
+
     async def _up(self) -> None:
         """Returns once connected. Raises `NoAnswer`, after QUEUE_SECONDS or at once where those passed before."""
         until = time.monotonic() + (0.0 if self._given_up else QUEUE_SECONDS)
@@ -80,3 +92,47 @@ class Asker:
         future = self._waiting.get(int(message.subject.rpartition(".")[2]))
         if future is not None and not future.done():
             future.set_result(message.data)
+
+
+async def check(connection: LedgerClient, question: bytes, seconds: float) -> Checked:
+    """The answer to a structured CloudEvent of the type `disclosure.check`, asked once.
+
+    Raises `NoAnswer`: nobody answers, not in time, or not now; `Malformed` where it is no question.
+    """
+    headers = {CONTENT_TYPE: STRUCTURED}
+    try:
+        answer = await connection.request(CHECK_REQUESTS, question, timeout=seconds, headers=headers)
+    except nats.errors.NoRespondersError:
+        raise NoAnswer("Nobody answers disclosure.check: is `promise-ledger serve projections` running?") from None
+    except (TimeoutError, nats.errors.Error) as error:
+        raise NoAnswer(f"No answer in {seconds:g} seconds: `promise-ledger health` may say why.") from error
+    said = orjson.loads(answer.data)
+    if said["status"] == "malformed":
+        raise Malformed(said["code"], said["message"], said["source"], said["id"])
+    if said["status"] == "unavailable":
+        raise NoAnswer(said["message"])
+    return Checked.model_validate_json(answer.data)
+
+
+async def connected(broker_url: str) -> LedgerClient:
+    """A connection that outlives a restart of NATS. Raises `NoAnswer` where NATS is not there to begin with."""
+    connection = LedgerClient(Progress())
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await connection.connect(
+                broker_url,
+                connect_timeout=5,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=1,
+                pending_size=64 * 2**20,
+                error_cb=_unheard,
+            )
+    except (OSError, ValueError, nats.errors.Error) as error:
+        await connection.close()
+        raise NoAnswer(f"NATS does not answer at {broker_url}: is `promise-ledger up` running?") from error
+    connection.options["max_reconnect_attempts"] = 120
+    return connection
+
+
+async def _unheard(error: Exception) -> None:
+    """What goes wrong on the connection shows as a missing answer."""

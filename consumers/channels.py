@@ -82,6 +82,12 @@ STRUCTURED: Final = "application/cloudevents+json"
 BINARY_PREFIX: Final = "ce-"
 
 
+CHECK_REQUESTS: Final = "ledger.requests.disclosure.check"
+"""Where `disclosure.check` is asked: plain request and reply, in no stream, for nothing was said yet."""
+CHECK_QUEUE: Final = "checks"
+"""The queue group of those who answer: each question goes to one of them."""
+
+
 def command_subject(command_type: str) -> str:
     """The subject for commands of one type: `ledger.commands.promise.make`."""
     return f"ledger.commands.{command_type}"

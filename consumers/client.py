@@ -18,14 +18,19 @@ import nats.errors
 import orjson
 from nats.aio.msg import Msg
 
-from consumers.asking import Asker
+from consumers.asking import Asker, connected
 from consumers.asking import NoAnswer as NoAnswer
 from consumers.channels import COMMAND_BYTES, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED, command_subject
-from consumers.cloudevents import Malformed, parse
-from consumers.connection import LedgerClient, Outgoing, Progress
+from consumers.cloudevents import Malformed, event_of, parse
+from consumers.connection import LedgerClient, Outgoing
 from consumers.receipts import open_answer
 from consumers.spool import Noted, Spool
+<<<<<<< /tmp/tmpmm8njma4
+from ledger.checked import Checked
+from ledger.domain.disclosures import CheckDisclosure, MakeDisclosure
+=======
 from ledger.domain.erasures import CUSTOMER_ERASED
+>>>>>>> /tmp/tmpwdvutlgl
 from ledger.domain.model import Command
 from ledger.receipts import Receipt, Refusal
 from ledger.tlog.note import Verifier
@@ -34,8 +39,6 @@ WINDOW: Final = 4000
 """Commands on their way at once, unless the caller says otherwise."""
 TRY_SECONDS: Final = 10.0
 TRIES: Final = 13
-CONNECT_SECONDS: Final = 3.0
-"""How long the first connection may take: a silent port or a host that is gone must not hold anybody up."""
 _BURST: Final = 500
 _PAUSE_SECONDS: Final = 0.02
 _TYPE: Final = re.compile(r"[A-Za-z0-9_]{1,64}(\.[A-Za-z0-9_]{1,64}){0,3}")
@@ -130,6 +133,15 @@ class Client:
             await asyncio.to_thread(self._spool.append, body)
             return Spooled(self._source, command_id, str(away))
 
+    async def check(self, disclosure: MakeDisclosure) -> Checked:
+        """What making `disclosure` would raise and close: ask before you speak. Nothing is recorded or noted down.
+
+        Raises `NoAnswer`, and `Malformed`.
+        """
+        asker = await self._connected()
+        question = event_of(CheckDisclosure.of(disclosure), self._source, f"check-{uuid.uuid4()}")
+        return await asker.check(question, self._patience)
+
     async def deliver(self) -> Delivery:
         """Send what is in the notepad, in the order of writing, each once its predecessor is answered.
 
@@ -216,24 +228,14 @@ class SyncClient:
         """As `Client.send`."""
         return asyncio.run_coroutine_threadsafe(self._client.send(command, id=id), self._loop).result()
 
+    def check(self, disclosure: MakeDisclosure) -> Checked:
+        """As `Client.check`."""
+        return asyncio.run_coroutine_threadsafe(self._client.check(disclosure), self._loop).result()
+
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def event_of(command: Command, source: str, command_id: str) -> bytes:
-    """The structured CloudEvent of `command`: exactly the members that were set, so the same bytes each time."""
-    data = command.model_dump_json(exclude_unset=True).encode()
-    event = {
-        "specversion": "1.0",
-        "id": command_id,
-        "source": source,
-        "type": command.TYPE,
-        "time": command.occurred_at,
-        "data": orjson.Fragment(data),
-    }
-    return orjson.dumps(event, option=orjson.OPT_UTC_Z)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,30 +282,6 @@ async def record_lines(
             yield burst
     finally:
         await connection.close()
-
-
-async def connected(broker_url: str) -> LedgerClient:
-    """A connection that outlives a restart of NATS. Raises `NoAnswer` where NATS is not there to begin with."""
-    connection = LedgerClient(Progress())
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await connection.connect(
-                broker_url,
-                connect_timeout=5,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=1,
-                pending_size=64 * 2**20,
-                error_cb=_unheard,
-            )
-    except (OSError, ValueError, nats.errors.Error) as error:
-        await connection.close()
-        raise NoAnswer(f"NATS does not answer at {broker_url}: is `promise-ledger up` running?") from error
-    connection.options["max_reconnect_attempts"] = 120
-    return connection
-
-
-async def _unheard(error: Exception) -> None:
-    """What goes wrong on the connection shows as a missing answer."""
 
 
 class _Recording:

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in, `Submission` out; or `Malformed`, with one sentence for the sender.
+"""CloudEvents 1.0 in, `Submission` out; or `Malformed`, with one sentence for the sender. And back: `event_of`.
 
 Both content modes of the NATS binding are taken: structured (the whole event is the body) and binary (attributes in
 `ce-*` headers, the body is `data`). The canonical bytes, which the inbox compares for ever, are those of `data` exactly
@@ -16,14 +16,13 @@ from pydantic_core import PydanticCustomError
 
 from consumers.channels import BINARY_PREFIX, COMMAND_BYTES, CONTENT_TYPE, TIMER_SOURCE
 from ledger.app import Submission
-from ledger.domain.dispatch import COMMANDS
+from ledger.domain.dispatch import PUBLIC
 from ledger.domain.model import ID_PATTERN, Command, Id, utc_moment
 from ledger.erasure import eraser, rotation
 
 OWN_SOURCES: Final = (TIMER_SOURCE, eraser.SOURCE, rotation.SOURCE)
 """Parts of the ledger itself; nobody else sends under their names."""
 _CANONICAL: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
-_BY_TYPE: Final[Mapping[str, type[Command]]] = {name: kind for name, kind in COMMANDS.items() if not kind.INTERNAL}
 _REQUIRED: Final = ("specversion", "id", "source", "type")
 _OPTIONAL: Final = ("time", "subject", "data", "datacontenttype", "dataschema")
 # Documented CloudEvents extensions; they change nothing about what is recorded.
@@ -76,6 +75,20 @@ def parse(headers: Mapping[str, str], body: bytes) -> Submission:
     if source in OWN_SOURCES:
         raise Malformed("bad-source", f"The source {source} is the ledger's own: choose another.", None, command_id)
     return Submission(source, command_id, command, canonical)
+
+
+def event_of(command: Command, source: str, command_id: str) -> bytes:
+    """The structured CloudEvent of `command`: exactly the members that were set, so the same bytes each time."""
+    data = command.model_dump_json(exclude_unset=True).encode()
+    event = {
+        "specversion": "1.0",
+        "id": command_id,
+        "source": source,
+        "type": command.TYPE,
+        "time": command.occurred_at,
+        "data": orjson.Fragment(data),
+    }
+    return orjson.dumps(event, option=orjson.OPT_UTC_Z)
 
 
 def _event(headers: Mapping[str, str], body: bytes) -> tuple[Mapping[str, Any], Any]:
@@ -142,11 +155,11 @@ def _envelope(event: Mapping[str, Any]) -> type[Command]:
     if not isinstance(content, str) or not content.lower().startswith("application/json"):
         raise Malformed("bad-datacontenttype", "The event's datacontenttype must be application/json, or left out.")
     kind = event.get("type")
-    if not isinstance(kind, str) or kind not in _BY_TYPE:
+    if not isinstance(kind, str) or kind not in PUBLIC:
         shown = f"type {kind}" if isinstance(kind, str) and _PLAIN.fullmatch(kind) else "type of this event"
         known = "`promise-ledger schema` lists the types that there are"
         raise Malformed("unknown-type", f"The {shown} is not known: {known}.")
-    return _BY_TYPE[kind]
+    return PUBLIC[kind]
 
 
 def _data(event: Mapping[str, Any], data: Any) -> tuple[bytes, bytes]:

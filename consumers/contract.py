@@ -13,9 +13,11 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
 from consumers import announced
-from consumers.channels import COMMAND_BYTES, REPLY_TO, STRUCTURED, command_subject
+from consumers.channels import CHECK_REQUESTS, COMMAND_BYTES, REPLY_TO, STRUCTURED, command_subject
 from consumers.cloudevents import OWN_SOURCES
-from ledger.domain.dispatch import COMMANDS, EVENTS
+from ledger.checked import Checked, Unavailable
+from ledger.domain.disclosures import CheckDisclosure
+from ledger.domain.dispatch import EVENTS, PUBLIC
 from ledger.domain.model import ID_PATTERN, Command
 
 Schema = dict[str, Any]
@@ -25,14 +27,15 @@ _TEXT: Final[Schema] = {"type": "string"}
 _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _BASE64_HASH: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9+/]{43}=$"}
 _CODE: Final[Schema] = {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}
-_PUBLIC: Final[Mapping[str, type[Command]]] = {name: kind for name, kind in COMMANDS.items() if not kind.INTERNAL}
 _SCHEMAS: Final = "#/components/schemas/"
+_CHECK_ANSWERS: Final[tuple[type[BaseModel], ...]] = (Checked, Unavailable)
+"""Their schemas are made from the models, as those of commands are."""
 
 
 def json_schemas(findings: Mapping[str, Any]) -> dict[str, Any]:
     """{"commands", "events", "findings"}: each a JSON Schema by its type; `findings` as their registry has them."""
     return {
-        "commands": {name: _schema(command) for name, command in sorted(_PUBLIC.items())},
+        "commands": {name: _schema(command) for name, command in sorted(PUBLIC.items())},
         "events": {name: _schema(event) for name, event in sorted(EVENTS.items())},
         "findings": dict(findings),
     }
@@ -41,7 +44,7 @@ def json_schemas(findings: Mapping[str, Any]) -> dict[str, Any]:
 def asyncapi() -> dict[str, Any]:
     """The AsyncAPI 3.0 document of the ledger: it receives commands, and sends answers and announcements."""
     _, models = models_json_schema(
-        [(command, "validation") for command in _PUBLIC.values()],
+        [*((command, "validation") for command in PUBLIC.values()), *((a, "serialization") for a in _CHECK_ANSWERS)],
         ref_template=_SCHEMAS + "{model}",
         schema_generator=_WithoutTitles,
     )
@@ -55,10 +58,10 @@ def asyncapi() -> dict[str, Any]:
             "and the body is `data`. Where `data` has no `occurred_at`, the event's `time` counts.",
         },
         "defaultContentType": STRUCTURED,
-        "channels": {name: _command_channel(name) for name in sorted(_PUBLIC)} | _ANSWER_CHANNELS | announced.CHANNELS,
-        "operations": {name: _receive(name) for name in sorted(_PUBLIC)} | _SEND | announced.OPERATIONS,
+        "channels": {name: _command_channel(name) for name in sorted(PUBLIC)} | _ANSWER_CHANNELS | announced.CHANNELS,
+        "operations": {name: _receive(name) for name in sorted(PUBLIC)} | _SEND | announced.OPERATIONS,
         "components": {
-            "messages": {name: _message(name, kind) for name, kind in sorted(_PUBLIC.items())}
+            "messages": {name: _message(name, kind) for name, kind in sorted(PUBLIC.items())}
             | _ANSWER_MESSAGES
             | announced.MESSAGES,
             "schemas": dict(sorted(models["$defs"].items())) | _ENVELOPE | _ANSWERS | announced.SCHEMAS,
@@ -180,13 +183,15 @@ _ANSWERS: Final[Schema] = {
     "Malformed": _object(
         {"status": {"const": "malformed"}, "source": _OR_NULL, "id": _OR_NULL, **_NO},
         additionalProperties=False,
-        description="The bytes are no command; they are kept in the dead letters.",
+        description="The bytes are no command; those that came as one are kept in the dead letters.",
     ),
 }
 _ANSWER_MESSAGES: Final[Schema] = {
-    name: {"name": name, "contentType": "application/json", "payload": {"$ref": _SCHEMAS + name}} for name in _ANSWERS
+    name: {"name": name, "contentType": "application/json", "payload": {"$ref": _SCHEMAS + name}}
+    for name in (*_ANSWERS, *(answer.__name__ for answer in _CHECK_ANSWERS))
 }
-_ANSWER_REFS: Final[Schema] = {name: {"$ref": f"#/components/messages/{name}"} for name in _ANSWERS}
+_ANSWER_REFS: Final[Schema] = {name: {"$ref": f"#/components/messages/{name}"} for name in _ANSWER_MESSAGES}
+_QUESTION: Final = CheckDisclosure.TYPE
 _ANSWER_CHANNELS: Final[Schema] = {
     "reply": {
         "address": None,
@@ -199,5 +204,23 @@ _ANSWER_CHANNELS: Final[Schema] = {
         "parameters": {"source": {"description": "The source of the command, a dot in it written %2E."}},
         "description": "Every answer, durable for seven days in the stream LEDGER_RECEIPTS.",
     },
+    f"{_QUESTION}.request": {
+        "address": CHECK_REQUESTS,
+        "messages": {_QUESTION: {"$ref": f"#/components/messages/{_QUESTION}"}},
+        "description": "Plain request and reply, stored in no stream: nothing was said yet.",
+    },
+    f"{_QUESTION}.reply": {
+        "address": None,
+        "messages": {name: _ANSWER_REFS[name] for name in ("Checked", "Unavailable", "Malformed")},
+        "description": "The reply subject of the request.",
+    },
 }
-_SEND: Final[Schema] = {"answer": {"action": "send", "channel": {"$ref": "#/channels/receipts"}}}
+_CHECK: Final[Schema] = {
+    "action": "receive",
+    "channel": {"$ref": f"#/channels/{_QUESTION}.request"},
+    "reply": {"channel": {"$ref": f"#/channels/{_QUESTION}.reply"}},
+}
+_SEND: Final[Schema] = {
+    "answer": {"action": "send", "channel": {"$ref": "#/channels/receipts"}},
+    f"{_QUESTION}.request": _CHECK,
+}

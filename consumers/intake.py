@@ -31,11 +31,14 @@ from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
 
 from consumers.answers import Answer, NotStored, deliver
+from consumers.asking import NoAnswer, check
 from consumers.channels import COMMANDS, INTAKE_DURABLE, command_subject
-from consumers.cloudevents import Malformed, parse
+from consumers.cloudevents import Malformed, event_of, parse
 from consumers.connection import LedgerClient, Progress, connection_of
 from consumers.deadletters import Unburied, bury
 from ledger.app import Appended, Ledger, Submission
+from ledger.checked import Unavailable
+from ledger.domain.disclosures import CheckDisclosure
 from ledger.settings import MAX_BATCH, Settings
 from ledger.storage.signer import Fork
 
@@ -47,6 +50,8 @@ _ASK_ONCE_SECONDS: Final = 0.001
 DELIVERIES: Final = 5
 """Deliveries after which a command that fails by itself, while others do not, goes to the dead letters."""
 LONGEST_DELAY_SECONDS: Final = 30.0
+CHECK_SECONDS: Final = 5.0
+"""How long an answer to a question is waited for, before its sender is told that there is none."""
 _AWAY: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -92,6 +97,7 @@ class Intake:
         self._answering = ThreadPoolExecutor(1, "answer")
         self._taking = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
         self._appends = 0
         self._failing: dict[int, int] = {}  # stream sequence -> how many appends there had been when it first failed
         self._failures = 0  # of the ledger as a whole, in a row
@@ -103,7 +109,10 @@ class Intake:
     async def take(self, messages: Sequence[Msg]) -> None:
         """The batch is committed and its answers are on their way. What fails is delivered again, never lost."""
         async with self._taking:
-            jobs, unfit = _sorted(messages)
+            jobs, questions, unfit = _sorted(messages)
+            for job in questions:  # nobody waits for their answers
+                self._asking.add(asking := asyncio.create_task(self._ask(job)))
+                asking.add_done_callback(self._asking.discard)
             appended = await self._append(jobs, unfit) if jobs else []
             await self._settled()
             self._settling = asyncio.create_task(self._settle(appended, unfit))
@@ -112,6 +121,7 @@ class Intake:
         """The batch in flight is answered."""
         async with self._taking:
             await self._settled()
+            await asyncio.gather(*self._asking)
 
     async def flush(self) -> None:
         """The newest checkpoint is stored; the ledger asks to be called once a second."""
@@ -131,7 +141,7 @@ class Intake:
             await self._back_off([job.message for job in jobs], error)
             return []
         except Exception as error:
-            _log.error("a batch failed, its commands are tried one by one", commands=len(jobs), error=_where(error))
+            _log.error("a batch failed, its commands are tried one by one", commands=len(jobs), error=where(error))
             return await self._one_by_one(jobs, unfit)
         self._got_on()
         return [Committed(appended, jobs)]
@@ -147,7 +157,7 @@ class Intake:
                 await self._back_off([job.message for job in jobs[number:]] + [job.message for job in failed], error)
                 return done
             except Exception as error:
-                _log.error("a command failed", sequence=_sequence(job.message), error=_where(error))
+                _log.error("a command failed", sequence=_sequence(job.message), error=where(error))
                 failed.append(job)
             else:
                 self._got_on()
@@ -185,13 +195,26 @@ class Intake:
         else:
             await self._deliver(answers)
 
+    async def _ask(self, question: Job) -> None:
+        """The question is answered by the read side, as it would be without the stream; nothing is appended."""
+        source, command_id, command, _ = question.submission
+        try:
+            body = (await check(self._connection, event_of(command, source, command_id), CHECK_SECONDS)).to_json()
+        except Exception as error:
+            silent = isinstance(error, NoAnswer)
+            if not silent:
+                _log.error("a question failed", sequence=_sequence(question.message), error=where(error))
+            code, sentence = ("no-answer", str(error)) if silent else ("failed", "The ledger failed at this question.")
+            body = Unavailable(source=source, id=command_id, code=code, message=sentence).to_json()
+        await self._deliver([Answer(question.message, source, body)])
+
     async def _bury(self, unfit: Sequence[Unfit]) -> None:
         ends = await asyncio.gather(*(self._end(one) for one in unfit), return_exceptions=True)
         await self._deliver([end for end in ends if isinstance(end, Answer)])
         stuck = [(one.message, end) for one, end in zip(unfit, ends, strict=True) if isinstance(end, BaseException)]
         if stuck:
             error = stuck[0][1]
-            why = str(error) if isinstance(error, Unburied) else _where(error)
+            why = str(error) if isinstance(error, Unburied) else where(error)
             await self._wait([message for message, _ in stuck], why)
 
     async def _deliver(self, answers: Sequence[Answer]) -> None:
@@ -242,7 +265,7 @@ class Intake:
         """The messages come again after a growing, bounded pause, in which nothing more is taken."""
         self._failures += 1
         delay = _delay(self._failures)
-        self._failure = " ".join(str(error).split()) if isinstance(error, _AWAY) else _where(error)
+        self._failure = " ".join(str(error).split()) if isinstance(error, _AWAY) else where(error)
         self._tell()
         _log.error("cannot go on", error=self._failure, commands=len(messages), seconds=delay)
         with suppress(nats.errors.Error):  # NATS is away: it delivers them again by itself
@@ -348,18 +371,21 @@ async def _raw(message: NatsMessage) -> Any:
     return message.raw_message
 
 
-def _sorted(messages: Sequence[Msg]) -> tuple[list[Job], list[Unfit]]:
+def _sorted(messages: Sequence[Msg]) -> tuple[list[Job], list[Job], list[Unfit]]:
+    """Commands, questions, and what is neither."""
     jobs: list[Job] = []
+    questions: list[Job] = []
     unfit: list[Unfit] = []
     for message in messages:
         try:
-            jobs.append(Job(message, _parsed(message)))
+            job = Job(message, _parsed(message))
+            (questions if isinstance(job.submission.command, CheckDisclosure) else jobs).append(job)
         except Malformed as malformed:
             unfit.append(Unfit(message, malformed))
         except Exception as error:  # a fault of ours, at one message: its neighbours must not pay for it
-            _log.error("a message could not be parsed", sequence=_sequence(message), error=_where(error))
+            _log.error("a message could not be parsed", sequence=_sequence(message), error=where(error))
             unfit.append(Unfit(message, Malformed("not-understood", "The ledger failed at reading this message.")))
-    return jobs, unfit
+    return jobs, questions, unfit
 
 
 def _parsed(message: Msg) -> Submission:
@@ -382,7 +408,7 @@ def _delay(times: int) -> float:
     return min(2.0 ** min(times - 1, 10), LONGEST_DELAY_SECONDS)
 
 
-def _where(error: BaseException) -> str:
+def where(error: BaseException) -> str:
     """What failed and where, without the message and the values: they may hold a customer's words."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]

@@ -11,7 +11,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 from rich.console import Console
 
-from consumers.client import Client, Delivery, event_of
+from consumers.client import Client, Delivery
+from consumers.cloudevents import event_of
 from consumers.spool import Spool
 from deploy.finding import running, settings_for
 from ledger.app import system_clock

@@ -12,14 +12,22 @@ import psycopg
 import structlog
 import uvicorn
 
+<<<<<<< /tmp/tmpdxyzjigj
+from consumers import checking, intake, timer
+=======
 from consumers import erasing, intake, timer
+>>>>>>> /tmp/tmplb941ian
 from consumers.connection import Progress
 from deploy.heartbeat import beat
 from deploy.places import SetupError
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
+<<<<<<< /tmp/tmpdxyzjigj
+from projections.findings.disclosure_check import Checker
+=======
 from projections import texts
+>>>>>>> /tmp/tmplb941ian
 from projections.runner import Runner
 from projections.web.app import create_app
 from projections.web.tiles import open_pool
@@ -101,9 +109,10 @@ def _timer_detail(progress: timer.Progress) -> dict[str, Any]:
 
 
 def serve_projections(settings: Settings) -> None:
-    """Keep the read tables and answer HTTP until SIGTERM or SIGINT."""
+    """Keep the read tables, answer HTTP and `disclosure.check` until SIGTERM or SIGINT."""
     assert settings.database_url is not None
-    url = settings.database_url
+    assert settings.broker_url is not None
+    url, checks = settings.database_url, checking.Progress(answered_at=time.time())
     refuse_owner(url)
     spare_the_garbage_collector()
     stop = threading.Event()
@@ -114,7 +123,9 @@ def serve_projections(settings: Settings) -> None:
     server = uvicorn.Server(config)
     threads = [
         threading.Thread(target=beat, args=(url, "projections", dict, stop)),
+        threading.Thread(target=beat, args=(url, "checks", lambda: _checks_detail(checks), stop)),
         threading.Thread(target=server.run),
+        threading.Thread(target=intake.run, args=(_serve_checks(settings.broker_url, url, stop, checks),)),
     ]
     for thread in threads:
         thread.start()
@@ -126,3 +137,22 @@ def serve_projections(settings: Settings) -> None:
         for thread in threads:
             thread.join()
         pool.close()
+
+
+async def _serve_checks(broker_url: str, url: str, stop: threading.Event, progress: checking.Progress) -> None:
+    """Answer questions until `stop`; where that ends by itself, the whole part ends, and is started again."""
+    over = asyncio.Event()
+    stopping = asyncio.create_task(asyncio.to_thread(stop.wait))
+    answering = asyncio.create_task(checking.serve(broker_url, Checker(url), over, progress=progress))
+    await asyncio.wait((stopping, answering), return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    over.set()
+    await answering
+
+
+def _checks_detail(progress: checking.Progress) -> dict[str, Any]:
+    return {
+        "fetch_seconds_ago": round(time.time() - progress.answered_at, 3),
+        "answered": progress.answered,
+        "failure": progress.failure,
+    }

@@ -20,7 +20,7 @@ _COLOURS = {
 }
 
 
-_LONG = ("text", "data", "reason")
+_LONG = ("text", "data", "reason", "rule")
 _WIDE = 160
 
 

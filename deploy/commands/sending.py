@@ -13,7 +13,7 @@ from deploy import noting
 from deploy.finding import located, settings_for
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, bar, out, print_json
-from ledger.domain.dispatch import COMMANDS
+from ledger.domain.dispatch import PUBLIC
 from projections.findings.registry import document
 
 app = typer.Typer()
@@ -29,7 +29,7 @@ def record(
     refused = 0
     with sys.stdin.buffer if file == "-" else open(file, "rb") as stream:
         for answer in client.record_file(settings.broker_url or "", stream):
-            refused += answer.status != "recorded"
+            refused += answer.status not in ("recorded", "checked")
             sys.stdout.buffer.write(answer.body + b"\n")
             sys.stdout.buffer.flush()
     raise typer.Exit(1 if refused else 0)
@@ -109,5 +109,5 @@ def schema(
     elif as_json:
         print_json(contract.json_schemas(findings=document()))
     else:
-        for name in sorted(name for name, command in COMMANDS.items() if not command.INTERNAL):
+        for name in sorted(PUBLIC):
             out.print(name)

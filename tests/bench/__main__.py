@@ -7,19 +7,20 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.serve import spare_the_garbage_collector
-from tests.bench import append, queue, reading
+from tests.bench import append, checks, queue, reading
 from tests.bench.places import servers
 
 
 def main() -> None:
-    """Print one table; the parts can be named: `python -m tests.bench append queue reading`."""
-    wanted = sys.argv[1:] or ["append", "queue", "reading"]
+    """Print one table; the parts can be named: `python -m tests.bench append queue checks reading`."""
+    wanted = sys.argv[1:] or ["append", "queue", "checks", "reading"]
     table = Table(title=f"promise ledger, {os.cpu_count()} cores", title_justify="left", box=None, show_header=False)
     spare_the_garbage_collector()
     with servers() as (url, broker_url):
         measurements = {
             "append": lambda: append.report(url),
             "queue": lambda: queue.report(url, broker_url),
+            "checks": lambda: checks.report(url, broker_url),
             "reading": lambda: reading.report(url),
         }
         for name in wanted:

@@ -1,5 +1,8 @@
 """What every measurement needs: servers of their own, fresh databases, commands that look like real ones."""
 
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +57,24 @@ def new_log(url: str, broker_url: str | None = None) -> Iterator[Settings]:
         settings = Settings(data_dir=Path(data_dir), database_url=own, broker_url=broker_url, http_port=0)
         create_log(settings)
         yield settings
+
+
+@contextmanager
+def service(settings: Settings, part: str, role: str) -> Iterator[None]:
+    """That part of the service in a process of its own, as `up` runs it."""
+    environment = os.environ | {
+        "LEDGER_DATA_DIR": str(settings.data_dir),
+        "LEDGER_DATABASE_URL": make_conninfo(settings.database_url or "", user=role),
+        "LEDGER_BROKER_URL": settings.broker_url or "",
+        "LEDGER_HTTP_PORT": "0",
+    }
+    command = [sys.executable, "-m", "deploy.cli", "serve", part]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def data(number: int) -> dict[str, object]:

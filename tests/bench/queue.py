@@ -1,12 +1,8 @@
 """Queue to receipt with proof: intake, PostgreSQL, NATS and the sending client on the same cores."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import nats
 from nats.aio.msg import Msg
@@ -15,29 +11,10 @@ from consumers.channels import REPLY_TO, command_subject
 from consumers.client import record_file
 from consumers.intake import run
 from consumers.provision import provision
-from ledger.settings import Settings
-from tests.bench.places import message, new_log
+from tests.bench.places import message, new_log, service
 
 RATE = 1_000
 """Commands a second while latencies are taken."""
-
-
-@contextmanager
-def intake(settings: Settings) -> Iterator[None]:
-    """The service in a process of its own, as `up` runs it."""
-    environment = os.environ | {
-        "LEDGER_DATA_DIR": str(settings.data_dir),
-        "LEDGER_DATABASE_URL": settings.database_url or "",
-        "LEDGER_BROKER_URL": settings.broker_url or "",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.cli", "serve", "intake"], env=environment, stdout=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def throughput(broker_url: str, first: int, commands: int) -> float:
@@ -103,7 +80,7 @@ def report(url: str, broker_url: str) -> Sequence[tuple[str, str]]:
     """The rows of the table that this measurement adds."""
     floor = run(raw(broker_url, 20_000))
     provision(broker_url)
-    with new_log(url, broker_url) as settings, intake(settings):
+    with new_log(url, broker_url) as settings, service(settings, "intake", "ledger_appender"):
         throughput(broker_url, 0, 5_000)
         rate = throughput(broker_url, 10_000, 40_000)
         seconds = run(latencies(broker_url, 60_000, 5 * RATE))

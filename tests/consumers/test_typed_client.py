@@ -15,10 +15,10 @@ import orjson
 import psycopg
 import pytest
 
-from consumers import asking, client
+from consumers import asking
 from consumers.asking import NoAnswer
-from consumers.client import Client, Delivery, Spooled, SyncClient, event_of, record_file
-from consumers.cloudevents import Malformed, parse
+from consumers.client import Client, Delivery, Spooled, SyncClient, record_file
+from consumers.cloudevents import Malformed, event_of, parse
 from consumers.receipts import UnprovenReceipt, open_answer
 from consumers.spool import Spool
 from deploy import cli
@@ -190,8 +190,8 @@ def test_silence_is_one_sentence_and_with_a_notepad_a_note(
 
 def test_nobody_waits_long_for_a_queue_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused, silent, gone: the first connection says so within seconds, and the next command does not wait again."""
-    assert client.CONNECT_SECONDS <= 3
-    monkeypatch.setattr(client, "CONNECT_SECONDS", 1.2)
+    assert asking.CONNECT_SECONDS <= 3
+    monkeypatch.setattr(asking, "CONNECT_SECONDS", 1.2)
     silent = socket.create_server(("127.0.0.1", 0))
     silent_url = f"nats://127.0.0.1:{silent.getsockname()[1]}"
 

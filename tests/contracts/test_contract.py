@@ -8,23 +8,36 @@ import orjson
 import pytest
 
 from consumers import cloudevents
+from consumers.channels import CHECK_REQUESTS, REPLY_TO, command_subject, receipts_subject
 from consumers.channels import COMMANDS as COMMAND_STREAM
-from consumers.channels import REPLY_TO, command_subject, receipts_subject
 from consumers.cloudevents import Malformed, parse
 from consumers.contract import asyncapi, json_schemas
 from deploy import cli
 from ledger.app import Ledger
-from ledger.domain.dispatch import COMMANDS, EVENTS
+from ledger.checked import Checked, ExpectedFinding, Unavailable, WouldBeRefused
+from ledger.domain.dispatch import COMMANDS, EVENTS, PUBLIC
 from ledger.settings import Settings
 from ledger.storage.entries import MalformedEntry, decode
 from tests.consumers.conftest import settings  # noqa: F401
 from tests.consumers.events import body, promise
 from tests.contracts.files import DECODED, ENTRIES, GOLDEN, pretty, topic_of
-from tests.contracts.samples import decoded
+from tests.contracts.samples import MOMENT, decoded
 from tests.contracts.schemas import Invalid, check_schema, validate
 
 STORED = ENTRIES.read_bytes().splitlines()
 VALUES = DECODED.read_bytes().splitlines()
+FINDING = ExpectedFinding(
+    code="unowned",
+    severity="medium",
+    rule="Nobody answers for it.",
+    subject="disclosure:D-1",
+    customer_id="C-1",
+    case_id=None,
+    opened_at=MOMENT,
+    closed_at=None,
+    opened_by=None,
+    detail={"falsehood": "D-1", "since": MOMENT},
+)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
@@ -66,7 +79,7 @@ def test_entries_of_an_earlier_version_decode_to_the_same_values_for_ever(topic:
 
 def test_every_schema_says_only_what_a_validator_knows() -> None:
     contract = json_schemas(findings={})
-    assert contract["commands"].keys() == {name for name, kind in COMMANDS.items() if not kind.INTERNAL}
+    assert contract["commands"].keys() == PUBLIC.keys()
     assert contract["events"].keys() == EVENTS.keys()
     for schema in (*contract["commands"].values(), *contract["events"].values()):
         check_schema(schema, schema)
@@ -127,7 +140,15 @@ def test_real_answers_are_as_the_document_says(settings: Settings) -> None:  # n
         receipt, refusal = ledger.submit([parse({}, body()), parse({}, body(id="c-2"))])
     with pytest.raises(Malformed) as malformed:
         parse({}, body(source=None, data=[]))
-    answers = {"Receipt": receipt, "Refusal": refusal, "Malformed": malformed.value}
+    said = {"source": "crm", "id": "q-1"}
+    checked = Checked(**said, log_size=7, findings=(FINDING,), refused=WouldBeRefused(code="id-taken", message="No."))
+    answers = {
+        "Receipt": receipt,
+        "Refusal": refusal,
+        "Malformed": malformed.value,
+        "Checked": checked,
+        "Unavailable": Unavailable(**said, code="behind", message="Later."),
+    }
     for name, answer in answers.items():
         for other in answers:
             value = orjson.loads(answer.to_json())
@@ -171,6 +192,8 @@ def test_each_command_has_the_channel_that_it_is_sent_on() -> None:
         assert document["channels"][name]["address"] == command_subject(name)
         assert command_subject(name).startswith(COMMAND_STREAM.subjects[0].rstrip(">"))
     assert document["channels"]["receipts"]["address"] == receipts_subject("{source}")
+    assert document["channels"]["disclosure.check.request"]["address"] == CHECK_REQUESTS
+    assert document["operations"]["disclosure.check.request"]["reply"]["channel"]["$ref"].endswith("check.reply")
     assert not [name for name in document["channels"] if name in COMMANDS and COMMANDS[name].INTERNAL]
 
 
