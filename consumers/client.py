@@ -25,12 +25,9 @@ from consumers.cloudevents import Malformed, event_of, parse
 from consumers.connection import LedgerClient, Outgoing
 from consumers.receipts import open_answer
 from consumers.spool import Noted, Spool
-<<<<<<< /tmp/tmpmm8njma4
 from ledger.checked import Checked
 from ledger.domain.disclosures import CheckDisclosure, MakeDisclosure
-=======
 from ledger.domain.erasures import CUSTOMER_ERASED
->>>>>>> /tmp/tmpwdvutlgl
 from ledger.domain.model import Command
 from ledger.receipts import Receipt, Refusal
 from ledger.tlog.note import Verifier

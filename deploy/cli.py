@@ -14,11 +14,7 @@ from consumers.importing.errors import ImportProblem
 from consumers.provision import ProvisionError
 from consumers.receipts import UnprovenReceipt
 from consumers.spool import SpoolProblem
-<<<<<<< /tmp/tmpa0ps95x0
-from deploy.commands import care, checking, evidence, letters, policies, reading, sending, witnesses
-=======
-from deploy.commands import care, erasing, evidence, letters, policies, reading, sending, witnesses
->>>>>>> /tmp/tmpx5rw2ntp
+from deploy.commands import care, checking, erasing, evidence, letters, policies, reading, sending, witnesses
 from deploy.exporting import ExportRefused
 from deploy.places import SetupError
 from deploy.submitting import NotCosigned
@@ -33,11 +29,7 @@ from ledger.storage.signer import Fork
 from projections.versions import NotInstalled
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-<<<<<<< /tmp/tmpa0ps95x0
-for part in (care, sending, checking, reading, evidence):
-=======
-for part in (care, sending, reading, erasing, evidence):
->>>>>>> /tmp/tmpx5rw2ntp
+for part in (care, sending, checking, reading, erasing, evidence):
     app.add_typer(part.app)
 app.add_typer(letters.app, name="deadletters")
 app.add_typer(witnesses.app, name="witness")

@@ -12,22 +12,15 @@ import psycopg
 import structlog
 import uvicorn
 
-<<<<<<< /tmp/tmpdxyzjigj
-from consumers import checking, intake, timer
-=======
-from consumers import erasing, intake, timer
->>>>>>> /tmp/tmplb941ian
+from consumers import checking, erasing, intake, timer
 from consumers.connection import Progress
 from deploy.heartbeat import beat
 from deploy.places import SetupError
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
-<<<<<<< /tmp/tmpdxyzjigj
-from projections.findings.disclosure_check import Checker
-=======
 from projections import texts
->>>>>>> /tmp/tmplb941ian
+from projections.findings.disclosure_check import Checker
 from projections.runner import Runner
 from projections.web.app import create_app
 from projections.web.tiles import open_pool

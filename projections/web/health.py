@@ -15,7 +15,7 @@ from projections.versions import NotInstalled, ProjectionStatus
 
 STALE_SECONDS = 10.0
 LAG_SECONDS = 30.0
-PARTS = ("intake", "timer", "eraser", "projections", "relay")
+PARTS = ("intake", "timer", "eraser", "projections", "relay", "checks")
 
 
 @dataclass(frozen=True, slots=True)

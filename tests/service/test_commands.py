@@ -120,11 +120,7 @@ def test_health_is_good_and_names_every_projection(ledger: Command) -> None:
     assert said.code == 0
     assert said.json["status"] == "ok"
     assert {row["lag_events"] for row in said.json["projections"]} == {0}
-<<<<<<< /tmp/tmpl47ixahj
-    assert set(said.json["parts"]) == {"intake", "timer", "projections", "relay", "checks"}
-=======
-    assert set(said.json["parts"]) == {"intake", "timer", "eraser", "projections", "relay"}
->>>>>>> /tmp/tmp8sbjyiep
+    assert set(said.json["parts"]) == {"intake", "timer", "eraser", "projections", "relay", "checks"}
 
 
 def test_outstanding_has_the_named_members(ledger: Command) -> None:
