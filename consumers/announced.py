@@ -1,9 +1,11 @@
 """What can be listened to, for the message contract: channels, messages and schemas of announcements."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
-from consumers.channels import FINDING_CLOSED, FINDING_OPENED, FINDINGS, STRUCTURED, Stream
-from ledger.domain.model import ID_PATTERN
+from consumers.channels import EVENTS, FINDING_CLOSED, FINDING_OPENED, FINDINGS, STRUCTURED, Stream, events_subject
+from ledger.domain.dispatch import EVENTS as TOPICS
+from ledger.domain.model import ID_PATTERN, Event
 
 Schema = dict[str, Any]
 
@@ -44,19 +46,66 @@ SCHEMAS: Final[Schema] = {
             "time": _TIME,
             "subject": _ID | {"description": "The customer whom it concerns; left out where it is nobody alone."},
             "datacontenttype": {"const": "application/json"},
+            "leafindex": _LEAF | {"description": "Of an event: its index in the log."},
             "data": {"type": "object"},
         },
         ["specversion", "id", "source", "type", "time", "datacontenttype", "data"],
         description="One CloudEvent 1.0 from the ledger. No words of a customer, or about one, are in it.",
+    ),
+    "Entry": _object(
+        {
+            "v": {"const": 1},
+            "event_id": _TEXT,
+            "type": {"enum": sorted(TOPICS)},
+            "stream": _TEXT | {"description": "What it happened to, such as promise:P-1."},
+            "version": {"type": "integer", "minimum": 1},
+            "occurred_at": _TIME,
+            "recorded_at": _TIME,
+            "actor": _ID,
+            "source": _ID,
+            "command_id": _ID,
+            "command_digest": _TEXT,
+            "case_id": _ID,
+            "customer_id": _ID,
+            "data": {"type": "object"},
+            "personal": _object({"commitment": _TEXT, "key": {"type": "integer", "minimum": 1}}, ["commitment", "key"]),
+        },
+        [
+            *("v", "event_id", "type", "stream", "version", "occurred_at", "recorded_at", "actor", "source"),
+            *("command_id", "command_digest", "data"),
+        ],
+        description="The entry as it is hashed; personal texts are committed to, and are no part of it.",
     ),
     "OpenedFinding": _object(_FINDING, _FINDING_REQUIRED),
     "ClosedFinding": _object(_FINDING | _CLOSING, [*_FINDING_REQUIRED, *_CLOSING]),
 }
 
 
-def _message(kind: Schema, data: str) -> Schema:
-    members = {"type": kind, "data": {"$ref": f"#/components/schemas/{data}"}}
+def event_schemas(schema: Callable[[type[Event]], Schema]) -> Schema:
+    """By class name what each event says in the log: its model without the members that are personal."""
+    return {event.__name__: _unsealed(schema(event), event) for event in sorted(TOPICS.values(), key=lambda e: e.TOPIC)}
+
+
+def _unsealed(said: Schema, event: type[Event]) -> Schema:
+    """The customer's id stands in the entry itself."""
+    left_out = {*event.PERSONAL, "customer_id"}
+    properties = {name: member for name, member in said["properties"].items() if name not in left_out}
+    return said | {
+        "properties": properties,
+        "required": [name for name in said.get("required", ()) if name not in left_out],
+    }
+
+
+def _event_message(event: type[Event]) -> Schema:
+    of_event = {"properties": {"data": {"$ref": f"#/components/schemas/{event.__name__}"}}}
+    entry = {"allOf": [{"$ref": "#/components/schemas/Entry"}, of_event]}
+    return _message(f"events.{event.TOPIC}", f"ledger.{event.TOPIC}", entry)
+
+
+def _message(name: str, kind: str, data: Schema) -> Schema:
+    members = {"type": {"const": kind}, "data": data}
     return {
+        "name": name,
         "contentType": STRUCTURED,
         "payload": {"allOf": [{"$ref": "#/components/schemas/AnnouncementEvent"}, {"properties": members}]},
     }
@@ -74,11 +123,16 @@ def _channel(address: str, message: str, stream: Stream, description: str) -> Sc
 _OPENED: Final = FINDING_OPENED.removeprefix("ledger.")
 _CLOSED: Final = FINDING_CLOSED.removeprefix("ledger.")
 MESSAGES: Final[Schema] = {
-    _OPENED: {"name": _OPENED} | _message({"const": FINDING_OPENED}, "OpenedFinding"),
-    _CLOSED: {"name": _CLOSED} | _message({"const": FINDING_CLOSED}, "ClosedFinding"),
+    _OPENED: _message(_OPENED, FINDING_OPENED, {"$ref": "#/components/schemas/OpenedFinding"}),
+    _CLOSED: _message(_CLOSED, FINDING_CLOSED, {"$ref": "#/components/schemas/ClosedFinding"}),
+    **{f"events.{topic}": _event_message(event) for topic, event in sorted(TOPICS.items())},
 }
 CHANNELS: Final[Schema] = {
     _OPENED: _channel(FINDING_OPENED, _OPENED, FINDINGS, "Every finding, once it is open."),
     _CLOSED: _channel(FINDING_CLOSED, _CLOSED, FINDINGS, "Every finding that was announced as opened, once closed."),
+    **{
+        f"events.{topic}": _channel(events_subject(topic), f"events.{topic}", EVENTS, "In the order of the log.")
+        for topic in sorted(TOPICS)
+    },
 }
 OPERATIONS: Final[Schema] = {name: {"action": "send", "channel": {"$ref": f"#/channels/{name}"}} for name in CHANNELS}

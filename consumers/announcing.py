@@ -53,6 +53,10 @@ class Announcer(Protocol):
         ...
 
 
+class Stopped(Exception):
+    """What is to be announced next cannot be read; the message says why. Nothing is announced past it."""
+
+
 @dataclass(slots=True)
 class Progress:
     """What health looks at, of one announcer."""
@@ -93,7 +97,7 @@ async def run(
                     if not published:
                         await _pause(stop, min((time.monotonic() - began) / BUSY_SHARE, LONGEST_PAUSE_SECONDS))
                         await _notified(listener)
-        except (psycopg.Error, NotPublished) as error:
+        except (psycopg.Error, NotPublished, Stopped) as error:
             failure = " ".join(str(error).split())
             if progress.failure is None:
                 _log.warning("nothing can be announced", announcer=announcer.name, error=failure)

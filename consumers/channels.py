@@ -59,12 +59,21 @@ FINDINGS: Final = Stream(
     name="LEDGER_FINDINGS",
     subjects=("ledger.findings.>",),
     description="Findings that opened and closed. The oldest go first: audit.finding_history has them all.",
-    max_bytes=2**30,
+    max_bytes=2**28,
     max_age_seconds=30 * 24 * 3600,
     drop_oldest=True,
     duplicate_window_seconds=3600.0,
 )
-STREAMS: Final = (COMMANDS, RECEIPTS, DEADLETTERS, FINDINGS)
+EVENTS: Final = Stream(
+    name="LEDGER_EVENTS",
+    subjects=("ledger.events.>",),
+    description="Every event of the log, in its order. The oldest go first: the log has them all.",
+    max_bytes=2**30,
+    max_age_seconds=7 * 24 * 3600,
+    drop_oldest=True,
+    duplicate_window_seconds=120.0,
+)
+STREAMS: Final = (COMMANDS, RECEIPTS, DEADLETTERS, FINDINGS, EVENTS)
 
 INTAKE_DURABLE: Final = "intake"
 """The durable pull consumer of COMMANDS; any number of intakes may share it."""
@@ -91,6 +100,11 @@ CHECK_QUEUE: Final = "checks"
 def command_subject(command_type: str) -> str:
     """The subject for commands of one type: `ledger.commands.promise.make`."""
     return f"ledger.commands.{command_type}"
+
+
+def events_subject(topic: str) -> str:
+    """The subject on which events of one kind are published: `ledger.events.promise.made`."""
+    return f"ledger.events.{topic}"
 
 
 def receipts_subject(source: str) -> str:

@@ -64,7 +64,11 @@ def asyncapi() -> dict[str, Any]:
             "messages": {name: _message(name, kind) for name, kind in sorted(PUBLIC.items())}
             | _ANSWER_MESSAGES
             | announced.MESSAGES,
-            "schemas": dict(sorted(models["$defs"].items())) | _ENVELOPE | _ANSWERS | announced.SCHEMAS,
+            "schemas": dict(sorted(models["$defs"].items()))
+            | _ENVELOPE
+            | _ANSWERS
+            | announced.SCHEMAS
+            | announced.event_schemas(_schema),
         },
     }
 

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from consumers import announcing, intake
 from consumers.announcing import QUERIES, Announcer, Progress
 from consumers.findings import FindingsAnnouncer
+from consumers.relay import EventsAnnouncer
 from deploy.heartbeat import beat
 from deploy.serve import refuse_owner
 from ledger.settings import Settings
@@ -24,28 +25,35 @@ _log = structlog.get_logger("serve")
 
 
 def serve_relay(settings: Settings) -> None:
-    """Announce what opens and closes until SIGTERM or SIGINT; the batch in hand is finished."""
+    """Announce what happened, opened and closed until SIGTERM or SIGINT; the batch in hand is finished."""
     assert settings.database_url is not None
     assert settings.broker_url is not None
     refuse_owner(settings.database_url)
-    intake.run(_serve(settings.database_url, settings.broker_url, announcers(settings.database_url)))
+    intake.run(_serve(settings.database_url, settings.broker_url))
 
 
-def announcers(database_url: str) -> Sequence[Announcer]:
-    """Everything that is announced of the log in this database."""
+def _origin(database_url: str) -> str:
+    """The log's name."""
     with psycopg.connect(database_url, connect_timeout=10) as connection:
         row = connection.execute(QUERIES["origin"]).fetchone()
     assert row is not None, "the database holds no log"
-    origin = str(row[0])
-    return (FindingsAnnouncer(origin, {code: kind.rule for code, kind in FINDINGS.items()}),)
+    return str(row[0])
 
 
-async def _serve(database_url: str, broker_url: str, everything: Sequence[Announcer]) -> None:
+async def _serve(database_url: str, broker_url: str) -> None:
+    origin = _origin(database_url)
+    events = EventsAnnouncer(origin)
+    findings = FindingsAnnouncer(origin, {code: kind.rule for code, kind in FINDINGS.items()})
+    everything: Sequence[Announcer] = (events, findings)
     stop, stopped = asyncio.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     progress = {announcer.name: Progress() for announcer in everything}
-    threading.Thread(target=beat, args=(database_url, "relay", lambda: _detail(progress), stopped), daemon=True).start()
+    threading.Thread(
+        target=beat,
+        args=(database_url, "relay", lambda: _detail(progress) | {"lag_events": events.lag_events}, stopped),
+        daemon=True,
+    ).start()
     queue = await intake.unless(stop, _connected(broker_url))
     if queue is None:
         return

@@ -43,6 +43,9 @@ def _parts(now: Health) -> Iterator[GaugeMetricFamily]:
     pending = now.parts.get("intake", {}).get("pending")
     if pending is not None:
         yield GaugeMetricFamily("ledger_commands_pending", "Commands waiting in the queue", pending)
+    lag = now.parts.get("relay", {}).get("lag_events")
+    if lag is not None:
+        yield GaugeMetricFamily("ledger_relay_lag_events", "Events not published on the queue yet", lag)
 
 
 def create_app(url: str, pool: ConnectionPool[psycopg.Connection[TupleRow]]) -> FastAPI:

@@ -91,10 +91,10 @@ def alive(pid: int) -> bool:
 
 def test_up_starts_again_whatever_is_killed_and_leaves_nothing_behind(up: Up) -> None:
     first = up.children()
-    assert len(first) == 4
+    assert len(first) == 5
     for pid in first:
         os.kill(pid, signal.SIGKILL)
-    up.until(lambda: len(set(up.children()) - set(first)) == 4 and up.healthy())
+    up.until(lambda: len(set(up.children()) - set(first)) == 5 and up.healthy())
     second = up.children()
     assert up.stop() == 0
     assert not any(alive(pid) for pid in second)
