@@ -175,6 +175,10 @@ _ANSWERS: Final[Schema] = {
                 "description": "The first event's proof is `proof` beside it; each further event has its own.",
             },
             "recorded_at": _TIME,
+            "witnessed": {
+                "type": "boolean",
+                "description": "Whether the checkpoint carries the quorum's cosignatures.",
+            },
             "proof": _PROOF,
         },
         additionalProperties=False,

@@ -48,7 +48,9 @@ def _receipt(answer: Any) -> Receipt:
         ProvenEvent(event["event_id"], event["type"], event["leaf_index"], event["leaf_hash"], proof)
         for event, proof in zip(answer["events"], proofs, strict=True)
     )
-    return Receipt(answer["source"], answer["id"], events, utc_moment(answer["recorded_at"]))
+    return Receipt(
+        answer["source"], answer["id"], events, utc_moment(answer["recorded_at"]), bool(answer.get("witnessed"))
+    )
 
 
 def _refusal(answer: Any) -> Refusal:

@@ -41,19 +41,25 @@ class Exported:
     written: int
 
 
-def export_tiles(url: str, directory: Path, progress: Callable[[int, int], None]) -> Exported:
-    """`directory` serves the newest stored checkpoint of the log at `url`, with all tiles and bundles of that size.
+def export_tiles(
+    url: str, directory: Path, progress: Callable[[int, int], None], *, witnessed: bool = False
+) -> Exported:
+    """`directory` serves the newest checkpoint of the log at `url`, with all tiles and bundles of that size.
+
+    `witnessed`: the newest that enough witnesses have cosigned.
 
     Raises ExportRefused where there is no checkpoint yet, where files there are another log's or a longer one's, and
     where the database does not lead to the signed root.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    site = Site()
+    site = Site(witnessed=witnessed)
     with _held(directory), psycopg.connect(url, autocommit=True, row_factory=tuple_row) as connection:
         cursor = connection.cursor()
         note = site.checkpoint(cursor)
         if note is None:
-            raise ExportRefused("nothing was signed yet: there is no checkpoint to export")
+            raise ExportRefused(
+                f"nothing was {'cosigned' if witnessed else 'signed'} yet: there is no checkpoint to export"
+            )
         checkpoint = Checkpoint.parse(Note.parse(note).text)
         try:
             _require_ours(TreeReader(cursor), checkpoint, directory)

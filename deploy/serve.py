@@ -16,9 +16,11 @@ from consumers import checking, erasing, intake, timer
 from consumers.connection import Progress
 from deploy.heartbeat import beat
 from deploy.places import SetupError
+from deploy.witnessing import Collector, keep_collecting, policy_of
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
+from ledger.tlog.note import Verifier
 from projections import texts
 from projections.findings.disclosure_check import Checker
 from projections.runner import Runner
@@ -61,20 +63,26 @@ def serve_intake(settings: Settings) -> None:
     spare_the_garbage_collector()
     with Ledger.open(settings) as ledger:
         _log.info("intake begins", origin=ledger.origin, vkey=ledger.vkey)
-        intake.run(_serve_intake(settings, url, ledger))
+        policy = policy_of(settings, ledger.vkey)
+        collector = None if policy is None else Collector(url, Verifier.parse(ledger.vkey), policy)
+        intake.run(_serve_intake(settings, url, ledger, collector))
 
 
-async def _serve_intake(settings: Settings, url: str, ledger: Ledger) -> None:
+async def _serve_intake(settings: Settings, url: str, ledger: Ledger, collector: Collector | None) -> None:
     stop, stopped = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     progress, clockwork, erasures = Progress(fetched_at=time.time()), timer.Progress(), erasing.Progress()
     beats = [
-        threading.Thread(target=beat, args=(url, "intake", lambda: _intake_detail(progress), stopped), daemon=True),
+        threading.Thread(
+            target=beat, args=(url, "intake", lambda: _intake_detail(progress, collector), stopped), daemon=True
+        ),
         threading.Thread(target=beat, args=(url, "timer", lambda: _timer_detail(clockwork), stopped), daemon=True),
         threading.Thread(target=beat, args=(url, "eraser", lambda: asdict(erasures), stopped), daemon=True),
     ]
+    if collector is not None:
+        beats.append(threading.Thread(target=keep_collecting, args=(collector, stopped), daemon=True))
     for thread in beats:
         thread.start()
     assert settings.broker_url is not None
@@ -88,8 +96,9 @@ async def _serve_intake(settings: Settings, url: str, ledger: Ledger) -> None:
         await ticking
 
 
-def _intake_detail(progress: Progress) -> dict[str, Any]:
+def _intake_detail(progress: Progress, collector: Collector | None) -> dict[str, Any]:
     return {
+        "witnesses": None if collector is None else collector.detail(),
         "fetch_seconds_ago": round(time.time() - progress.fetched_at, 3),
         "appended_at": progress.appended_at,
         "pending": progress.pending,
@@ -112,7 +121,12 @@ def serve_projections(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     pool = open_pool(url)
-    config = uvicorn.Config(create_app(url, pool), host="127.0.0.1", port=settings.http_port, log_config=None)
+    config = uvicorn.Config(
+        create_app(url, pool, witnessed=settings.witness_policy is not None),
+        host="127.0.0.1",
+        port=settings.http_port,
+        log_config=None,
+    )
     server = uvicorn.Server(config)
     threads = [
         threading.Thread(target=beat, args=(url, "projections", dict, stop)),

@@ -20,31 +20,39 @@ class NotCosigned(RuntimeError):
 
 
 def submit(
-    url: str, witness: CosignatureVerifier, note: bytes, consistency_proof: Callable[[int, int], Sequence[bytes]]
+    url: str,
+    witness: CosignatureVerifier,
+    note: bytes,
+    consistency_proof: Callable[[int, int], Sequence[bytes]],
+    *,
+    known: int = 0,
+    seconds: float = SECONDS,
 ) -> Note:
     """The signed checkpoint `note` with the cosignature of `witness`, which answers at the prefix `url`.
 
-    Asks from the empty tree first; a 409 says from which size it must be proven. Raises NotCosigned.
+    Asks from the tree of `known` events first, which it has cosigned before (0: the empty one); a 409 says from which
+    size it must be proven. Each request takes `seconds` at most. Raises NotCosigned.
     """
     if not url.startswith(("http://", "https://")):
         raise NotCosigned(f"{url} is not the address of a witness: http://… or https://…")
     parsed = Note.parse(note)
     checkpoint = Checkpoint.parse(parsed.text)
-    old_size, proof = 0, tuple[bytes, ...]()
+    old_size = known
     for _ in range(TRIES):
+        proof = tuple(consistency_proof(old_size, checkpoint.size)) if old_size else ()
         request = AddCheckpoint(old_size, proof, parsed, checkpoint).format()
-        status, content_type, answer = _post(f"{url.rstrip('/')}/add-checkpoint", request)
+        status, content_type, answer = _post(f"{url.rstrip('/')}/add-checkpoint", request, seconds)
         if status == 200:
             return _cosigned(parsed, answer, witness)
-        known = number_of(answer.decode("ascii", "replace").removesuffix("\n"))
-        if status != 409 or content_type != SIZE_TYPE or known is None:
+        cosigned = number_of(answer.decode("ascii", "replace").removesuffix("\n"))
+        if status != 409 or content_type != SIZE_TYPE or cosigned is None:
             raise NotCosigned(f"{witness.name} answered {status}: {answer[:200].decode('utf-8', 'replace').strip()}")
-        if known > checkpoint.size:
+        if cosigned > checkpoint.size:
             raise NotCosigned(
-                f"{witness.name} has cosigned {known} events and this checkpoint has {checkpoint.size}: it is an older "
-                "one, or this log has lost events"
+                f"{witness.name} has cosigned {cosigned} events and this checkpoint has {checkpoint.size}: it is an "
+                "older one, or this log has lost events"
             )
-        old_size, proof = known, tuple(consistency_proof(known, checkpoint.size))
+        old_size = cosigned
     raise NotCosigned(f"{witness.name} was asked {TRIES} times, and somebody else was faster each time")
 
 
@@ -55,12 +63,12 @@ def _cosigned(note: Note, answer: bytes, witness: CosignatureVerifier) -> Note:
         raise NotCosigned(f"what {witness.name} answered is no cosignature of that key: {error}") from error
 
 
-def _post(url: str, body: bytes) -> tuple[int, str, bytes]:
+def _post(url: str, body: bytes, seconds: float) -> tuple[int, str, bytes]:
     """Status, content type and the first million bytes of the answer."""
     request = Request(url, body, {"Content-Type": "text/plain; charset=utf-8"})
     try:
         try:
-            answer = urlopen(request, timeout=SECONDS)
+            answer = urlopen(request, timeout=seconds)
         except HTTPError as error:
             answer = error
         with answer:

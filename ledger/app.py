@@ -14,7 +14,7 @@ One append, step by step; what a crash leaves is said at each step:
 
 import base64
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -36,6 +36,7 @@ from ledger.storage.recorder import Append, Head, LogRecorder, open_datastore
 from ledger.storage.signer import CheckpointSigner, Fork, Signed
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
+from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import Extension, leaf_hash
 from ledger.tlog.note import Signer
 from ledger.tlog.proof_file import ProofFile, format_many
@@ -85,6 +86,7 @@ class Ledger:
         self._answering = threading.Lock()
         self._tiles: dict[tuple[int, int], list[bytes]] = {}
         signer = Signer(origin, secrets.log)
+        self._verifier = signer.verifier
         self.origin = origin
         self.vkey = signer.vkey
         self._signer = CheckpointSigner(
@@ -219,6 +221,15 @@ class Ledger:
             )
         return [(decode(row[0], row[1], bytes(row[2])), leaf_hash(bytes(row[2]))) for row in rows]
 
+    def witnessed(self) -> Signed | None:
+        """The newest checkpoint that enough witnesses have cosigned, None where there is none."""
+        with self._recorder.datastore.get_connection() as connection:
+            row = connection.cursor(row_factory=tuple_row).execute(QUERIES["last_witnessed"]).fetchone()
+        if row is None:
+            return None
+        checkpoint, _ = open_checkpoint(row[1], self._verifier)
+        return Signed(checkpoint.size, checkpoint.root, row[1].encode())
+
     def inclusion_proofs(self, leaf_indexes: Sequence[int], size: int) -> list[tuple[int, list[bytes]]]:
         """Proofs of those leaves in the committed tree of the first `size` leaves."""
         with self._recorder.datastore.get_connection() as connection:
@@ -238,20 +249,23 @@ class Ledger:
 
 
 class _Answers:
-    """The outcomes of one signed batch: fresh ones from its own extension, earlier ones from the stored log."""
+    """The outcomes of one signed batch: fresh ones from its own extension, earlier ones from the stored log.
+
+    Earlier ones are proven under the newest witnessed checkpoint where that covers them.
+    """
 
     def __init__(self, ledger: Ledger, appended: Appended, signed: Signed) -> None:
         self._appended = appended
         self._entries: dict[int, StoredEntry] = {}
         self._leaves: dict[int, str] = {}
         self._proofs: dict[int, str] = {}
-        unproven: list[int] = []
+        self._witnessed: Signed | None = None
+        earlier: list[int] = []
         for decided in appended.decided:
             if isinstance(decided, Earlier):
-                unproven += range(decided.leaf_index, decided.leaf_index + decided.events)
-        for entry, leaf in ledger.stored_entries(unproven) if unproven else []:
-            self._entries[entry.leaf_index] = entry
-            self._leaves[entry.leaf_index] = base64.b64encode(leaf).decode()
+                earlier += range(decided.leaf_index, decided.leaf_index + decided.events)
+        if earlier:
+            self._remember(ledger, dict.fromkeys(earlier), signed)
         extension = appended.extension
         if extension is not None:
             first, leaves = extension.completed(0)
@@ -259,10 +273,21 @@ class _Answers:
             if extension.size == signed.size:
                 self._proofs.update(enumerate(format_many(extension, signed.note), first))
             else:  # another writer signed further on: its checkpoint covers these leaves, the proofs are longer
-                unproven += range(first, extension.size)
-        unproven = [index for index in dict.fromkeys(unproven) if index not in self._proofs]
-        for index, proof in ledger.inclusion_proofs(unproven, signed.size) if unproven else []:
-            self._proofs[index] = ProofFile(index, tuple(proof), signed.note).format()
+                self._prove(ledger, range(first, extension.size), signed)
+
+    def _remember(self, ledger: Ledger, leaf_indexes: Collection[int], signed: Signed) -> None:
+        for entry, leaf in ledger.stored_entries(list(leaf_indexes)):
+            self._entries[entry.leaf_index] = entry
+            self._leaves[entry.leaf_index] = base64.b64encode(leaf).decode()
+        self._witnessed = witnessed = ledger.witnessed()
+        size = 0 if witnessed is None else witnessed.size
+        if witnessed is not None:
+            self._prove(ledger, [index for index in leaf_indexes if index < size], witnessed)
+        self._prove(ledger, [index for index in leaf_indexes if index >= size], signed)
+
+    def _prove(self, ledger: Ledger, leaf_indexes: Sequence[int], under: Signed) -> None:
+        for index, proof in ledger.inclusion_proofs(leaf_indexes, under.size) if leaf_indexes else []:
+            self._proofs[index] = ProofFile(index, tuple(proof), under.note).format()
 
     def all(self) -> list[Outcome]:
         """One outcome a submission, in order."""
@@ -285,11 +310,12 @@ class _Answers:
 
     def _earlier(self, submission: Submission, decided: Earlier) -> Outcome:
         entries = [self._entries[decided.leaf_index + number] for number in range(decided.events)]
-        first = entries[0]
+        first, last = entries[0], entries[-1]
         if isinstance(first.event, CommandRefused):
             return Refusal(submission.source, submission.command_id, first.event.code, first.event.message)
         events = [self._proven(entry.heading.event_id, entry.event.TOPIC, entry.leaf_index) for entry in entries]
-        return Receipt(submission.source, submission.command_id, events, first.happened.recorded_at)
+        witnessed = self._witnessed is not None and last.leaf_index < self._witnessed.size
+        return Receipt(submission.source, submission.command_id, events, first.happened.recorded_at, witnessed)
 
     def _proven(self, event_id: str, topic: str, index: int) -> ProvenEvent:
         return ProvenEvent(event_id, topic, index, self._leaves[index], self._proofs[index])

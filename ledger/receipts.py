@@ -1,10 +1,12 @@
 """What a sender gets back: a receipt with its proof, or a refusal.
 
     {"status":"recorded","source":"crm","id":"c-1","events":[{"event_id":"…","type":"promise.made","leaf_index":7,
-     "leaf_hash":"…"}],"recorded_at":"…","proof":"c2sp.org/tlog-proof@v1\\nindex 7\\n…"}
+     "leaf_hash":"…"}],"recorded_at":"…","witnessed":false,"proof":"c2sp.org/tlog-proof@v1\\nindex 7\\n…"}
     {"status":"refused","source":"crm","id":"c-2","code":"undisclosed-reschedule","message":"…"}
 
-`proof` proves the first event; each further event of the command carries a `proof` of its own.
+`proof` proves the first event; each further event of the command carries a `proof` of its own. `witnessed`: their
+checkpoint carries the cosignatures that the log's witness policy asks for. A fresh receipt never waits for those; the
+same command sent again later is answered under a witnessed checkpoint as soon as there is one.
 """
 
 from collections.abc import Sequence
@@ -36,6 +38,7 @@ class Receipt:
     command_id: str
     events: Sequence[ProvenEvent]
     recorded_at: datetime
+    witnessed: bool = False
 
     def to_json(self) -> bytes:
         """The receipt as it is sent."""
@@ -57,6 +60,7 @@ class Receipt:
                 "id": self.command_id,
                 "events": events,
                 "recorded_at": self.recorded_at,
+                "witnessed": self.witnessed,
                 "proof": self.events[0].proof,
             },
             option=_OPTIONS,

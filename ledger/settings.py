@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     )
     broker_url: str | None = Field(default=None, description="NATS; empty: that of the running `up`")
     http_port: int = Field(default=8080, ge=0, le=65535, description="/health and /metrics; 0 takes a free port")
+    witness_policy: Path | None = Field(
+        default=None, description="a tlog-policy file: checkpoints are published once its quorum has cosigned them"
+    )
     origin: str = Field(
         default="localhost/promise-ledger",
         pattern=r"^[A-Za-z0-9._/:-]{1,128}$",

@@ -14,14 +14,18 @@ _KEPT_ROOTS = 4096
 
 
 class Site:
-    """Checkpoint, tiles and bundles of one log, read through cursors whose rows are tuples. Thread-safe."""
+    """Checkpoint, tiles and bundles of one log, read through cursors whose rows are tuples. Thread-safe.
 
-    def __init__(self) -> None:
+    `witnessed`: only what enough witnesses have cosigned is published.
+    """
+
+    def __init__(self, *, witnessed: bool = False) -> None:
+        self._newest = "last_witnessed" if witnessed else "last_checkpoint"
         self._roots: dict[tuple[int, int], bytes] = {}  # of full tiles below partial ones: they never change
 
     def checkpoint(self, cursor: Cursor[Any]) -> bytes | None:
-        """The newest stored checkpoint, None where there is none yet."""
-        row = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
+        """The newest checkpoint that may be published, None where there is none yet."""
+        row = cursor.execute(QUERIES[self._newest]).fetchone()
         return None if row is None else row[1].encode()
 
     def tile(self, cursor: Cursor[Any], tile: Tile) -> bytes | None:

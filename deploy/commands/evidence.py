@@ -19,6 +19,7 @@ from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note, Signer, Verifier
+from ledger.tlog.policy import Policy
 from ledger.tlog.proof_file import ProofFile
 from ledger.verification import Problem, Report, verify
 from projections import checking
@@ -48,6 +49,10 @@ def verify_command(
         list[Path] | None,
         typer.Option("--against", exists=True, dir_okay=False, help="A checkpoint that you kept; may be repeated."),
     ] = None,
+    policy_file: Annotated[
+        Path | None,
+        typer.Option("--policy", exists=True, dir_okay=False, help="A witness policy: say how far its quorum covers."),
+    ] = None,
 ) -> None:
     """Derive everything from the stored bytes and compare it with what was signed; exit code 1 where it differs.
 
@@ -56,6 +61,7 @@ def verify_command(
     settings = located(data_dir, broker=False)
     kept = [path.read_bytes() for path in against or ()]
     guarded = _guarded(settings)
+    policy = _policy(policy_file or settings.witness_policy)
     with bar("verifying") as advance:
         report = verify(
             database(settings),
@@ -63,6 +69,7 @@ def verify_command(
             guard=(lambda: read_guard(settings.guard_path)) if guarded else None,
             key_encryption_key=keys.find(settings.keys_dir, "kek"),
             kept=kept,
+            policy=policy,
             progress=advance,
         )
     found = _report(report, anchored=guarded or bool(kept))
@@ -79,6 +86,13 @@ def verify_command(
     raise typer.Exit(0 if found["ok"] else 1)
 
 
+def _policy(path: Path | None) -> Policy | None:
+    try:
+        return None if path is None else Policy.parse(path.read_bytes())
+    except TlogError as error:
+        raise typer.BadParameter(f"{path} is no witness policy (c2sp.org/tlog-policy): {error}") from error
+
+
 def _guarded(settings: Settings) -> bool:
     """Whether this host keeps the fork guard: where the log's key lies here, a missing guard is a finding."""
     return settings.guard_path.exists() or keys.find(settings.keys_dir, "log") is not None
@@ -90,6 +104,7 @@ def _report(report: Report, *, anchored: bool) -> dict[str, Any]:
         "size": report.size,
         "root": report.root,
         "signed_size": report.signed_size,
+        "witnessed_size": report.witnessed_size,
         "unsigned_events": max(0, report.size - report.signed_size),
         "checkpoints": report.checkpoints,
         "compared_with_something_kept_outside": anchored,
@@ -121,6 +136,9 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
     out.print(Text.assemble(("verified", "bold green"), f": {report.size} events, root {report.root.hex()}"))
     covered = f"events 0 to {report.signed_size - 1}" if report.signed_size else "nothing yet"
     out.print(f"signed by the log's own key: {covered}; not covered yet: {found['unsigned_events']} events")
+    if report.witnessed_size is not None:
+        covered = f"events 0 to {report.witnessed_size - 1}" if report.witnessed_size else "nothing yet"
+        out.print(f"cosigned by witnesses: {covered}; not covered yet: {report.size - report.witnessed_size} events")
     if not found["compared_with_something_kept_outside"]:
         out.print("nothing kept outside the database was compared: an older copy would look the same; use --against")
     if difference == "ok":
@@ -129,19 +147,34 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
 
 @app.command()
 def prove(leaf_index: Annotated[int, typer.Argument(min=0)], data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Print the tlog-proof of one event: that it stands at this index under the newest checkpoint."""
+    """Print the tlog-proof of one event: that it stands at this index under the newest checkpoint that covers it.
+
+    A checkpoint that witnesses have cosigned is preferred; the proof carries their cosignatures.
+    """
     settings = located(data_dir, broker=False)
     with connect(settings) as connection:
-        note = newest_checkpoint(settings, connection)
-        size = Checkpoint.parse(Note.parse(note).text).size
+        note = _witnessed_checkpoint(connection)
+        witnessed = note is not None and leaf_index < _size_of(note)
+        if note is None or not witnessed:
+            note = newest_checkpoint(settings, connection)
+        size = _size_of(note)
         if leaf_index >= size:
             fail(f"leaf {leaf_index} is not under a checkpoint: the newest covers {size} events")
         proof = TreeReader(connection.cursor()).inclusion_proof(leaf_index, size)
     text = ProofFile(leaf_index, tuple(proof), note).format()
     if as_json:
-        print_json({"leaf_index": leaf_index, "size": size, "proof": text})
+        print_json({"leaf_index": leaf_index, "size": size, "witnessed": witnessed, "proof": text})
     else:
         sys.stdout.write(text)
+
+
+def _size_of(note: bytes) -> int:
+    return Checkpoint.parse(Note.parse(note).text).size
+
+
+def _witnessed_checkpoint(connection: psycopg.Connection[Any]) -> bytes | None:
+    row = connection.execute(QUERIES["last_witnessed"]).fetchone()
+    return None if row is None else str(row[1]).encode()
 
 
 @app.command("vkey")
@@ -155,11 +188,19 @@ def vkey_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def checkpoint(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def checkpoint(
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    witnessed: Annotated[
+        bool, typer.Option("--witnessed", help="The newest that enough witnesses have cosigned, with their lines.")
+    ] = False,
+) -> None:
     """Print the newest checkpoint, a signed note."""
     settings = located(data_dir, broker=False)
     with connect(settings) as connection:
-        note = newest_checkpoint(settings, connection)
+        note = _witnessed_checkpoint(connection) if witnessed else newest_checkpoint(settings, connection)
+    if note is None:
+        fail("no checkpoint was cosigned by enough witnesses yet")
     if as_json:
         found = Checkpoint.parse(Note.parse(note).text)
         print_json({"origin": found.origin, "size": found.size, "root": found.root, "note": note.decode()})
@@ -196,6 +237,7 @@ def export_tiles_command(
     data_dir: DataDir = None,
 ) -> None:
     """Write the log as a static site (checkpoint, tiles, entries) that any web server can serve; again: what is new."""
+    settings = located(data_dir, broker=False)
     with bar("exporting") as advance:
-        exported = export_tiles(database(located(data_dir, broker=False)), directory, advance)
+        exported = export_tiles(database(settings), directory, advance, witnessed=settings.witness_policy is not None)
     out.print(f"{exported.size} events under the checkpoint in {directory}, {exported.written} files written")

@@ -137,6 +137,19 @@ ON CONFLICT (size) DO NOTHING;
 -- Asked by the CLI and the read side.
 SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1;
 
+-- name: store_witnessed
+-- Asked once the quorum is met. Two collectors at once store one note; both have met the quorum.
+INSERT INTO ledger.witnessed (size, note, stored_at) VALUES (%(size)s, %(note)s, %(stored_at)s)
+ON CONFLICT (size) DO NOTHING;
+
+-- name: last_witnessed
+-- Asked by proofs, repeated receipts and, where witnesses are asked for, by whoever publishes.
+SELECT size, note, stored_at FROM ledger.witnessed ORDER BY size DESC LIMIT 1;
+
+-- name: all_witnessed
+-- Asked by verify.
+SELECT size, note FROM ledger.witnessed ORDER BY size;
+
 -- name: all_checkpoints
 -- Asked by verify.
 SELECT size, note FROM ledger.checkpoints ORDER BY size;

@@ -106,6 +106,17 @@ CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON ledger.sealed
 CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger.customer_keys
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 
+-- Checkpoints with the cosignatures of witnesses, stored once the quorum of the policy was met: what may be published.
+CREATE TABLE ledger.witnessed (
+    size      bigint      NOT NULL PRIMARY KEY CHECK (size >= 0),
+    note      text        NOT NULL,
+    stored_at timestamptz NOT NULL
+);
+COMMENT ON TABLE ledger.witnessed IS 'Checkpoints that enough witnesses have cosigned (c2sp.org/tlog-cosignature).';
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.witnessed
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+
 -- What the running parts say of themselves, for health and metrics. No evidence: it says nothing about customers.
 
 CREATE SCHEMA service;

@@ -5,8 +5,9 @@ the root must be the one that was signed, in the newest guard file and in every 
 texts, keys, column copies and the head must be what the entries make them. The first wrong place is named.
 """
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,8 +18,9 @@ from ledger.erasure.keyring import Keyring
 from ledger.erasure.orders import orders
 from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import open_checkpoint
-from ledger.tlog.errors import TlogError
-from ledger.tlog.note import Verifier
+from ledger.tlog.errors import BadProof, TlogError
+from ledger.tlog.note import Note, Verifier
+from ledger.tlog.policy import Policy
 from ledger.verification.leaves import Leaves, earlier, open_key
 from ledger.verification.report import CheckerDied, Problem, Progress, Report, Wrong, connect
 from ledger.verification.stripes import checked_leaves
@@ -37,6 +39,7 @@ class _Expected:
     size: int
     root: bytes
     kept_in: str
+    note: Note
 
 
 def verify(
@@ -46,6 +49,7 @@ def verify(
     guard: Guard | None,
     key_encryption_key: bytes | None,
     kept: Sequence[bytes] = (),
+    policy: Policy | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Report:
     """Check the whole log at `url` in one snapshot against `vkey`, the guard's note and checkpoints `kept` elsewhere.
@@ -54,17 +58,19 @@ def verify(
     is read by a few processes, one a core. `guard` is None on a host that does not keep it: then only `kept` notes and
     the stored checkpoints are compared, and a log rolled back to an older copy goes unnoticed without the former.
     `guard` is read before the snapshot is taken, so that the database may
-    only be ahead of it, and once more where a stored checkpoint is: a running service signs on meanwhile.
+    only be ahead of it, and once more where a stored checkpoint is: a running service signs on meanwhile. With `policy`
+    the cosignatures of stored and kept checkpoints are judged, and the report says how far its quorum covers the log.
     """
     guard_note = None if guard is None else guard()
     with connect(url) as connection:
-        run = _Run(connection, url, Verifier.parse(vkey), key_encryption_key, progress)
+        run = _Run(connection, url, Verifier.parse(vkey), key_encryption_key, policy, progress)
         try:
             run.all(guard_note, guard, kept)
         except Wrong as wrong:
             run.problem = wrong.problem
     frontier = run.tree.frontier
-    return Report(frontier.size, frontier.root(), run.signed_size, run.checkpoints, run.problem)
+    witnessed = None if policy is None else run.witnessed_size
+    return Report(frontier.size, frontier.root(), run.signed_size, run.checkpoints, run.problem, witnessed)
 
 
 class _Run:
@@ -76,16 +82,19 @@ class _Run:
         url: str,
         verifier: Verifier,
         key_encryption_key: bytes | None,
+        policy: Policy | None,
         progress: Progress,
     ) -> None:
         self.tree = Tree(lambda level: self._pages("level_tiles", level=level))
         self.signed_size = 0
+        self.witnessed_size = 0
         self.checkpoints = 0
         self.problem: Problem | None = None
         self._connection = connection
         self._url = url
         self._verifier = verifier
         self._key_encryption_key = key_encryption_key
+        self._policy = policy
         self._progress = progress
         self._proven = 0
         self._recorded_at = ""
@@ -105,6 +114,8 @@ class _Run:
                     "the tail was cut off, or this is an older copy",
                     size,
                 )
+        for expected in outside:
+            self._witnessed(expected)
         self._events(size, sorted(outside, key=lambda expected: expected.size))
         self._head(frontier, recorded_at, origin)
         self._strays(size)
@@ -116,29 +127,43 @@ class _Run:
     def _guarded(self, note: bytes | None) -> _Expected:
         if note is None:
             raise Wrong("guard", "the fork guard file is missing: nothing outside the database says what was signed")
-        return self._signed(note, "the fork guard")
+        return self._signed(note, "the fork guard", "guard")
 
-    def _signed(self, note: bytes, kept_in: str) -> _Expected:
+    def _signed(self, note: bytes, kept_in: str, table: str = "checkpoints") -> _Expected:
+        witnesses = () if self._policy is None else [witness.verifier for witness in self._policy.witnesses]
         try:
-            checkpoint, _ = open_checkpoint(note, self._verifier)
+            checkpoint, opened = open_checkpoint(note, self._verifier, witnesses)
         except TlogError as error:
-            table = "guard" if kept_in == "the fork guard" else "checkpoints"
             raise Wrong(table, f"{kept_in} holds no checkpoint signed by this log: {error}") from error
         self.signed_size = max(self.signed_size, checkpoint.size)
-        return _Expected(checkpoint.size, checkpoint.root, kept_in)
+        return _Expected(checkpoint.size, checkpoint.root, kept_in, opened)
+
+    def _witnessed(self, expected: _Expected) -> None:
+        """Where the quorum has cosigned this checkpoint, all that it covers is witnessed."""
+        if self._policy is not None and self._policy.quorum is not None:
+            with suppress(BadProof):
+                self._policy.check(expected.note.verified)
+                self.witnessed_size = max(self.witnessed_size, expected.size)
 
     def _checkpoints(self, size: int) -> Iterator[_Expected]:
-        for stored_size, note in self._pages("all_checkpoints"):
-            expected = self._signed(note.encode(), f"checkpoint {stored_size}")
+        """What was signed, stored row by row; in order of size."""
+        signed = self._stored("checkpoints", "checkpoint", size)
+        witnessed = self._stored("witnessed", "witnessed checkpoint", size)
+        return heapq.merge(signed, witnessed, key=lambda expected: expected.size)
+
+    def _stored(self, table: str, name: str, size: int) -> Iterator[_Expected]:
+        for stored_size, note in self._pages(f"all_{table}"):
+            expected = self._signed(note.encode(), f"{name} {stored_size}", table)
             if expected.size != stored_size:
-                raise Wrong("checkpoints", f"the row of size {stored_size} holds a checkpoint of size {expected.size}")
+                raise Wrong(table, f"the row of size {stored_size} holds a checkpoint of size {expected.size}")
             if stored_size > size:
                 raise Wrong(
                     "events",
                     f"a checkpoint covers {stored_size} events and the database holds {size}: the tail was cut off",
                     size,
                 )
-            self.checkpoints += 1
+            self.checkpoints += table == "checkpoints"
+            self._witnessed(expected)
             yield expected
 
     def _events(self, size: int, outside: Sequence[_Expected]) -> None:

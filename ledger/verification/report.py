@@ -27,13 +27,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What verify found. `signed_size` leaves are covered by the log's own signature, the rest is not yet."""
+    """What verify found. `signed_size` leaves are covered by the log's own signature, the rest is not yet.
+
+    `witnessed_size` leaves are covered by cosignatures that meet the policy's quorum; None where no policy was given.
+    """
 
     size: int
     root: bytes
     signed_size: int
     checkpoints: int
     problem: Problem | None
+    witnessed_size: int | None = None
 
 
 class Wrong(Exception):

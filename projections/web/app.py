@@ -48,10 +48,13 @@ def _parts(now: Health) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily("ledger_relay_lag_events", "Events not published on the queue yet", lag)
 
 
-def create_app(url: str, pool: ConnectionPool[psycopg.Connection[TupleRow]]) -> FastAPI:
-    """The application over the database at `url`; the log is read through `pool` (`tiles.open_pool`), of the same."""
+def create_app(url: str, pool: ConnectionPool[psycopg.Connection[TupleRow]], *, witnessed: bool = False) -> FastAPI:
+    """The application over the database at `url`; the log is read through `pool` (`tiles.open_pool`), of the same.
+
+    `witnessed`: a checkpoint is published only once enough witnesses have cosigned it.
+    """
     app = FastAPI(title="promise ledger", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.include_router(tiles.routes(pool))
+    app.include_router(tiles.routes(pool, witnessed=witnessed))
     registry = CollectorRegistry()
     registry.register(LedgerMetrics(url))
 

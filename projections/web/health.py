@@ -30,7 +30,7 @@ class Health:
     projections: list[dict[str, Any]] = field(default_factory=list)
     problems: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
-    """What somebody should look at though everything gets on."""
+    """What somebody should look at though everything gets on: a witness that is down while the others are enough."""
 
     @property
     def healthy(self) -> bool:
@@ -88,6 +88,8 @@ def health(url: str) -> Health:
     if max(log["signed_size"], log["stored"], *(runner.position for runner in runners)) > log["size"]:
         problems.append("more was signed, stored or projected than the log's head says: run `promise-ledger verify`")
     problems += [sentence for sentence in behind if sentence is not None]
+    unpublished, failing = _witnesses(parts.get("intake", {}).get("witnesses"))
+    problems += unpublished
     projections = [runner.to_dict() for runner in runners]
     for runner in runners:
         if runner.stopped_at is not None:
@@ -95,7 +97,7 @@ def health(url: str) -> Health:
                 f"projection {runner.name} stopped at leaf {runner.stopped_at}: {runner.reason}; "
                 f"mend it, then `promise-ledger rebuild {runner.name}`"
             )
-    notices = reckoned_otherwise(published.calendars(), IANA_VERSION)
+    notices = [*reckoned_otherwise(published.calendars(), IANA_VERSION), *failing]
     return Health(log["size"], log["signed_size"], parts, projections, tuple(problems), tuple(notices))
 
 
@@ -123,3 +125,18 @@ def _part_problems(part: str, said: dict[str, Any] | None) -> list[str]:
     if (idle := said.get("looked_seconds_ago")) is not None and idle > LAG_SECONDS:
         problems.append(f"{part} has not come to the end of a step for {idle:.0f} s")
     return problems
+
+
+def _witnesses(said: dict[str, Any] | None) -> tuple[list[str], list[str]]:
+    """(problems, notices): a checkpoint that waits for its quorum, and each witness that fails for a while."""
+    if said is None:
+        return [], []
+    notices = [
+        f"the witness {name} has not cosigned for {failing['seconds']:.0f} s: {failing['reason']}"
+        for name, failing in said["failing"].items()
+        if failing["seconds"] > STALE_SECONDS
+    ]
+    if said["waiting_seconds"] <= LAG_SECONDS:
+        return [], notices
+    waits = f"no checkpoint was published for {said['waiting_seconds']:.0f} s: the quorum {said['quorum']} is not met"
+    return [waits], notices

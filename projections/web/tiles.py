@@ -1,6 +1,6 @@
 """The log over HTTP, byte for byte as c2sp.org/tlog-tiles has it: anybody can compute every root and proof from it.
 
-    GET /checkpoint              the newest stored checkpoint, a signed note
+    GET /checkpoint              the newest checkpoint, a signed note; with a witness policy: the newest witnessed one
     GET /tile/0/000              the hashes of leaves 0 … 255, 8,192 bytes
     GET /tile/1/000.p/5          the roots over the first five times 256 leaves, 160 bytes
     GET /tile/entries/000        the first 256 entries, each with its length before it
@@ -53,9 +53,9 @@ def _only_read(connection: Connection[TupleRow]) -> None:
     connection.execute("SET statement_timeout = '10s'")
 
 
-def routes(pool: ConnectionPool[Connection[TupleRow]]) -> APIRouter:
-    """The three kinds of resources, each for GET and HEAD, over the log that `pool` reaches."""
-    router, site = APIRouter(), Site()
+def routes(pool: ConnectionPool[Connection[TupleRow]], *, witnessed: bool = False) -> APIRouter:
+    """The three kinds of resources, each for GET and HEAD, over the log that `pool` reaches; `witnessed` as in Site."""
+    router, site = APIRouter(), Site(witnessed=witnessed)
 
     @router.api_route("/checkpoint", methods=["GET", "HEAD"])
     def get_checkpoint() -> Response:

@@ -456,7 +456,7 @@ def test_a_log_that_lost_events_is_told_so_by_what_the_witness_has_seen(tmp_path
 def test_asking_ends_where_somebody_else_is_always_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[bytes] = []
 
-    def always_other(url: str, body: bytes) -> tuple[int, str, bytes]:
+    def always_other(url: str, body: bytes, seconds: float) -> tuple[int, str, bytes]:
         asked.append(body)
         return 409, "text/x.tlog.size", f"{len(asked)}\n".encode()
 

@@ -32,6 +32,7 @@ KEYS = {
     "customer_keys": ("customer_id", "key_version"),
     "tiles": ("level", "index"),
     "checkpoints": ("size",),
+    "witnessed": ("size",),
 }
 COLUMNS = {
     "head": ("log", "origin", "size", "frontier", "recorded_at"),
@@ -41,11 +42,14 @@ COLUMNS = {
     "customer_keys": ("customer_id", "key_version", "wrapped", "created_at", "destroyed_at"),
     "tiles": ("level", "index", "hashes"),
     "checkpoints": ("size", "note", "stored_at"),
+    "witnessed": ("size", "note", "stored_at"),
 }
 NO_EVIDENCE = {
     "head.log": "the name of the one row, always true; it says nothing about the log",
     "customer_keys.created_at": "when a key was made is for operators; the entry sealed under it has its own time",
     "checkpoints.stored_at": "when a checkpoint was stored is for operators; what it says is signed",
+    "witnessed.stored_at": "when it was published is for operators; the cosignatures say when they were made",
+    "witnessed: a row deleted": "the witnesses and whoever fetched it keep theirs; the next one covers as much",
     "checkpoints: a row deleted": "the stored history may be thinned: guard and receipts carry their own checkpoints",
     "head: two rows swapped": "there is one row",
 }
@@ -88,6 +92,8 @@ def backup(postgres_url: str, _template: str, tmp_path_factory: pytest.TempPathF
             )
             log.now += timedelta(seconds=2)
         log._opened.clear()
+        with psycopg.connect(log.url) as connection:  # cosigned by nobody, which is for the policy to judge
+            connection.execute("INSERT INTO ledger.witnessed SELECT * FROM ledger.checkpoints ORDER BY size LIMIT 3")
         assert log.ask("SELECT count(*) FROM ledger.events") == [(SIZE,)]
         note = log.guard_note()
         assert note is not None
@@ -126,6 +132,11 @@ class Attack:
     def run(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         cursor = self.sql.execute(query.encode(), parameters or None)
         return cursor.fetchall() if cursor.description else []
+
+    def forget_checkpoints(self, size: int) -> None:
+        """Delete every stored checkpoint over more than `size` events, the witnessed ones as well."""
+        for table in ("checkpoints", "witnessed"):
+            self.run(f"DELETE FROM ledger.{table} WHERE size > %s", size)
 
     def verify(self, **changed: Any) -> Report:
         log = self.backup.log
@@ -380,7 +391,7 @@ def test_a_changed_entry_with_its_tiles_rebuilt_is_placed_after_the_last_proven_
 def test_a_rewritten_suffix_of_equal_length_contradicts_the_guard(attack: Attack):
     _forge(attack, 460)
     _rebuild(attack)
-    attack.run("DELETE FROM ledger.checkpoints WHERE size > 0")
+    attack.forget_checkpoints(0)
     attack.run("INSERT INTO ledger.checkpoints VALUES (150, %s, now())", attack.backup.early.decode())
     problem = attack.verify().problem
     assert problem is not None
@@ -393,7 +404,7 @@ def test_the_rewrite_with_the_signing_key_stolen_is_exposed_by_an_old_receipt(at
     frontier = _rebuild(attack)
     log = attack.backup.log
     forged = Checkpoint(log.settings.origin, SIZE, frontier.root()).sign(Signer(log.settings.origin, log.secrets.log))
-    attack.run("DELETE FROM ledger.checkpoints")
+    attack.forget_checkpoints(-1)
     assert attack.verify(guard=lambda: forged).problem is None
     assert attack.found(guard=lambda: forged, kept=[attack.backup.early]) == ("events", 0)
 
@@ -402,7 +413,7 @@ def _cut(attack: Attack, size: int) -> None:
     attack.run("DELETE FROM ledger.events WHERE notification_id > %s", size)
     attack.run("DELETE FROM ledger.inbox WHERE leaf_index >= %s", size)
     attack.run("DELETE FROM ledger.sealed WHERE leaf_index >= %s", size)
-    attack.run("DELETE FROM ledger.checkpoints WHERE size > %s", size)
+    attack.forget_checkpoints(size)
     if size:
         _rebuild(attack)
     else:
@@ -459,7 +470,7 @@ def test_going_back_to_an_earlier_copy_is_found_also_with_its_guard_by_whoever_k
 
 
 def test_events_that_nobody_signed_are_reported_as_not_covered(attack: Attack):
-    attack.run("DELETE FROM ledger.checkpoints WHERE size > 150")
+    attack.forget_checkpoints(150)
     report = attack.verify(guard=lambda: attack.backup.early)
     assert report.problem is None
     assert (report.size, report.signed_size) == (SIZE, 150)

@@ -1,0 +1,297 @@
+"""The service collects cosignatures: what is published, what proofs say, what a witness in trouble costs."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+import tlog_scales.signing
+import tlog_scales.tlog
+
+from deploy import cli
+from deploy.exporting import ExportRefused, export_tiles
+from deploy.places import SetupError
+from deploy.witness import open_witness
+from deploy.witness_http import create_app
+from deploy.witnessing import Collector, read_policy
+from ledger.app import Ledger
+from ledger.storage import keys
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.errors import BadProof
+from ledger.tlog.note import Note, Signer, Verifier
+from ledger.tlog.policy import Policy
+from ledger.tlog.proof_file import ProofFile
+from ledger.tlog.witness import Cosigner
+from projections.web.app import create_app as ledger_app
+from projections.web.health import health
+from projections.web.tiles import open_pool
+from tests.service.running import Up
+from tests.service.serving import ask, served
+from tests.storage.log import Log, make, told
+
+
+@dataclass
+class Watched:
+    """A log, three witnesses of it, and the policy that two of them are enough."""
+
+    log: Log
+    ledger: Ledger
+    policy: Policy
+    path: Path
+    cosigners: list[Cosigner]
+    stack: ExitStack
+    now: float = 0.0
+
+    def collector(self, policy: Policy | None = None, patience: float = 5.0) -> Collector:
+        key = Verifier.parse(self.log.vkey)
+        collector = Collector(self.log.url, key, policy or self.policy, patience=patience, clock=lambda: self.now)
+        return self.stack.enter_context(closing(collector))
+
+    def grow(self, *numbers: int) -> list[dict[str, Any]]:
+        """Record promises and store the checkpoint over them."""
+        self.log.now += timedelta(seconds=2)
+        return told(self.ledger, *(make(number) for number in numbers))
+
+    def published(self) -> list[int]:
+        return [size for (size,) in self.log.ask("SELECT size FROM ledger.witnessed ORDER BY size")]
+
+
+def policy_text(cosigners: list[Cosigner], urls: list[str], enough: str = "2") -> str:
+    lines = [f"witness w{n} {each.vkey} {url}" for n, (each, url) in enumerate(zip(cosigners, urls, strict=True))]
+    names = " ".join(f"w{n}" for n in range(len(cosigners)))
+    return "\n".join([*lines, f"group enough {enough} {names}", "quorum enough", ""])
+
+
+@pytest.fixture
+def log(readable: str, data_dir: Path) -> Iterator[Log]:
+    log = Log(readable, data_dir)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def watched(log: Log, tmp_path: Path) -> Iterator[Watched]:
+    with ExitStack() as stack:
+        cosigners, urls = [], []
+        for number in range(3):
+            witness, cosigner = open_witness(
+                tmp_path / f"w{number}", [Verifier.parse(log.vkey)], f"witness.example/w{number}"
+            )
+            urls.append(f"http://127.0.0.1:{stack.enter_context(served(create_app(witness)))}")
+            cosigners.append(cosigner)
+        path = tmp_path / "policy"
+        path.write_text(policy_text(cosigners, urls))
+        yield Watched(log, log.open(), read_policy(path, log.vkey), path, cosigners, stack)
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The address of a witness that takes a connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def others(watched: Watched, *urls: str | None) -> Policy:
+    """The policy with other addresses; None: the right one."""
+    known = [witness.url or "" for witness in watched.policy.witnesses]
+    used = [right if url is None else url for right, url in zip(known, urls, strict=True)]
+    return Policy.parse(policy_text(watched.cosigners, used))
+
+
+DOWN = "http://127.0.0.1:9"
+
+
+def test_a_checkpoint_is_published_once_the_quorum_has_cosigned_it(watched: Watched, tmp_path: Path):
+    with open_pool(watched.log.url) as pool, served(ledger_app(watched.log.url, pool, witnessed=True)) as port:
+        watched.grow(1, 2, 3)
+        assert ask(port, "/checkpoint").status == 404, "signed, and cosigned by nobody yet"
+        with pytest.raises(ExportRefused, match="nothing was cosigned yet"):
+            export_tiles(watched.log.url, tmp_path / "site", lambda done, total: None, witnessed=True)
+        collector = watched.collector()
+        assert collector.round()
+        assert not collector.round(), "nothing is new"
+        note = ask(port, "/checkpoint").body
+        cosigners = [cosigner.verifier for cosigner in watched.cosigners]
+        checkpoint, opened = open_checkpoint(note, Verifier.parse(watched.log.vkey), cosigners)
+        assert (checkpoint.size, len(opened.verified)) == (3, 4)
+        watched.policy.check(opened.verified)
+        theirs = tlog_scales.tlog.Checkpoint.from_text(note.decode())
+        for vkey in (watched.log.vkey, *(cosigner.vkey for cosigner in watched.cosigners)):
+            theirs.verify(tlog_scales.signing.Vkey.from_string(vkey))
+        watched.grow(4)
+        assert ask(port, "/checkpoint").body == note, "the next one waits for its cosignatures"
+        assert collector.round()
+        assert watched.published() == [3, 4]
+        export_tiles(watched.log.url, tmp_path / "site", lambda done, total: None, witnessed=True)
+        assert (tmp_path / "site/checkpoint").read_bytes() == ask(port, "/checkpoint").body
+
+
+def test_one_that_is_down_holds_up_nothing_and_is_asked_again(watched: Watched):
+    collector = watched.collector(others(watched, None, DOWN, None))
+    watched.grow(1)
+    assert collector.round()
+    watched.now += 1
+    watched.grow(2)
+    assert collector.round()
+    failing = collector.detail()["failing"]
+    assert (list(failing), failing["w1"]["seconds"]) == (["w1"], 1.0)
+    assert "no answer from" in failing["w1"]["reason"]
+    restored = watched.collector()
+    watched.grow(3)
+    assert restored.round()
+    (note,) = watched.log.ask("SELECT note FROM ledger.witnessed WHERE size = 3")
+    assert len(Note.parse(note[0]).signatures) == 4, "it caught up from what it had cosigned, which was nothing"
+
+
+def test_one_that_hangs_costs_its_patience_once_and_is_then_left_out_for_a_while(watched: Watched, nobody: str):
+    collector = watched.collector(others(watched, None, None, nobody), patience=0.5)
+    watched.grow(1)
+    began = time.monotonic()
+    assert collector.round()
+    assert time.monotonic() - began > 0.4
+    assert "within 0.5 s" in collector.detail()["failing"]["w2"]["reason"]
+    assert watched.published() == [1]
+
+
+def test_without_the_quorum_nothing_is_published_and_receipts_go_out_all_the_same(watched: Watched):
+    collector = watched.collector(others(watched, None, DOWN, DOWN))
+    receipt = watched.grow(1)[0]
+    assert not collector.round()
+    watched.log.check_receipt(receipt)
+    assert receipt["witnessed"] is False
+    assert watched.published() == []
+    watched.now += 31
+    assert not collector.round()
+    assert collector.detail()["waiting_seconds"] == 31.0
+    beat = {"witnesses": collector.detail()}
+    with psycopg.connect(watched.log.url) as connection:
+        connection.execute("INSERT INTO service.heartbeat VALUES ('intake', now(), %s)", [orjson.dumps(beat).decode()])
+    found = health(watched.log.url)
+    assert "no checkpoint was published for 31 s: the quorum enough is not met" in found.problems
+    assert [sentence.partition(" has not")[0] for sentence in found.notices] == ["the witness w1", "the witness w2"]
+
+
+def test_a_receipt_says_whether_its_checkpoint_is_witnessed_and_a_later_one_is(watched: Watched):
+    first = watched.grow(1, 2)
+    assert [answer["witnessed"] for answer in first] == [False, False]
+    watched.collector().round()
+    again = watched.grow(1, 3)
+    assert [answer["witnessed"] for answer in again] == [True, False]
+    for receipt in again:
+        watched.log.check_receipt(receipt)
+    opened = _opened(watched, again[0]["proof"])
+    watched.policy.check(opened.verified)
+    with pytest.raises(BadProof, match="quorum"):
+        watched.policy.check(_opened(watched, first[0]["proof"]).verified)
+
+
+def _opened(watched: Watched, proof: str) -> Note:
+    cosigners = [cosigner.verifier for cosigner in watched.cosigners]
+    return open_checkpoint(ProofFile.parse(proof).checkpoint_note, Verifier.parse(watched.log.vkey), cosigners)[1]
+
+
+def test_a_witness_that_saw_another_log_says_so_and_does_not_cosign(watched: Watched):
+    """Who stole the signing key and rewrites history meets witnesses that remember."""
+    collector = watched.collector()
+    watched.grow(1, 2)
+    assert collector.round()
+    forged = Checkpoint(watched.ledger.origin, 3, bytes(32)).sign(
+        Signer(watched.ledger.origin, watched.log.secrets.log)
+    )
+    with psycopg.connect(watched.log.url) as connection:
+        connection.execute("INSERT INTO ledger.checkpoints VALUES (3, %s, now())", [forged.decode()])
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("DELETE FROM ledger.witnessed")
+    watched.grow(3)
+    assert not watched.collector().round()
+    assert watched.published() == []
+    reasons = [each["reason"] for each in collector.detail()["failing"].values()]
+    assert reasons == []
+    late = watched.collector()
+    late.round()
+    assert all("answered 422" in each["reason"] for each in late.detail()["failing"].values())
+    assert len(late.detail()["failing"]) == 3
+
+
+def test_verify_says_how_far_the_witnesses_cover_and_finds_what_they_did_not_sign(watched: Watched):
+    watched.grow(1, 2)
+    watched.collector().round()
+    watched.grow(3)
+    report = watched.log.verify(policy=watched.policy)
+    assert (report.problem, report.size, report.signed_size, report.witnessed_size) == (None, 3, 3, 2)
+    assert watched.log.verify().witnessed_size is None, "nobody said whose word counts"
+    ((note,),) = watched.log.ask("SELECT note FROM ledger.witnessed")
+    lines = note.splitlines(keepends=True)
+    with psycopg.connect(watched.log.url, autocommit=True) as owner:
+        owner.execute("SET session_replication_role = replica")
+        owner.execute("UPDATE ledger.witnessed SET note = %s", ["".join(lines[:-2])])
+        assert watched.log.verify(policy=watched.policy).witnessed_size == 0, "one cosignature is left of three"
+        last = Note.parse(note).signatures[-1]
+        forged = replace(last, signature=last.signature[:-1] + bytes([last.signature[-1] ^ 1]))
+        owner.execute("UPDATE ledger.witnessed SET note = %s", ["".join([*lines[:-1], forged.format()])])
+        problem = watched.log.verify(policy=watched.policy).problem
+        assert problem is not None
+        assert problem.table == "witnessed"
+
+
+OTHER = Signer("other.example", b"o" * 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("quorum all\n", "is no witness policy"),
+        (f"witness w {Cosigner('w.example', b'w' * 32).vkey}\nquorum w\n", "the witness w needs its address"),
+        (f"log {OTHER.vkey}\nquorum none\n", "is for another log"),
+    ],
+)
+def test_a_policy_that_cannot_be_followed_is_one_sentence(tmp_path: Path, text: str, sentence: str):
+    path = tmp_path / "policy"
+    path.write_text(text)
+    with pytest.raises(SetupError, match=sentence):
+        read_policy(path, Signer("log.example", b"l" * 32).vkey)
+    with pytest.raises(SetupError, match="is no witness policy"):
+        read_policy(tmp_path / "missing", "")
+
+
+def test_up_publishes_under_its_policy_and_the_command_line_carries_the_cosignatures(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    home = data_dir / "home"
+    home.mkdir(mode=0o711)
+    key = Signer("localhost/promise-ledger", keys.create(home / "keys").log).verifier
+    witness, cosigner = open_witness(tmp_path / "w", [key], "witness.example/w")
+    with served(create_app(witness)) as port:
+        (tmp_path / "policy").write_text(policy_text([cosigner], [f"http://127.0.0.1:{port}"], "any"))
+        monkeypatch.setenv("LEDGER_WITNESS_POLICY", str(tmp_path / "policy"))
+        monkeypatch.setenv("LEDGER_DATA_DIR", str(home))
+        up = Up(home, "--demo")
+        try:
+            up.until(lambda: "goes on with this ledger" in up.output.read_text())
+            url = orjson.loads((home / "run.json").read_bytes())["http_url"]
+            port = int(url.rpartition(":")[2])
+            up.until(lambda: ask(port, "/checkpoint").body.split(b"\n")[1:2] not in ([b""], [b"0"]))
+            proof = ProofFile.parse(_said(capsys, monkeypatch, "prove", "0"))
+            for note in (_said(capsys, monkeypatch, "checkpoint", "--witnessed"), proof.checkpoint_note):
+                assert len(open_checkpoint(note, key, [cosigner.verifier])[1].verified) == 2
+            assert "cosigned by witnesses: events 0 to" in _said(capsys, monkeypatch, "verify")
+            assert up.stop() == 0
+        finally:
+            up.kill()
+
+
+def _said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    monkeypatch.setattr("sys.argv", ["promise-ledger", *arguments])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr()
+    assert not end.value.code, said.err
+    return said.out
