@@ -1,6 +1,7 @@
-"""Policies: what a draft would change, before anybody publishes it."""
+"""Policies: the holidays for a draft, and what the draft would change before anybody publishes it."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,14 @@ import typer
 
 from consumers.cloudevents import Malformed, parse
 from deploy.finding import located
+from deploy.holidays import MOST_YEARS, UnknownPlace, public_holidays, versions
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, bar, complain, database, moment, out, print_json
 from ledger.domain.errors import Refused
 from ledger.domain.policies import PublishPolicy
 from projections.trying import Trial, try_policy
 
-app = typer.Typer(no_args_is_help=True, help="Policies: try a draft against the history.")
+app = typer.Typer(no_args_is_help=True, help="Policies: draft one, and try it against the history.")
 _MOST_ROWS = 20
 _LISTS = {
     "opened": ("findings that would have opened", ("code", "subject", "customer_id", "opened_at", "opened_by")),
@@ -27,11 +29,6 @@ _LISTS = {
     "escalations_gone": ("escalations less", ("promise_id", "what", "at", "due_at")),
     "due_times": ("other due times", ("promise_id", "calendar_id", "due_in", "due_at", "under_draft")),
 }
-
-
-@app.callback()
-def policy() -> None:
-    """Policies: try a draft against the history."""
 
 
 @app.command("try")
@@ -62,6 +59,38 @@ def try_command(
         print_json({"from": start, "to": until, "size": trial.size, "counts": trial.counts(), **lists})
     else:
         _tell(trial)
+
+
+def _years(text: str) -> range:
+    found = re.fullmatch(r"([0-9]{4})(?:-([0-9]{4}))?", text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not a year, nor years such as 2026-2028")
+    years = range(int(found[1]), int(found[2] or found[1]) + 1)
+    if not 0 < len(years) <= MOST_YEARS or years[0] < 1:
+        raise typer.BadParameter(f"{text!r} is not one to {MOST_YEARS} years, the first one first")
+    return years
+
+
+@app.command("holidays")
+def holidays_command(
+    country: Annotated[str, typer.Argument(help="ISO 3166 code, such as DE.")],
+    years: Annotated[
+        range, typer.Option("--years", parser=_years, metavar="YEARS", help="Such as 2026, or 2026-2028.")
+    ],
+    subdivision: Annotated[str | None, typer.Option("--subdivision", help="ISO 3166-2 part, such as BE.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Public holidays for the calendar of a draft; with --json the members `holidays` and `covers_until` of it."""
+    try:
+        found = public_holidays(country, subdivision, years)
+    except UnknownPlace as error:
+        raise typer.BadParameter(str(error)) from error
+    covers_until = date(years[-1], 12, 31)
+    if as_json:
+        print_json({"holidays": [each.day for each in found], "covers_until": covers_until})
+        return
+    rows = [{"day": f"{each.day:%Y-%m-%d %a}", "name": each.name} for each in found]
+    show(out, f"{len(found)} public holidays until {covers_until}, from {versions()}", rows, ("day", "name"))
 
 
 def read_draft(text: bytes) -> PublishPolicy:

@@ -136,6 +136,19 @@ def test_a_pause_over_a_holiday_and_a_weekend() -> None:
     given(holiday, promise, suspended).when(order(ResumePromise, occurred_at=day(9, 9))).then(resumed)
 
 
+def test_a_pause_over_a_change_of_the_clock() -> None:
+    # Thursday the 26th at 9 (08:00 UTC), fourteen hours: Monday the 30th at 17, which is 15:00 UTC in summer time.
+    # Paused from Thursday at 16 until Monday at 10 (08:00 UTC) are two hours of work: Tuesday at 11, 09:00 UTC.
+    longer = calendar(covers_until="2026-04-30")
+    given(longer).when(make(26)).then(made_event(due_at=day(30, 15)))
+    promise = at(day(26, 8), made_event(due_at=day(30, 15)))
+    suspended = at(day(26, 15), PromiseSuspended(**P1, review_at=day(30)))
+    resumed = PromiseResumed(**P1, old_due_at=day(30, 15), new_due_at=day(31, 9))
+    given(longer, promise, suspended).when(order(ResumePromise, occurred_at=day(30, 8))).then(resumed)
+    claim = order(ClaimPromiseKept, occurred_at=day(30, 8))
+    given(longer, promise, suspended).when(claim).then(resumed, PromiseClaimedKept(**P1))
+
+
 def test_a_paused_promise_is_not_overdue_and_its_deadline_is_not_announced() -> None:
     paused = promise_after(*PAUSED)
     assert timeliness(paused, day(6)) == "running"

@@ -68,6 +68,83 @@ def test_due_times_worked_out_by_hand(start: str, duration: str, due: str, why: 
 
 
 @pytest.mark.parametrize(
+    ("zone", "lines", "start", "duration", "due", "why"),
+    [
+        (
+            "Asia/Kolkata",
+            "mon 09:00-17:00",
+            "2026-03-02 03:30",
+            "PT2H",
+            "2026-03-02 05:30",
+            "half an hour off: 9 to 11",
+        ),
+        (
+            "Pacific/Auckland",
+            "mon 09:00-17:00",
+            "2026-02-28 00:00",
+            "PT1H",
+            "2026-03-01 21:00",
+            "made on Saturday at 13:00; Monday 9 to 10 there is still Sunday in UTC",
+        ),
+        (
+            "America/New_York",
+            "fri 09:00-17:00, mon 09:00-17:00",
+            "2026-03-06 21:00",
+            "PT2H",
+            "2026-03-09 14:00",
+            "16 to 17 on Friday at 5 hours off, 9 to 10 on Monday at 4: the clock went on three weeks before Berlin's",
+        ),
+        (
+            "Europe/Berlin",
+            "mon 22:00-24:00, tue 00:00-06:00",
+            "2026-03-02 21:00",
+            "PT3H",
+            "2026-03-03 00:00",
+            "a night shift: two hours until midnight, one after it",
+        ),
+        (
+            "Europe/Berlin",
+            "sat 00:00-24:00, sun 00:00-24:00",
+            "2026-03-29 00:30",
+            "PT1H",
+            "2026-03-29 01:30",
+            "an hour after 01:30: 02:30 is skipped, so it is 03:30",
+        ),
+        (
+            "Europe/Berlin",
+            "sat 00:00-24:00, sun 00:00-24:00",
+            "2026-10-25 00:30",
+            "PT1H",
+            "2026-10-25 01:30",
+            "an hour after the first 02:30: the second",
+        ),
+        (
+            "Europe/Berlin",
+            "sun 00:00-24:00",
+            "2026-10-24 12:00",
+            "P1D",
+            "2026-10-25 23:00",
+            "a working day of 25 hours, due at its midnight",
+        ),
+    ],
+)
+def test_due_times_elsewhere_and_when_the_clock_changes(
+    zone: str, lines: str, start: str, duration: str, due: str, why: str
+) -> None:
+    calendar = Calendar(zone, week(tuple(lines.split(", "))), frozenset(), date(2028, 12, 31))
+    assert due_in(calendar, utc(start), duration) == utc(due), why
+
+
+def test_a_leap_day_that_is_a_holiday_and_a_february_without_one() -> None:
+    closed = BERLIN._replace(holidays=frozenset((date(2028, 2, 29),)))
+    # half an hour on Monday the 28th until 17:00, half on Wednesday, the first of March, from 9
+    assert due_in(closed, utc("2028-02-28 15:30"), "PT1H") == utc("2028-03-01 08:30")
+    assert due_in(closed, utc("2028-02-28 09:00"), "P1D") == utc("2028-03-01 16:00")
+    # in 2027 an hour until Friday's close on the 26th of February, an hour on Monday, the first of March
+    assert due_in(BERLIN, utc("2027-02-26 10:00"), "PT2H") == utc("2027-03-01 09:00")
+
+
+@pytest.mark.parametrize(
     ("start", "end", "worked", "why"),
     [
         ("2026-03-02 08:00", "2026-03-02 16:00", 7, "a day without its break"),
