@@ -30,7 +30,7 @@ def feed(witness: Witness, log: Verifier, url: str) -> Answer | None:
     Raises OSError or HTTPException where the log cannot be read, TlogError where what it shows is not a log.
     """
     prefix = url.rstrip("/")
-    checkpoint, note = open_checkpoint(_fetch(f"{prefix}/checkpoint", MAX_NOTE_SIZE), log)
+    checkpoint, note = open_checkpoint(fetch_checkpoint(url), log)
     latest = witness.latest(log.name)
     old_size = 0 if latest is None else latest.size
     if checkpoint == latest:
@@ -51,6 +51,12 @@ def _tile(prefix: str, tile: Tile) -> bytes:
         if error.code != 404 or tile.width == WIDTH:
             raise
     return _fetch(f"{prefix}/{tile_path(tile.level, tile.index)}", HASH_SIZE * WIDTH)[: HASH_SIZE * tile.width]
+
+
+def fetch_checkpoint(url: str) -> bytes:
+    """What is at `url`, a checkpoint or the prefix of a site that has one. Raises OSError or HTTPException."""
+    place = url.rstrip("/")
+    return _fetch(place if place.endswith("/checkpoint") else f"{place}/checkpoint", MAX_NOTE_SIZE)
 
 
 def _fetch(url: str, limit: int) -> bytes:

@@ -1,6 +1,7 @@
 """Check the log, prove from it, hand it out."""
 
 import sys
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from rich.text import Text
 
 from deploy.exporting import export_tiles
+from deploy.feeding import fetch_checkpoint
 from deploy.finding import located
 from deploy.terminal import AsJson, DataDir, bar, connect, database, fail, out, print_json
 from ledger.settings import Settings
@@ -46,8 +48,12 @@ def verify_command(
         typer.Option("--vkey", parser=_pinned, help="The log's key as you keep it; by default that of keys/log."),
     ] = None,
     against: Annotated[
-        list[Path] | None,
-        typer.Option("--against", exists=True, dir_okay=False, help="A checkpoint that you kept; may be repeated."),
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="FILE|URL",
+            help="A checkpoint that you kept, or where others see one: a witness, a mirror; may be repeated.",
+        ),
     ] = None,
     policy_file: Annotated[
         Path | None,
@@ -59,7 +65,7 @@ def verify_command(
     On the ledger's own host the fork guard is compared as well. Elsewhere give --vkey, and a checkpoint --against.
     """
     settings = located(data_dir, broker=False)
-    kept = [path.read_bytes() for path in against or ()]
+    kept = [_kept(place) for place in against or ()]
     guarded = _guarded(settings)
     policy = _policy(policy_file or settings.witness_policy)
     with bar("verifying") as advance:
@@ -84,6 +90,14 @@ def verify_command(
     else:
         _tell(report, found)
     raise typer.Exit(0 if found["ok"] else 1)
+
+
+def _kept(place: str) -> bytes:
+    """The checkpoint in a file, or at an address; not verified yet."""
+    try:
+        return fetch_checkpoint(place) if place.startswith(("http://", "https://")) else Path(place).read_bytes()
+    except (OSError, HTTPException) as error:
+        raise typer.BadParameter(f"--against {place}: {error}") from error
 
 
 def _policy(path: Path | None) -> Policy | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -268,8 +269,8 @@ def test_up_publishes_under_its_policy_and_the_command_line_carries_the_cosignat
     home.mkdir(mode=0o711)
     key = Signer("localhost/promise-ledger", keys.create(home / "keys").log).verifier
     witness, cosigner = open_witness(tmp_path / "w", [key], "witness.example/w")
-    with served(create_app(witness)) as port:
-        (tmp_path / "policy").write_text(policy_text([cosigner], [f"http://127.0.0.1:{port}"], "any"))
+    with served(create_app(witness)) as port_of_witness:
+        (tmp_path / "policy").write_text(policy_text([cosigner], [f"http://127.0.0.1:{port_of_witness}"], "any"))
         monkeypatch.setenv("LEDGER_WITNESS_POLICY", str(tmp_path / "policy"))
         monkeypatch.setenv("LEDGER_DATA_DIR", str(home))
         up = Up(home, "--demo")
@@ -282,6 +283,12 @@ def test_up_publishes_under_its_policy_and_the_command_line_carries_the_cosignat
             for note in (_said(capsys, monkeypatch, "checkpoint", "--witnessed"), proof.checkpoint_note):
                 assert len(open_checkpoint(note, key, [cosigner.verifier])[1].verified) == 2
             assert "cosigned by witnesses: events 0 to" in _said(capsys, monkeypatch, "verify")
+            for place in (
+                url,
+                f"http://127.0.0.1:{port_of_witness}/{sha256(key.name.encode()).hexdigest()}/checkpoint",
+            ):
+                said = _said(capsys, monkeypatch, "verify", "--vkey", key.vkey, "--against", place, "--json")
+                assert orjson.loads(said)["compared_with_something_kept_outside"] is True
             assert up.stop() == 0
         finally:
             up.kill()
@@ -295,3 +302,32 @@ def _said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *
     said = capsys.readouterr()
     assert not end.value.code, said.err
     return said.out
+
+
+def test_a_witness_exposes_a_log_that_was_rewritten_with_the_stolen_key(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Everything the log itself keeps agrees with the rewritten history; what the witness has seen does not."""
+    watched.grow(1, 2, 3)
+    assert watched.collector().round()
+    guard = watched.log.settings.guard_path
+    watched.log.close()
+    with psycopg.connect(watched.log.url, autocommit=True) as owner:
+        owner.execute("SET session_replication_role = replica")
+        for table in ("events", "inbox", "sealed", "customer_keys", "tiles", "checkpoints", "witnessed"):
+            owner.execute(f"DELETE FROM ledger.{table}".encode())
+        owner.execute("UPDATE ledger.head SET size = 0, frontier = ''")
+    guard.unlink()
+    with watched.log.open() as thief:
+        watched.log._opened.clear()
+        told(thief, make(1), make(2), make(4), make(5))
+    assert watched.log.verify().problem is None, "within itself it is whole"
+    witness = watched.policy.witnesses[0].url
+    place = f"{witness}/{sha256(watched.ledger.origin.encode()).hexdigest()}/checkpoint"
+    for name, value in (("DATABASE_URL", watched.log.url), ("DATA_DIR", str(watched.log.settings.data_dir))):
+        monkeypatch.setenv(f"LEDGER_{name}", value)
+    monkeypatch.setattr("sys.argv", ["promise-ledger", "verify", "--against", place])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    assert "not those that a kept checkpoint was signed for" in " ".join(capsys.readouterr().out.split())
