@@ -156,6 +156,9 @@ def test_a_source_with_dots_has_a_subject_of_its_own(service: Service) -> None:
                 receipt = await sender.ask(body(promise(promise_id=f"P{source}"), source=source))
                 assert receipt["status"] == "recorded"
                 subject = "ledger.receipts." + source.replace(".", "%2E")
+                async with asyncio.timeout(20):  # it was answered at once, and leaves the queue when that is durable
+                    while await sender.stored("LEDGER_COMMANDS"):
+                        await asyncio.sleep(0.01)
                 durable = await sender.js.get_last_msg("LEDGER_RECEIPTS", subject)
                 assert orjson.loads(durable.data or b"") == receipt
 
