@@ -12,6 +12,16 @@ from projections.promises import PROMISES
 from projections.scorecard import SCORECARD
 from projections.texts import TEXTS
 from projections.timeline import TIMELINE
+from projections.troubles.report import TROUBLES
 from projections.versions import Definition
 
-ALL: Final[tuple[Definition, ...]] = (TEXTS, PROMISES, FOLLOWUPS, TIMELINE, DISCLOSURES, FINDINGS_REPORT, SCORECARD)
+ALL: Final[tuple[Definition, ...]] = (
+    TEXTS,
+    PROMISES,
+    FOLLOWUPS,
+    TIMELINE,
+    DISCLOSURES,
+    FINDINGS_REPORT,
+    TROUBLES,
+    SCORECARD,
+)

@@ -1,10 +1,9 @@
 """The scorecard: how candid we were in a period, each number with its denominator; docs/scorecard.md defines them.
 
-The projection keeps what no other read table has: problems as detected, whom they touch, and what customers told us.
+The projection keeps what no other read table has: what customers told us, and needs that we declined.
 The numbers themselves are asked of these and of the others by audit.scorecard, as of the end of the period.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,7 +14,6 @@ from psycopg.rows import tuple_row
 from ledger.domain.contacts import ContactRecorded
 from ledger.domain.customers import CustomerReportedProblem
 from ledger.domain.needs import NeedEvent
-from ledger.domain.problems import CustomersAffected, ProblemDetected
 from ledger.domain.surveys import SurveyAnswered
 from ledger.storage.entries import StoredEntry
 from ledger.storage.keys import Secrets
@@ -53,39 +51,24 @@ class ScorecardFold:
     """Facts alone: nothing here is ever changed by a later event."""
 
     def __init__(self, cursor: Cursor[Any], secrets: Secrets) -> None:
-        self._tables = {name: Table.find(cursor, name) for name in ("problems", "affected", "heard")}
+        self._heard = Table.find(cursor, "heard")
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
-        rows: dict[str, list[Row]] = {name: [] for name in self._tables}
-        for entry in batch.entries:
-            for name, row in _rows(entry):
-                rows[name].append(row)
-        for name, table in self._tables.items():
-            table.insert(cursor, rows[name])
+        self._heard.insert(cursor, [row for entry in batch.entries if (row := _row(entry)) is not None])
 
 
-def _rows(entry: StoredEntry) -> Iterator[tuple[str, Row]]:
-    """What the event adds, as (table, row)."""
-    event, leaf_index, at = entry.event, entry.leaf_index, entry.happened.occurred_at
-    match event:
-        case ProblemDetected(problem_id=problem_id, known_since=known_since, affected=affected):
-            yield (
-                "problems",
-                (problem_id, event.owner, event.severity, event.detected_by, known_since, at, leaf_index),
-            )
-            for customer_id in affected:
-                yield "affected", (problem_id, customer_id, known_since, at, leaf_index)
-        case CustomersAffected(problem_id=problem_id, affected=affected):
-            for customer_id in affected:
-                yield "affected", (problem_id, customer_id, at, at, leaf_index)
+def _row(entry: StoredEntry) -> Row | None:
+    """What the event adds, if anything."""
+    match entry.event:
         case CustomerReportedProblem(problem_id=str(about_id)):
-            yield "heard", _heard(entry, about_id)
+            return _heard(entry, about_id)
         case ContactRecorded(contact_id=about_id):
-            yield "heard", _heard(entry, about_id)
+            return _heard(entry, about_id)
         case SurveyAnswered(contact_id=about_id, answer=answer):
-            yield "heard", _heard(entry, about_id, answer)
+            return _heard(entry, about_id, answer)
         case NeedEvent(need_id=about_id):
-            yield "heard", _heard(entry, about_id)
+            return _heard(entry, about_id)
+    return None
 
 
 def _heard(entry: StoredEntry, about_id: str, answer: str | None = None) -> Row:
@@ -96,6 +79,6 @@ def _heard(entry: StoredEntry, about_id: str, answer: str | None = None) -> Row:
 SCORECARD = Definition(
     name="scorecard",
     sql=queries(Path(__file__).with_suffix(".sql")),
-    keys={"problems": ("problem_id",), "affected": ("problem_id", "customer_id"), "heard": ("leaf_index",)},
+    keys={"heard": ("leaf_index",)},
     start=ScorecardFold,
 )

@@ -1,25 +1,4 @@
 -- name: tables
-CREATE TABLE problems (
-    problem_id  text        NOT NULL PRIMARY KEY,
-    owner       text        NOT NULL,
-    severity    integer     NOT NULL,
-    detected_by text        NOT NULL,
-    known_since timestamptz NOT NULL,
-    detected_at timestamptz NOT NULL,
-    leaf_index  bigint      NOT NULL
-);
-COMMENT ON TABLE problems IS 'One row a problem, as it was detected.';
-
-CREATE TABLE affected (
-    problem_id  text        NOT NULL,
-    customer_id text        NOT NULL,
-    known_since timestamptz NOT NULL,
-    affected_at timestamptz NOT NULL,
-    leaf_index  bigint      NOT NULL,
-    PRIMARY KEY (problem_id, customer_id)
-);
-COMMENT ON TABLE affected IS 'One row a customer whom a problem touches.';
-
 CREATE TABLE heard (
     leaf_index  bigint      NOT NULL PRIMARY KEY,
     type        text        NOT NULL,
@@ -36,39 +15,8 @@ COMMENT ON TABLE heard IS 'One row an event that the scorecard counts beside pro
 CREATE INDEX heard_about ON heard (about_id, type);
 -- Asked by a scorecard: what was answered and declined in its period.
 CREATE INDEX heard_when ON heard (type, occurred_at);
--- Asked by "which problems was this customer not told of".
-CREATE INDEX affected_customer ON affected (customer_id);
 
 -- name: views
-CREATE OR REPLACE VIEW audit.problem_detections AS
-SELECT problem_id, owner, severity, detected_by, known_since, detected_at, leaf_index FROM problems;
-COMMENT ON VIEW audit.problem_detections IS 'Every problem, as it was detected.';
-COMMENT ON COLUMN audit.problem_detections.problem_id IS 'The id of the problem, for ever.';
-COMMENT ON COLUMN audit.problem_detections.owner IS 'Who owned it when it was detected.';
-COMMENT ON COLUMN audit.problem_detections.severity IS '1 (worst) to 4.';
-COMMENT ON COLUMN audit.problem_detections.detected_by IS 'us, customer or third_party.';
-COMMENT ON COLUMN audit.problem_detections.known_since IS 'Since when we have known of it.';
-COMMENT ON COLUMN audit.problem_detections.detected_at IS 'When its detection was reported to the ledger, as the source says.';
-COMMENT ON COLUMN audit.problem_detections.leaf_index IS 'The event of its detection: its index in the log, from 0.';
-
-CREATE OR REPLACE VIEW audit.affected_customers AS
-SELECT
-    a.problem_id, a.customer_id, p.owner, a.known_since, a.affected_at,
-    (
-        SELECT min(d.made_at) FROM audit.disclosures AS d
-        WHERE d.about_problem_id = a.problem_id AND d.customer_id = a.customer_id
-    ) AS told_at,
-    a.leaf_index
-FROM affected AS a JOIN problems AS p ON p.problem_id = a.problem_id;
-COMMENT ON VIEW audit.affected_customers IS 'Whom a problem touches, and since when they know of it from us. Where told_at is empty, it is undisclosed.';
-COMMENT ON COLUMN audit.affected_customers.problem_id IS 'The problem.';
-COMMENT ON COLUMN audit.affected_customers.customer_id IS 'The customer whom it touches (a pseudonym).';
-COMMENT ON COLUMN audit.affected_customers.owner IS 'Who owned the problem when it was detected.';
-COMMENT ON COLUMN audit.affected_customers.known_since IS 'Since when we have known that it touches this customer.';
-COMMENT ON COLUMN audit.affected_customers.affected_at IS 'When that was reported to the ledger, as the source says.';
-COMMENT ON COLUMN audit.affected_customers.told_at IS 'When we first told this customer of it. Empty while we have not.';
-COMMENT ON COLUMN audit.affected_customers.leaf_index IS 'The event that named this customer: its index in the log, from 0.';
-
 CREATE OR REPLACE VIEW audit.customer_signals AS
 SELECT leaf_index, type, about_id, customer_id, actor, answer, occurred_at FROM heard;
 COMMENT ON VIEW audit.customer_signals IS 'Problems that customers reported, contacts, answers to surveys, and needs that we declined or referred.';

@@ -6,18 +6,21 @@ from typing import Any
 from psycopg import Cursor
 from psycopg.sql import SQL, Identifier
 
-from ledger.domain.dispatch import evolve
+from ledger.domain import dispatch
+from ledger.domain.model import Event, Happened
 from ledger.storage.keys import Secrets
 from projections.log import Batch
 from projections.tables import Table
 from projections.versions import Fold
+
+Evolve = Callable[[Any, Event, Happened], Any]
 
 REMEMBERED = 200_000
 """States kept in memory at most, so that a batch asks the table only for streams not seen lately."""
 
 
 class StateFold:
-    """Folds the streams `<prefix>:<id>` with the ledger's own `evolve`.
+    """Folds the streams `<prefix>:<id>` with the ledger's own `evolve`, unless another is given.
 
     The table `current` has the fields of the state as columns, in their order, then case_id (the first that an event
     of the stream named), made_leaf_index (its first event) and leaf_index (its last one). The table `history` has the
@@ -26,8 +29,17 @@ class StateFold:
     """
 
     def __init__(
-        self, cursor: Cursor[Any], prefix: str, state: Any, current: str, history: str, beside: tuple[str, ...] = ()
+        self,
+        cursor: Cursor[Any],
+        prefix: str,
+        state: Any,
+        current: str,
+        history: str,
+        *,
+        beside: tuple[str, ...] = (),
+        evolve: Evolve = dispatch.evolve,
     ) -> None:
+        self._evolve = evolve
         self._prefix = f"{prefix}:"
         self._state = state
         self._fields = len(state._fields)
@@ -49,7 +61,7 @@ class StateFold:
             heading, leaf_index = entry.heading, entry.leaf_index
             happened = heading.happened
             before, case_id, made = known.get(heading.stream) or (None, None, leaf_index)
-            state: Any = evolve(before, entry.event, happened)
+            state: Any = self._evolve(before, entry.event, happened)
             case_id = case_id or heading.case_id
             known[heading.stream] = (state, case_id, made)
             columns = [list(value) if type(value) is tuple else value for value in state]  # arrays are lists to psycopg

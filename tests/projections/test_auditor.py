@@ -7,6 +7,9 @@ from tests.projections.world import World, at, story
 
 VIEWS = {
     "affected_customers",
+    "concern_history",
+    "concern_matrix",
+    "concerns",
     "corrections_owed",
     "customer_signals",
     "customer_timeline",
@@ -18,12 +21,19 @@ VIEWS = {
     "followup_history",
     "followups",
     "followups_due",
+    "outage_history",
+    "outage_notes",
+    "outages",
     "outstanding_promises",
+    "problem_customers",
     "problem_detections",
+    "problem_history",
+    "problems",
     "promise_history",
     "promise_warnings",
     "promises",
     "texts",
+    "undisclosed_problems",
 }
 FORBIDDEN = (
     b"SELECT * FROM ledger.events",
@@ -51,6 +61,11 @@ def auditor(world: World) -> World:
     problem = {"problem_id": "B-1", "known_since": at(0), "detected_by": "us", "severity": 2, "affected": ["C-1"]}
     assert world.tell("problem.detect", 1, **problem, summary="It leaks.", owner="u-1") == "recorded"
     assert world.tell("need.decline", 1, need_id="N-1", customer_id="C-1", why="We do not do that.") == "recorded"
+    about = {"customer_id": "C-1", "problem_id": "B-1"}
+    assert world.tell("concern.raise", 1, concern_id="K-1", text="Why?", **about) == "recorded"
+    assert world.tell("outage.declare", 1, outage_id="O-1", tool="crm") == "recorded"
+    note = {"outage_id": "O-1", "capture_id": "N-1", "captured_at": at(1), "customer_id": "C-1", "read_back": True}
+    assert world.tell("note.take", 1, **note, text="Call me.") == "recorded"
     world.catch_up()
     world.connection.execute("SET ROLE ledger_auditor")
     return world
@@ -127,3 +142,20 @@ def test_one_customers_outstanding_promises_are_an_index_lookup(auditor: World) 
     plan = auditor.ask("EXPLAIN SELECT * FROM audit.customer_timeline WHERE customer_id = 'C-1'")
     assert "timeline_customer" in str(plan)
     assert "Seq Scan" not in str(plan)
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ("concerns", "concern_history_customer"),
+        ("concern_matrix_as_of(now(), now())", "concern_history_customer"),
+        ("affected_customers", "problem_customers_affected"),
+        ("undisclosed_problems_as_of(now(), now())", "problem_customers_affected"),
+        ("outage_notes", "outage_history_customer"),
+    ],
+)
+def test_one_customers_concerns_problems_and_notes_are_index_lookups(auditor: World, asked: str, index: str) -> None:
+    auditor.connection.execute("SET enable_seqscan = off")
+    plan = str(auditor.ask(f"EXPLAIN SELECT * FROM audit.{asked} WHERE customer_id = 'C-1'"))
+    assert index in plan
+    assert "Seq Scan" not in plan
