@@ -154,6 +154,14 @@ def test_nothing_is_destroyed_where_not_all_of_it_is(told: Erasing) -> None:
     assert told.found() is None
 
 
+def test_the_read_side_forgets_at_the_request_without_waiting_for_the_eraser(told: Erasing) -> None:
+    told.make(5)  # in the same batch of the read side as the request
+    assert told.erase() == "recorded"
+    told.catch_up()
+    assert told.left() == {"keys": 1, "sealed": 5}
+    assert told.left("C-2") == OTHERS
+
+
 def test_a_projection_that_lags_or_is_rebuilt_never_brings_words_back(told: Erasing) -> None:
     told.make(5)  # not applied yet
     assert told.erase() == "recorded"
