@@ -16,6 +16,7 @@ from consumers import checking, erasing, intake, timer
 from consumers.connection import Progress
 from deploy.heartbeat import beat
 from deploy.places import SetupError
+from deploy.timestamping import Anchor, anchor_of, keep_stamping
 from deploy.witnessing import Collector, keep_collecting, policy_of
 from ledger.app import Ledger
 from ledger.settings import Settings
@@ -65,10 +66,12 @@ def serve_intake(settings: Settings) -> None:
         _log.info("intake begins", origin=ledger.origin, vkey=ledger.vkey)
         policy = policy_of(settings, ledger.vkey)
         collector = None if policy is None else Collector(url, Verifier.parse(ledger.vkey), policy)
-        intake.run(_serve_intake(settings, url, ledger, collector))
+        intake.run(_serve_intake(settings, url, ledger, collector, anchor_of(settings)))
 
 
-async def _serve_intake(settings: Settings, url: str, ledger: Ledger, collector: Collector | None) -> None:
+async def _serve_intake(
+    settings: Settings, url: str, ledger: Ledger, collector: Collector | None, anchor: Anchor | None
+) -> None:
     stop, stopped = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -76,13 +79,15 @@ async def _serve_intake(settings: Settings, url: str, ledger: Ledger, collector:
     progress, clockwork, erasures = Progress(fetched_at=time.time()), timer.Progress(), erasing.Progress()
     beats = [
         threading.Thread(
-            target=beat, args=(url, "intake", lambda: _intake_detail(progress, collector), stopped), daemon=True
+            target=beat, args=(url, "intake", lambda: _intake_detail(progress, collector, anchor), stopped), daemon=True
         ),
         threading.Thread(target=beat, args=(url, "timer", lambda: _timer_detail(clockwork), stopped), daemon=True),
         threading.Thread(target=beat, args=(url, "eraser", lambda: asdict(erasures), stopped), daemon=True),
     ]
     if collector is not None:
         beats.append(threading.Thread(target=keep_collecting, args=(collector, stopped), daemon=True))
+    if anchor is not None:
+        beats.append(threading.Thread(target=keep_stamping, args=(anchor, stopped), daemon=True))
     for thread in beats:
         thread.start()
     assert settings.broker_url is not None
@@ -96,8 +101,9 @@ async def _serve_intake(settings: Settings, url: str, ledger: Ledger, collector:
         await ticking
 
 
-def _intake_detail(progress: Progress, collector: Collector | None) -> dict[str, Any]:
+def _intake_detail(progress: Progress, collector: Collector | None, anchor: Anchor | None) -> dict[str, Any]:
     return {
+        "timestamps": None if anchor is None else anchor.detail(),
         "witnesses": None if collector is None else collector.detail(),
         "fetch_seconds_ago": round(time.time() - progress.fetched_at, 3),
         "appended_at": progress.appended_at,

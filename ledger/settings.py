@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     witness_policy: Path | None = Field(
         default=None, description="a tlog-policy file: checkpoints are published once its quorum has cosigned them"
     )
+    timestamp_url: str | None = Field(default=None, description="a timestamp authority (RFC 3161) for checkpoints")
+    timestamp_roots: Path | None = Field(default=None, description="PEM file with that authority's root certificate")
+    timestamp_seconds: int = Field(default=3600, ge=1, description="how often the newest checkpoint is stamped")
     origin: str = Field(
         default="localhost/promise-ledger",
         pattern=r"^[A-Za-z0-9._/:-]{1,128}$",

@@ -13,6 +13,7 @@ from deploy.exporting import export_tiles
 from deploy.feeding import fetch_checkpoint
 from deploy.finding import located
 from deploy.terminal import AsJson, DataDir, bar, connect, database, fail, out, print_json
+from deploy.timestamping import read_roots
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import read_guard
@@ -55,6 +56,12 @@ def verify_command(
             help="A checkpoint that you kept, or where others see one: a witness, a mirror; may be repeated.",
         ),
     ] = None,
+    timestamp_roots: Annotated[
+        Path | None,
+        typer.Option(
+            "--timestamp-roots", exists=True, dir_okay=False, help="PEM of a timestamp authority's root: judge stamps."
+        ),
+    ] = None,
     policy_file: Annotated[
         Path | None,
         typer.Option("--policy", exists=True, dir_okay=False, help="A witness policy: say how far its quorum covers."),
@@ -68,6 +75,7 @@ def verify_command(
     kept = [_kept(place) for place in against or ()]
     guarded = _guarded(settings)
     policy = _policy(policy_file or settings.witness_policy)
+    roots = timestamp_roots or settings.timestamp_roots
     with bar("verifying") as advance:
         report = verify(
             database(settings),
@@ -76,6 +84,7 @@ def verify_command(
             key_encryption_key=keys.find(settings.keys_dir, "kek"),
             kept=kept,
             policy=policy,
+            timestamp_roots=() if roots is None else read_roots(roots),
             progress=advance,
         )
     found = _report(report, anchored=guarded or bool(kept))
@@ -119,6 +128,8 @@ def _report(report: Report, *, anchored: bool) -> dict[str, Any]:
         "root": report.root,
         "signed_size": report.signed_size,
         "witnessed_size": report.witnessed_size,
+        "stamped_size": report.stamped_size,
+        "stamped_at": report.stamped_at,
         "unsigned_events": max(0, report.size - report.signed_size),
         "checkpoints": report.checkpoints,
         "compared_with_something_kept_outside": anchored,
@@ -153,6 +164,11 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
     if report.witnessed_size is not None:
         covered = f"events 0 to {report.witnessed_size - 1}" if report.witnessed_size else "nothing yet"
         out.print(f"cosigned by witnesses: {covered}; not covered yet: {report.size - report.witnessed_size} events")
+    if report.stamped_size is not None:
+        covered = (
+            f"events 0 to {report.stamped_size - 1}, by {report.stamped_at}" if report.stamped_size else "nothing yet"
+        )
+        out.print(f"timestamped: {covered}; not covered yet: {report.size - report.stamped_size} events")
     if not found["compared_with_something_kept_outside"]:
         out.print("nothing kept outside the database was compared: an older copy would look the same; use --against")
     if difference == "ok":

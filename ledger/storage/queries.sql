@@ -150,6 +150,19 @@ SELECT size, note, stored_at FROM ledger.witnessed ORDER BY size DESC LIMIT 1;
 -- Asked by verify.
 SELECT size, note FROM ledger.witnessed ORDER BY size;
 
+-- name: store_timestamp
+-- Asked once a timestamp was verified.
+INSERT INTO ledger.timestamps (size, note, response, stored_at)
+VALUES (%(size)s, %(note)s, %(response)s, %(stored_at)s) ON CONFLICT (size) DO NOTHING;
+
+-- name: last_timestamp
+-- Asked by the anchor: how far the log is stamped, and since when.
+SELECT size, stored_at FROM ledger.timestamps ORDER BY size DESC LIMIT 1;
+
+-- name: all_timestamps
+-- Asked by verify.
+SELECT size, note, response FROM ledger.timestamps ORDER BY size;
+
 -- name: all_checkpoints
 -- Asked by verify.
 SELECT size, note FROM ledger.checkpoints ORDER BY size;

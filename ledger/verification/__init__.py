@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cryptography.x509 import Certificate
 from psycopg import Connection
 
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.orders import orders
 from ledger.storage.sql import QUERIES
+from ledger.timestamps import BadTimestamp, stamped_at
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.note import Note, Verifier
@@ -50,6 +52,7 @@ def verify(
     key_encryption_key: bytes | None,
     kept: Sequence[bytes] = (),
     policy: Policy | None = None,
+    timestamp_roots: Sequence[Certificate] = (),
     progress: Progress = lambda done, total: None,
 ) -> Report:
     """Check the whole log at `url` in one snapshot against `vkey`, the guard's note and checkpoints `kept` elsewhere.
@@ -60,17 +63,27 @@ def verify(
     `guard` is read before the snapshot is taken, so that the database may
     only be ahead of it, and once more where a stored checkpoint is: a running service signs on meanwhile. With `policy`
     the cosignatures of stored and kept checkpoints are judged, and the report says how far its quorum covers the log.
+    With `timestamp_roots` so are the timestamps.
     """
     guard_note = None if guard is None else guard()
     with connect(url) as connection:
-        run = _Run(connection, url, Verifier.parse(vkey), key_encryption_key, policy, progress)
+        run = _Run(connection, url, Verifier.parse(vkey), key_encryption_key, policy, timestamp_roots, progress)
         try:
             run.all(guard_note, guard, kept)
         except Wrong as wrong:
             run.problem = wrong.problem
     frontier = run.tree.frontier
     witnessed = None if policy is None else run.witnessed_size
-    return Report(frontier.size, frontier.root(), run.signed_size, run.checkpoints, run.problem, witnessed)
+    return Report(
+        frontier.size,
+        frontier.root(),
+        run.signed_size,
+        run.checkpoints,
+        run.problem,
+        witnessed,
+        run.stamped_size if timestamp_roots else None,
+        run.stamped_at,
+    )
 
 
 class _Run:
@@ -83,11 +96,14 @@ class _Run:
         verifier: Verifier,
         key_encryption_key: bytes | None,
         policy: Policy | None,
+        timestamp_roots: Sequence[Certificate],
         progress: Progress,
     ) -> None:
         self.tree = Tree(lambda level: self._pages("level_tiles", level=level))
         self.signed_size = 0
         self.witnessed_size = 0
+        self.stamped_size = 0
+        self.stamped_at: datetime | None = None
         self.checkpoints = 0
         self.problem: Problem | None = None
         self._connection = connection
@@ -95,6 +111,7 @@ class _Run:
         self._verifier = verifier
         self._key_encryption_key = key_encryption_key
         self._policy = policy
+        self._timestamp_roots = timestamp_roots
         self._progress = progress
         self._proven = 0
         self._recorded_at = ""
@@ -149,10 +166,11 @@ class _Run:
         """What was signed, stored row by row; in order of size."""
         signed = self._stored("checkpoints", "checkpoint", size)
         witnessed = self._stored("witnessed", "witnessed checkpoint", size)
-        return heapq.merge(signed, witnessed, key=lambda expected: expected.size)
+        stamped = self._stored("timestamps", "timestamped checkpoint", size)
+        return heapq.merge(signed, witnessed, stamped, key=lambda expected: expected.size)
 
     def _stored(self, table: str, name: str, size: int) -> Iterator[_Expected]:
-        for stored_size, note in self._pages(f"all_{table}"):
+        for stored_size, note, *response in self._pages(f"all_{table}"):
             expected = self._signed(note.encode(), f"{name} {stored_size}", table)
             if expected.size != stored_size:
                 raise Wrong(table, f"the row of size {stored_size} holds a checkpoint of size {expected.size}")
@@ -164,7 +182,16 @@ class _Run:
                 )
             self.checkpoints += table == "checkpoints"
             self._witnessed(expected)
+            if response and self._timestamp_roots:
+                self._stamped(expected, response[0])
             yield expected
+
+    def _stamped(self, expected: _Expected, response: bytes) -> None:
+        try:
+            self.stamped_at = stamped_at(response, expected.note.text, self._timestamp_roots)
+        except BadTimestamp as error:
+            raise Wrong("timestamps", f"{expected.kept_in}: {error}") from error
+        self.stamped_size = expected.size
 
     def _events(self, size: int, outside: Sequence[_Expected]) -> None:
         """One pass over the log, in order; the signed roots are compared on the way."""

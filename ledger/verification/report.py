@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -30,6 +31,7 @@ class Report:
     """What verify found. `signed_size` leaves are covered by the log's own signature, the rest is not yet.
 
     `witnessed_size` leaves are covered by cosignatures that meet the policy's quorum; None where no policy was given.
+    `stamped_size` leaves were there at `stamped_at`, by the clock of a timestamp authority; None without its roots.
     """
 
     size: int
@@ -38,6 +40,8 @@ class Report:
     checkpoints: int
     problem: Problem | None
     witnessed_size: int | None = None
+    stamped_size: int | None = None
+    stamped_at: datetime | None = None
 
 
 class Wrong(Exception):

@@ -89,6 +89,9 @@ def health(url: str) -> Health:
         problems.append("more was signed, stored or projected than the log's head says: run `promise-ledger verify`")
     problems += [sentence for sentence in behind if sentence is not None]
     unpublished, failing = _witnesses(parts.get("intake", {}).get("witnesses"))
+    stamps = parts.get("intake", {}).get("timestamps") or {}
+    if stamps.get("failure"):
+        failing.append(stamps["failure"])
     problems += unpublished
     projections = [runner.to_dict() for runner in runners]
     for runner in runners:

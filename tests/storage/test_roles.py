@@ -19,7 +19,16 @@ from tests.storage.log import Log, claim, copied, make, told
 ROLES = ("ledger_appender", "ledger_projector", "ledger_relay", "ledger_eraser", "ledger_auditor")
 CHANGES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 MAY_CHANGE = {
-    ("ledger_appender", "INSERT"): {"events", "inbox", "sealed", "customer_keys", "tiles", "checkpoints", "witnessed"},
+    ("ledger_appender", "INSERT"): {
+        "events",
+        "inbox",
+        "sealed",
+        "customer_keys",
+        "tiles",
+        "checkpoints",
+        "witnessed",
+        "timestamps",
+    },
     ("ledger_appender", "UPDATE"): {"head"},
     ("ledger_eraser", "UPDATE"): {"customer_keys"},
     ("ledger_eraser", "DELETE"): {"sealed"},

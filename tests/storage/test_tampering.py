@@ -33,6 +33,7 @@ KEYS = {
     "tiles": ("level", "index"),
     "checkpoints": ("size",),
     "witnessed": ("size",),
+    "timestamps": ("size",),
 }
 COLUMNS = {
     "head": ("log", "origin", "size", "frontier", "recorded_at"),
@@ -43,12 +44,16 @@ COLUMNS = {
     "tiles": ("level", "index", "hashes"),
     "checkpoints": ("size", "note", "stored_at"),
     "witnessed": ("size", "note", "stored_at"),
+    "timestamps": ("size", "note", "response", "stored_at"),
 }
 NO_EVIDENCE = {
     "head.log": "the name of the one row, always true; it says nothing about the log",
     "customer_keys.created_at": "when a key was made is for operators; the entry sealed under it has its own time",
     "checkpoints.stored_at": "when a checkpoint was stored is for operators; what it says is signed",
     "witnessed.stored_at": "when it was published is for operators; the cosignatures say when they were made",
+    "timestamps.response": "judged by whoever has the authority's certificate, see test_timestamps.py",
+    "timestamps.stored_at": "when it was stored is for operators; the stamp itself says its time",
+    "timestamps: a row deleted": "a later stamp covers as much; whoever needs the earlier one keeps it",
     "witnessed: a row deleted": "the witnesses and whoever fetched it keep theirs; the next one covers as much",
     "checkpoints: a row deleted": "the stored history may be thinned: guard and receipts carry their own checkpoints",
     "head: two rows swapped": "there is one row",
@@ -94,6 +99,10 @@ def backup(postgres_url: str, _template: str, tmp_path_factory: pytest.TempPathF
         log._opened.clear()
         with psycopg.connect(log.url) as connection:  # cosigned by nobody, which is for the policy to judge
             connection.execute("INSERT INTO ledger.witnessed SELECT * FROM ledger.checkpoints ORDER BY size LIMIT 3")
+            connection.execute(
+                "INSERT INTO ledger.timestamps"
+                " SELECT size, note, '\\x0102', stored_at FROM ledger.witnessed WHERE size > 0"
+            )
         assert log.ask("SELECT count(*) FROM ledger.events") == [(SIZE,)]
         note = log.guard_note()
         assert note is not None
@@ -135,7 +144,7 @@ class Attack:
 
     def forget_checkpoints(self, size: int) -> None:
         """Delete every stored checkpoint over more than `size` events, the witnessed ones as well."""
-        for table in ("checkpoints", "witnessed"):
+        for table in ("checkpoints", "witnessed", "timestamps"):
             self.run(f"DELETE FROM ledger.{table} WHERE size > %s", size)
 
     def verify(self, **changed: Any) -> Report:

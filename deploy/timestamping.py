@@ -1,0 +1,124 @@
+"""Anchoring: the newest checkpoint that may be published is stamped by a timestamp authority (RFC 3161), now and then.
+
+Crash before the row is stored: the next round asks again. A stamp is stored only once it is verified, so that a wrong
+certificate shows at once and not in court.
+"""
+
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import psycopg
+import structlog
+from cryptography.x509 import Certificate
+from psycopg.rows import tuple_row
+
+from deploy.places import SetupError
+from ledger.settings import Settings
+from ledger.storage.sql import QUERIES
+from ledger.timestamps import MAX_RESPONSE, BadTimestamp, certificates, request_for, stamped_at
+from ledger.tlog.note import Note
+
+SECONDS = 30.0
+LOOK_SECONDS = 5.0
+RETRY_SECONDS = 60.0
+
+_log = structlog.get_logger("timestamps")
+
+
+@dataclass(slots=True)
+class Anchor:
+    """Stamps the checkpoints of the log in the database at `url`. `round` is for one thread."""
+
+    url: str
+    authority: str
+    roots: list[Certificate]
+    every: timedelta
+    witnessed: bool
+    """Only what witnesses have cosigned is published, so only that is stamped."""
+    failure: str | None = None
+    stamped_size: int = 0
+    gen_time: datetime | None = None
+
+    def round(self, now: datetime) -> bool:
+        """Whether a checkpoint was stamped: when one is newer than the last stamped and that is long enough ago.
+
+        Raises psycopg.Error where the database is away, BadTimestamp, OSError and HTTPException for the authority.
+        """
+        with closing(psycopg.connect(self.url, autocommit=True, row_factory=tuple_row, connect_timeout=5)) as database:
+            newest = database.execute(QUERIES["last_witnessed" if self.witnessed else "last_checkpoint"]).fetchone()
+            last = database.execute(QUERIES["last_timestamp"]).fetchone()
+            self.stamped_size = 0 if last is None else last[0]
+            if newest is None or newest[0] == 0:
+                return False
+            if last is not None and (newest[0] <= last[0] or timedelta(0) <= now - last[1] < self.every):
+                return False
+            text = Note.parse(newest[1]).text
+            request = request_for(text)
+            response = _post(self.authority, request.as_bytes())
+            self.gen_time = stamped_at(response, text, self.roots, request=request)
+            row = {"size": newest[0], "note": newest[1], "response": response, "stored_at": now}
+            database.execute(QUERIES["store_timestamp"], row)
+        self.stamped_size = newest[0]
+        return True
+
+    def detail(self) -> dict[str, Any]:
+        """What health shows."""
+        return {
+            "stamped_size": self.stamped_size,
+            "stamped_at": None if self.gen_time is None else self.gen_time.isoformat(),
+            "failure": self.failure,
+        }
+
+
+def anchor_of(settings: Settings) -> Anchor | None:
+    """What the settings ask for, None where no authority is named. Raises SetupError with what to do."""
+    if settings.timestamp_url is None:
+        return None
+    assert settings.database_url is not None
+    if not settings.timestamp_url.startswith(("http://", "https://")):
+        raise SetupError(f"LEDGER_TIMESTAMP_URL is {settings.timestamp_url}: give an address, http://… or https://…")
+    if settings.timestamp_roots is None:
+        raise SetupError("LEDGER_TIMESTAMP_ROOTS must name a PEM file with the timestamp authority's root certificate")
+    return Anchor(
+        settings.database_url,
+        settings.timestamp_url,
+        read_roots(settings.timestamp_roots),
+        timedelta(seconds=settings.timestamp_seconds),
+        settings.witness_policy is not None,
+    )
+
+
+def read_roots(path: Path) -> list[Certificate]:
+    """The root certificates in a PEM file. Raises SetupError."""
+    try:
+        return certificates(path.read_bytes())
+    except (OSError, BadTimestamp) as error:
+        raise SetupError(f"{path} holds no certificates of a timestamp authority: {error}") from error
+
+
+def keep_stamping(anchor: Anchor, stop: threading.Event) -> None:
+    """Look now and then until `stop` is set; what fails is tried again a minute later."""
+    while not stop.is_set():
+        try:
+            anchor.round(datetime.now(UTC))
+            anchor.failure = None
+        except psycopg.Error as error:
+            _log.warning("no timestamp: the database is away", error=str(error).strip().split("\n")[0])
+        except (BadTimestamp, OSError, HTTPException) as error:
+            anchor.failure = f"{anchor.authority} gives no timestamp: {error}"
+            _log.warning("no timestamp", reason=anchor.failure)
+            stop.wait(RETRY_SECONDS)
+        stop.wait(LOOK_SECONDS)
+
+
+def _post(url: str, body: bytes) -> bytes:
+    headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
+    with urlopen(Request(url, body, headers), timeout=SECONDS) as answer:
+        response: bytes = answer.read(MAX_RESPONSE + 1)
+    return response
