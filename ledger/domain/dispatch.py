@@ -28,6 +28,7 @@ from ledger.domain import (
     problems,
     promises,
     questions,
+    recoveries,
     refusals,
     remarks,
     surveys,
@@ -70,6 +71,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     holds,
     erasures,
     key_wraps,
+    recoveries,
     refusals,
 )
 

@@ -38,6 +38,7 @@ def test_the_commands_of_this_step_are_all_here() -> None:
         "hold": "place lift",
         "subject": "erase complete_erasure",
         "keys": "rewrap",
+        "log": "recover",
     }
     assert set(COMMANDS) == {f"{family}.{name}" for family, names in from_the_domain.items() for name in names.split()}
     internal = {name for name, command in COMMANDS.items() if command.INTERNAL}
@@ -47,6 +48,7 @@ def test_the_commands_of_this_step_are_all_here() -> None:
         "promise.expire_condition",
         "subject.complete_erasure",
         "keys.rewrap",
+        "log.recover",
     }
 
 
