@@ -21,6 +21,7 @@ TICK_SECONDS: Final = 1.0
 LETTERS_SECONDS: Final = 15.0
 RETRY_SECONDS: Final = 5.0
 _FAILURES: Final = (NotErased, Fork, psycopg.Error, PersistenceError, nats.errors.Error, OSError)
+_NO_PRIVILEGE: Final = "give LEDGER_ERASER_URL a database user of the role ledger_eraser"
 _log = structlog.get_logger("eraser")
 
 
@@ -71,6 +72,8 @@ async def run(
             progress.failure = None
         except _FAILURES as error:
             failure = " ".join(str(error).split())
+            if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                failure = f"{_NO_PRIVILEGE} ({error.diag.message_primary})"
             if progress.failure is None:
                 _log.warning("nothing can be erased", error=failure)
             progress.failure = failure

@@ -82,14 +82,16 @@ SELECT count(*) FROM ledger.customer_keys WHERE customer_id = %(customer_id)s AN
 
 -- name: traces
 -- Asked by the eraser, one pass over the log for all customers at hand: the streams of each, and how many of their
--- events had words.
-SELECT entry ->> 'customer_id' AS customer_id, originator_id, count(*) FILTER (WHERE entry ? 'personal') AS texts
+-- events had words. The bytes are canonical, so the customer stands where it is looked for (and is an id, without
+-- quotes): parsing every entry would take eight times as long.
+SELECT customer_id, originator_id, count(*) FILTER (WHERE convert_from(state, 'UTF8')::jsonb ? 'personal') AS texts
 FROM (
-    SELECT originator_id, convert_from(state, 'UTF8')::jsonb AS entry
+    SELECT split_part(split_part(convert_from(state, 'UTF8'), '"customer_id":"', 2), '"', 1) AS customer_id,
+        originator_id, state
     FROM ledger.events WHERE notification_id <= %(stop)s
     OFFSET 0
 ) AS e
-WHERE entry ->> 'customer_id' = ANY(string_to_array(%(customers)s, ' '))
+WHERE customer_id = ANY(string_to_array(%(customers)s, ' '))
 GROUP BY 1, 2;
 
 -- name: scrub_keys

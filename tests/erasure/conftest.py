@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,14 @@ from ledger.storage.guard import read_guard
 from ledger.tlog.note import Signer
 from ledger.verification import Report, verify
 from projections import checking, texts
+from projections.followups import FOLLOWUPS
+from projections.promises import PROMISES
+from projections.timeline import TIMELINE
+from projections.versions import Definition
 from tests.projections.world import World
+
+READ = (texts.TEXTS, TIMELINE, PROMISES, FOLLOWUPS)
+"""What these tests look at; tests/service/test_forgetting.py looks at everything."""
 
 
 class Erasing(World):
@@ -45,6 +52,9 @@ class Erasing(World):
         self._erasers.close()
         super().close()
 
+    def catch_up(self, definitions: Sequence[Definition] = READ) -> None:
+        super().catch_up(definitions)
+
     def erase(self, customer_id: str = "C-1") -> str:
         """Order the erasure; "recorded", or the code of the refusal."""
         return self.tell("subject.erase", self.now, customer_id=customer_id, grounds="art-17-1-a")
@@ -62,7 +72,7 @@ class Erasing(World):
             **changed,
         )
         if report.problem is None:
-            assert checking.check(self.url, self.secrets) is None
+            assert checking.check(self.url, self.secrets, definitions=[texts.TEXTS]) is None
         return report
 
     def found(self) -> tuple[str, int | None] | None:

@@ -1,5 +1,6 @@
 """The eraser: what it destroys and what stays, a crash between any two of its steps, restored copies, dead letters."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from consumers import deadletters
+from consumers import deadletters, erasing
 from consumers.erasing import Letters, connect
 from ledger.app import Fork, Ledger
 from ledger.erasure.eraser import Eraser, NotErased
@@ -339,4 +340,34 @@ def test_appends_go_on_while_an_erasure_is_carried_out(told: Erasing) -> None:
         told.make(8, customer_id="C-2")
         held.rollback()
         working.join()
+    assert told.left() == {}
+
+
+def test_an_eraser_without_its_role_says_what_to_give_it_and_goes_on_once_it_has(
+    told: Erasing, no_letters: None
+) -> None:
+    async def story() -> None:
+        stop, progress = asyncio.Event(), erasing.Progress()
+        appender = told.url.replace("postgres@", "ledger_appender@", 1)
+        working = asyncio.create_task(
+            erasing.run(told.ledger, appender, told.broker_url, texts, stop, progress=progress, seconds=0.01)
+        )
+        while progress.failure is None:
+            await asyncio.sleep(0.01)
+        stop.set()
+        await working
+        assert "LEDGER_ERASER_URL" in progress.failure
+        stop, progress = asyncio.Event(), erasing.Progress()
+        eraser = told.url.replace("postgres@", "ledger_eraser@", 1)
+        working = asyncio.create_task(
+            erasing.run(told.ledger, eraser, told.broker_url, texts, stop, progress=progress, seconds=0.01)
+        )
+        while not progress.completed:
+            await asyncio.sleep(0.01)
+        stop.set()
+        await working
+        assert progress.failure is None
+
+    assert told.erase() == "recorded"
+    asyncio.run(asyncio.wait_for(story(), 60))
     assert told.left() == {}
