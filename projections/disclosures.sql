@@ -164,6 +164,35 @@ COMMENT ON COLUMN audit.disclosures.version IS 'How many events it has.';
 COMMENT ON COLUMN audit.disclosures.made_leaf_index IS 'The event that made it: its index in the log, from 0.';
 COMMENT ON COLUMN audit.disclosures.leaf_index IS 'The event that this row comes from (the last one): its index in the log, from 0.';
 
+CREATE OR REPLACE FUNCTION audit.disclosures_as_of(as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL)
+RETURNS SETOF audit.disclosures LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT
+        h.disclosure_id, h.customer_id, h.owner, h.made_at, d.made_by, d.channel, d.text, h.about_problem_id,
+        h.about_promise_id, h.about_concern_id, d.reason_class, d.control, d.apology, d.solution_ref, d.next_update_at,
+        d.outage_id, h.basis, h.based_on,
+        ARRAY(
+            SELECT l.dependent_id FROM audit.disclosure_links AS l
+            WHERE l.basis_id = h.disclosure_id AND l.kind = 'promise'
+              AND l.made_at <= coalesce(as_of, 'infinity') AND l.recorded_at <= coalesce(known_at, 'infinity')
+            ORDER BY l.leaf_index
+        ),
+        h.acknowledged_at, h.falsified_at, h.known_false_since,
+        h.disclosure_id IN (
+            SELECT f.disclosure_id FROM audit.falsehoods_as_of(as_of, known_at) AS f WHERE f.contaminated
+        ),
+        h.corrects, h.corrected_by, h.case_id, h.version, h.made_leaf_index, h.leaf_index
+    FROM audit.disclosures AS d
+    CROSS JOIN LATERAL (
+        SELECT * FROM audit.disclosure_history AS e
+        WHERE e.disclosure_id = d.disclosure_id
+          AND e.occurred_at <= coalesce(as_of, 'infinity') AND e.recorded_at <= coalesce(known_at, 'infinity')
+        ORDER BY e.leaf_index DESC LIMIT 1
+    ) AS h
+    WHERE d.customer_id = h.customer_id
+$$;
+COMMENT ON FUNCTION audit.disclosures_as_of IS
+    'What we had told whom at as_of, and what had become of it, as far as the ledger knew at known_at; either may be left out.';
+
 CREATE OR REPLACE FUNCTION audit.corrections_as_of(as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL)
 RETURNS TABLE (
     disclosure_id text, customer_id text, owner text, made_at timestamptz, made_by text, falsified boolean,

@@ -1,8 +1,8 @@
 """What the command line and the pages ask. Rows are dicts; texts are the words, `[erased on 2026-11-21]` or None."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString, NamedTuple
 
 import orjson
 from psycopg import Connection
@@ -39,12 +39,9 @@ def outstanding(
     known_at: datetime | None = None,
 ) -> list[Row]:
     """What is owed, soonest due first: now, or as of a moment (`as_of`) and as far as known at another (`known_at`)."""
-    rows = _owed(connection, "outstanding_promises", "outstanding_as_of", customer, as_of, known_at, "promise_id")
-    erased = _erased(connection, keys, [row["customer_id"] for row in rows])
-    for row in rows:
-        if (mark := erased.get(row["customer_id"])) is not None:  # also where the read table has not heard of it yet
-            row |= {"text": mark, "condition_text": None}
-    return rows
+    where = {"customer_id": customer}
+    rows = _asked(connection, "outstanding_promises", "outstanding_as_of", where, as_of, known_at, "due_at, promise_id")
+    return _with_marks(connection, keys, rows)
 
 
 def followups(
@@ -55,7 +52,8 @@ def followups(
     known_at: datetime | None = None,
 ) -> list[Row]:
     """Follow-ups not completed, soonest due first; as of other moments like `outstanding`."""
-    return _owed(connection, "followups_due", "followups_due_as_of", customer, as_of, known_at, "followup_id")
+    where = {"customer_id": customer}
+    return _asked(connection, "followups_due", "followups_due_as_of", where, as_of, known_at, "due_at, followup_id")
 
 
 def findings(
@@ -67,21 +65,40 @@ def findings(
     known_at: datetime | None = None,
 ) -> list[Row]:
     """Findings that are open, gravest first, then in the order in which they opened; as of other moments as above."""
-    source: Composable = SQL("audit.findings")
-    parameters: list[Any] = []
-    if as_of is not None or known_at is not None:
-        source = SQL("audit.findings_as_of(%s::timestamptz, %s::timestamptz)")
-        parameters += [as_of, known_at]
-    conditions: list[Composable] = []
-    for column, value in (("customer_id", customer), ("code", code)):
-        if value is not None:
-            conditions.append(SQL("{} = %s").format(Identifier(column)))
-            parameters.append(value)
-    query = SQL(
-        "SELECT * FROM {} WHERE {} "
-        "ORDER BY array_position(ARRAY['high', 'medium', 'low'], severity), opened_at, code, subject, customer_id"
-    ).format(source, SQL(" AND ").join(conditions) if conditions else SQL("true"))
-    return _rows(connection, query, parameters)
+    order = "array_position(ARRAY['high', 'medium', 'low'], severity), opened_at, code, subject, customer_id"
+    where = {"customer_id": customer, "code": code}
+    return _asked(connection, "findings", "findings_as_of", where, as_of, known_at, order)
+
+
+class Report(NamedTuple):
+    """A view in `audit`, whose rows as of a moment `audit.<view>_as_of` gives, in the order in which they are shown."""
+
+    view: LiteralString
+    order: LiteralString
+
+
+CONCERNS = Report("concerns", "raised_at, concern_id")
+CONCERN_MATRIX = Report("concern_matrix", "customer_id, problem_id")
+PROBLEMS = Report("problems", "known_since, problem_id")
+AFFECTED_CUSTOMERS = Report("affected_customers", "problem_id, customer_id")
+UNDISCLOSED_PROBLEMS = Report("undisclosed_problems", "known_since, problem_id, customer_id")
+OUTAGES = Report("outages", "declared_at, outage_id")
+OUTAGE_NOTES = Report("outage_notes", "captured_at, capture_id")
+DELIVERY_TIMES = Report("delivery_times", "kind NULLS FIRST, owner NULLS FIRST")
+
+
+def rows_of(
+    connection: Connection[Any],
+    keys: Keyring,
+    report: Report,
+    where: Mapping[str, str | None] | None = None,
+    *,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> list[Row]:
+    """The rows of a report where its columns have the values given (None: any); as of other moments as above."""
+    rows = _asked(connection, report.view, f"{report.view}_as_of", where or {}, as_of, known_at, report.order)
+    return _with_marks(connection, keys, rows)
 
 
 def timeline(
@@ -170,27 +187,37 @@ def trail(connection: Connection[Any], keys: Keyring, stream: str) -> list[Row]:
     return rows
 
 
-def _owed(
+def _asked(
     connection: Connection[Any],
     view: str,
     function: str,
-    customer: str | None,
+    where: Mapping[str, str | None],
     as_of: datetime | None,
     known_at: datetime | None,
-    key: str,
+    order: LiteralString,
 ) -> list[Row]:
-    """The rows of `audit.<view>`, or of `audit.<function>` where a moment is given, of one customer or of all."""
+    """The rows of `audit.<view>`, or of `audit.<function>` where a moment is given; None in `where`: any value."""
     source: Composable = SQL("audit.{}").format(Identifier(view))
     parameters: list[Any] = []
     if as_of is not None or known_at is not None:
         source = SQL("audit.{}(%s::timestamptz, %s::timestamptz)").format(Identifier(function))
         parameters += [as_of, known_at]
-    where = SQL("")
-    if customer is not None:
-        where = SQL(" WHERE customer_id = %s")
-        parameters.append(customer)
-    query = SQL("SELECT * FROM {}{} ORDER BY due_at, {}").format(source, where, Identifier(key))
-    return _rows(connection, query, parameters)
+    wanted = {column: value for column, value in where.items() if value is not None}
+    conditions = SQL(" AND ").join(SQL("{} = %s").format(Identifier(column)) for column in wanted)
+    query = SQL("SELECT * FROM {} WHERE {} ORDER BY {}").format(
+        source, conditions if wanted else SQL("true"), SQL(order)
+    )
+    return _rows(connection, query, [*parameters, *wanted.values()])
+
+
+def _with_marks(connection: Connection[Any], keys: Keyring, rows: list[Row]) -> list[Row]:
+    """The same rows; those of an erased customer have the mark instead of texts."""
+    texts = [row for row in rows if "text" in row]
+    erased = _erased(connection, keys, [row["customer_id"] for row in texts])
+    for row in texts:
+        if (mark := erased.get(row["customer_id"])) is not None:  # also where the read table has not heard of it yet
+            row |= dict.fromkeys(row.keys() & {"condition_text"}) | {"text": mark}
+    return rows
 
 
 def _rows(connection: Connection[Any], query: Composable, parameters: Sequence[Any]) -> list[Row]:

@@ -177,3 +177,39 @@ $$;
 COMMENT ON FUNCTION audit.scorecard IS
     'How candid we were from from_at up to, not including, to_at, as of its end, in all or grouped_by owner, kind or '
     'customer. value is counted / out_of for a share; for days it comes from counted of out_of. small: fewer than 10.';
+
+CREATE OR REPLACE FUNCTION audit.delivery_times_as_of(as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL)
+RETURNS TABLE (
+    kind text, owner text, kept bigint, promised_days_p50 float8, actual_days_p50 float8, promised_days_p90 float8,
+    actual_days_p90 float8, later_than_promised bigint, small boolean
+) LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH delivered AS (
+        SELECT
+            p.kind, p.owner, p.late_against_original,
+            extract(epoch FROM p.original_due_at - p.made_at)::float8 / 86400 AS promised,
+            extract(epoch FROM p.claimed_at - p.made_at)::float8 / 86400 AS actual
+        FROM audit.promises_as_of(as_of, known_at) AS p WHERE p.ended_as = 'kept'
+    )
+    SELECT
+        d.kind, d.owner, count(*), percentile_disc(0.5) WITHIN GROUP (ORDER BY d.promised),
+        percentile_disc(0.5) WITHIN GROUP (ORDER BY d.actual), percentile_disc(0.9) WITHIN GROUP (ORDER BY d.promised),
+        percentile_disc(0.9) WITHIN GROUP (ORDER BY d.actual), count(*) FILTER (WHERE d.late_against_original),
+        count(*) < 10
+    FROM delivered AS d GROUP BY CUBE (d.kind, d.owner)
+$$;
+COMMENT ON FUNCTION audit.delivery_times_as_of IS
+    'As audit.delivery_times, of the promises that had ended as kept at as_of, as far as the ledger knew at known_at.';
+
+CREATE OR REPLACE VIEW audit.delivery_times AS SELECT * FROM audit.delivery_times_as_of();
+COMMENT ON VIEW audit.delivery_times IS
+    'Promised against actual time of kept promises: for each kind and owner, each kind, each owner, and all together. '
+    'Quantiles are values that really occurred.';
+COMMENT ON COLUMN audit.delivery_times.kind IS 'deliver, answer, callback, fix, refund, update or other; empty: all kinds.';
+COMMENT ON COLUMN audit.delivery_times.owner IS 'Who answered for them at the end; empty: everybody.';
+COMMENT ON COLUMN audit.delivery_times.kept IS 'How many ended as kept: what the other columns are taken from.';
+COMMENT ON COLUMN audit.delivery_times.promised_days_p50 IS 'Days from making the promise to its first due time, median.';
+COMMENT ON COLUMN audit.delivery_times.actual_days_p50 IS 'Days from making the promise to the claim that it is kept, median.';
+COMMENT ON COLUMN audit.delivery_times.promised_days_p90 IS 'The same days promised, which nine of ten do not exceed.';
+COMMENT ON COLUMN audit.delivery_times.actual_days_p90 IS 'The same days that it took, which nine of ten do not exceed.';
+COMMENT ON COLUMN audit.delivery_times.later_than_promised IS 'How many were claimed kept later than first promised, whatever was agreed since.';
+COMMENT ON COLUMN audit.delivery_times.small IS 'Fewer than 10: no conclusion rests on them.';

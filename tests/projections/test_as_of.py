@@ -92,6 +92,46 @@ def test_followups_as_of_both_clocks_equal_a_fold_of_the_log(world: World) -> No
     assert compared > 60
 
 
+def test_disclosures_as_of_both_clocks_equal_a_fold_of_the_log(world: World) -> None:
+    told_over_days(world, 14)
+    chance = random.Random(14)
+    for number in range(60):
+        world.now += timedelta(minutes=30)
+        occurred_at = world.now - timedelta(hours=chance.choice([0, 6, 60]))
+        old = {"disclosure_id": f"D-{chance.randrange(8)}"}
+        new = {"disclosure_id": f"D-{10 + number}", "customer_id": "C-1", "text": "So it is.", "channel": "phone"}
+        new |= {"owner": "u-1", "apology": True, "basis": "known", "based_on": [old["disclosure_id"]]}
+        new |= {"about": {"promise_id": f"P-{chance.randrange(8)}"}, "next_update_at": world.now + timedelta(hours=9)}
+        for command, data in (
+            ("disclosure.acknowledge", old),
+            ("disclosure.falsify", {**old, "known_since": occurred_at, "why": "No."}),
+            ("disclosure.make", new),
+        )[number % 3 : number % 3 + 1]:
+            world.tell(command, occurred_at, **data)
+    world.catch_up()
+    entries, compared, marked = log(world), 0, 0
+    moments = [None, *(at(chance.uniform(-25, 100)) for _ in range(7))]
+    for as_of, known_at in product(moments, moments):
+        expected = {
+            state.disclosure_id: state._asdict() | {"leaf_index": leaf}
+            for state, leaf in naive(entries, "disclosure:", as_of, known_at).values()
+        }
+        rows = world.ask("SELECT * FROM audit.disclosures_as_of(%s::timestamptz, %s::timestamptz)", as_of, known_at)
+        for row in rows:
+            fields = {field: row[field] for field in expected[row["disclosure_id"]]}
+            lists = {name: tuple(fields[name]) for name in ("based_on", "corrected_by")}
+            assert fields | lists == expected.pop(row["disclosure_id"])
+            marked += row["contaminated"] + (row["falsified_at"] is not None) + len(row["promises"])
+        assert expected == {}
+        said = {(row["disclosure_id"], row["contaminated"]) for row in rows}
+        query = "SELECT disclosure_id, contaminated FROM audit.falsehoods_as_of(%s::timestamptz, %s::timestamptz)"
+        assert {(row["disclosure_id"], True) for row in world.ask(query, as_of, known_at) if row["contaminated"]} == {
+            each for each in said if each[1]
+        }
+        compared += len(rows)
+    assert min(compared, marked) > 300
+
+
 def test_known_at_gives_what_the_ledger_answered_then(world: World) -> None:
     commands = story(world, 13, 160)
     answered = {}

@@ -17,6 +17,10 @@ def auditor(world: World) -> World:
     world.ledger.submit(story(world, 41, 120))
     world.make(1001, customer_id="C-1001", owner="u-4")
     world.make(1002, customer_id="C-1001", owner="u-4")
+    problem = {"problem_id": "B-1", "known_since": at(0), "detected_by": "us", "severity": 2, "affected": ["C-1"]}
+    assert world.tell("problem.detect", 1, **problem, summary="It leaks.", owner="u-1") == "recorded"
+    assert world.tell("concern.raise", 1, concern_id="K-1", customer_id="C-1", text="Why?") == "recorded"
+    assert world.tell("outage.declare", 1, outage_id="O-1", tool="crm") == "recorded"
     world.now = at(60)
     assert world.tell("promise.claim_kept", 50, promise_id="P-1002") == "recorded"
     world.catch_up()
@@ -24,8 +28,8 @@ def auditor(world: World) -> World:
     return world
 
 
-def test_there_are_five_examples_and_each_answers(auditor: World) -> None:
-    assert len(EXAMPLES) == 5
+def test_there_are_nine_examples_and_each_answers(auditor: World) -> None:
+    assert len(EXAMPLES) == 9
     for title, query in EXAMPLES:
         assert auditor.ask(query), title
 

@@ -13,6 +13,7 @@ VIEWS = {
     "corrections_owed",
     "customer_signals",
     "customer_timeline",
+    "delivery_times",
     "disclosure_history",
     "disclosure_links",
     "disclosures",
