@@ -140,6 +140,9 @@ class Intake:
         except _AWAY as error:
             await self._back_off([job.message for job in jobs], error)
             return []
+        except Fork as fork:
+            self._end_with(fork)
+            return []
         except Exception as error:
             _log.error("a batch failed, its commands are tried one by one", commands=len(jobs), error=where(error))
             return await self._one_by_one(jobs, unfit)
@@ -155,6 +158,9 @@ class Intake:
                 appended = await self._in(self._appending, self._ledger.append, [job.submission])
             except _AWAY as error:
                 await self._back_off([job.message for job in jobs[number:]] + [job.message for job in failed], error)
+                return done
+            except Fork as fork:
+                self._end_with(fork)
                 return done
             except Exception as error:
                 _log.error("a command failed", sequence=_sequence(job.message), error=where(error))
@@ -188,12 +194,16 @@ class Intake:
         try:
             answers = [answer for part in committed for answer in await self._answers(part)]
         except Fork as fork:
-            self.fork = fork
-            self._stop.set()
+            self._end_with(fork)
         except Exception as error:
             await self._back_off([job.message for part in committed for job in part.jobs], error)
         else:
             await self._deliver(answers)
+
+    def _end_with(self, fork: Fork) -> None:
+        """Nothing more is taken: the messages stay in the queue until an operator has decided."""
+        self.fork = fork
+        self._stop.set()
 
     async def _ask(self, question: Job) -> None:
         """The question is answered by the read side, as it would be without the stream; nothing is appended."""

@@ -18,9 +18,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from eventsourcing.persistence import OperationalError
+from psycopg import Cursor
 from psycopg.rows import tuple_row
 
 from ledger.deciding import Batch, Decided, Earlier, Fresh, Streams, Submission
@@ -33,7 +34,7 @@ from ledger.storage import keys
 from ledger.storage.entries import StoredEntry, decode
 from ledger.storage.guard import ForkGuard
 from ledger.storage.recorder import Append, Head, LogRecorder, open_datastore
-from ledger.storage.signer import CheckpointSigner, Fork, Signed
+from ledger.storage.signer import RECOVER, CheckpointSigner, Fork, Signed
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import open_checkpoint
@@ -119,7 +120,9 @@ class Ledger:
         """Sign the head as found, also what a crash left unsigned. Raises Fork where it must not be signed."""
         head = self._recorder.head()
         with self._recorder.datastore.get_connection() as connection:
-            stored = connection.cursor(row_factory=tuple_row).execute(QUERIES["last_checkpoint"]).fetchone()
+            cursor = connection.cursor(row_factory=tuple_row)
+            stored = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
+            _require_events(cursor, head)
         with self._answering:
             return self._signer.start(head.size, head.frontier.root(), has_checkpoints=stored is not None)
 
@@ -151,7 +154,7 @@ class Ledger:
 
         `within` is called first, under the head lock: what it writes is committed with the batch.
         Raises OperationalError (eventsourcing.persistence) when the database is away: submit the same again, nothing
-        is recorded twice.
+        is recorded twice. Raises Fork, before anything is written, where more was signed than the database holds.
         """
         if not 0 < len(batch) <= MAX_BATCH:
             raise ValueError(f"a batch has 1 to {MAX_BATCH} commands, not {len(batch)}")
@@ -168,6 +171,8 @@ class Ledger:
             head = append.head
             if within is not None:
                 within(append)
+                head = append.head
+            self._signer.refuse_behind(head.size)
             if self._streams.size != head.size:  # another writer was here: what we remember may be old
                 self._streams.forget()
                 self._keyring.forget()
@@ -246,6 +251,17 @@ class Ledger:
                 QUERIES["store_checkpoint"],
                 {"size": signed.size, "note": signed.note.decode(), "stored_at": stored_at},
             )
+
+
+def _require_events(cursor: Cursor[Any], head: Head) -> None:
+    """Raises Fork where the events at the end of the log are not there, or not those that the head says."""
+    try:
+        whole = TreeReader(cursor).root(head.size) == head.frontier.root()
+    except LookupError:
+        whole = False
+    row = cursor.execute(QUERIES["stored_size"]).fetchone()
+    if not whole or row is None or row[0] != head.size:
+        raise Fork(f"the events are not those that the head of the log says, so some were removed by hand: {RECOVER}")
 
 
 class _Answers:

@@ -62,7 +62,10 @@ class ForkGuard:
         if whole:
             return max(whole)
         if content:
-            raise GuardDamaged(f"the fork guard {self._path} is damaged: no checkpoint in it can be read")
+            raise GuardDamaged(
+                f"the fork guard {self._path} is damaged: no checkpoint in it can be read; "
+                "run `promise-ledger recover`, which says what can be done"
+            )
         return 0, None
 
 

@@ -81,8 +81,8 @@ def create_log(settings: Settings) -> bool:
         if events[0] or guarded:
             raise LogGone(
                 f"the log's head row is gone while {events[0]} events are stored"
-                f"{' and the fork guard says that a log was signed here' if guarded else ''}: it was deleted; restore "
-                "the newest backup, `promise-ledger verify` says what is left"
+                f"{' and the fork guard says that a log was signed here' if guarded else ''}: it was deleted; run "
+                "`promise-ledger recover`, which says what can be done"
             )
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         keys.create(settings.keys_dir)

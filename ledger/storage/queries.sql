@@ -11,6 +11,10 @@ ON CONFLICT DO NOTHING;
 -- Asked at start, by verify and by proofs: no lock.
 SELECT size, frontier, recorded_at, origin FROM ledger.head;
 
+-- name: stored_size
+-- Asked at start: how many events there are, where none is missing.
+SELECT coalesce(max(notification_id), 0) FROM ledger.events;
+
 -- name: move_head
 -- The last write of an append: the log is this long now.
 UPDATE ledger.head SET size = %(size)s, frontier = %(frontier)s, recorded_at = %(recorded_at)s;

@@ -24,7 +24,10 @@ from ledger.tlog.merkle import Extension, Frontier, leaf_hash
 
 SCHEMA = "ledger"
 CHANNEL = "events"
-_NO_LOG = "this database holds no ledger yet: run `promise-ledger migrate`"
+_NO_LOG = (
+    "this database holds no ledger: `promise-ledger migrate` begins one, and `promise-ledger recover` says what can be "
+    "done where there was one"
+)
 
 
 class NoLog(RuntimeError):

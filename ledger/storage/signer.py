@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.storage.guard import ForkGuard
-from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.note import Signer, Verifier, open_note
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.errors import TlogError
+from ledger.tlog.note import Signer, Verifier
 
 STORE_INTERVAL = timedelta(seconds=1)
+RECOVER = "run `promise-ledger recover`, which says what happened and what can be done"
 
 
 class Fork(RuntimeError):
@@ -53,12 +55,20 @@ class CheckpointSigner:
         with self._guard.locked():
             if self._guard.read() is None and (size > 0 or has_checkpoints):
                 raise Fork(
-                    "the fork guard is missing while the database holds a log that was signed: put the guard file "
-                    "back from its backup; without it nobody can tell whether this database is an old copy"
+                    "the fork guard is missing while the database holds a log that was signed: without it nobody "
+                    f"can tell whether this database is an old copy; {RECOVER}"
                 )
         signed = self.cover(size, root, grown_from=(0, b""))
         self.flush()
         return signed
+
+    def refuse_behind(self, size: int) -> None:
+        """Raises Fork where more than `size` events were signed. Asked under the head lock, before anything is written:
+        whoever signs has committed, so an honest database is never behind.
+        """
+        last = self._last_signed()
+        if last is not None and last.size > size:
+            raise Fork(_fewer(last.size))
 
     def cover(self, size: int, root: bytes, *, grown_from: tuple[int, bytes]) -> Signed:
         """A signed checkpoint of at least `size` committed leaves.
@@ -98,23 +108,30 @@ class CheckpointSigner:
         note = self._guard.read()
         if note is None:
             return None
-        checkpoint = Checkpoint.parse(open_note(note, [self._verifier]).text)
+        try:
+            checkpoint, _ = open_checkpoint(note, self._verifier)
+        except TlogError as error:
+            raise Fork(f"the fork guard is of another log, or of another key than keys/log: {RECOVER}") from error
         return Signed(checkpoint.size, checkpoint.root, note)
 
     def _require_consistent(self, last: Signed) -> None:
         try:
             root = self._root_at(last.size)
         except LookupError as error:
-            raise Fork(
-                f"a checkpoint over {last.size} events was signed, and the database holds fewer: it is an older copy "
-                "or was truncated; restore the newest backup"
-            ) from error
+            raise Fork(_fewer(last.size)) from error
         _require(root == last.root, last.size)
 
 
 def _require(same: bool, size: int) -> None:
     if not same:
         raise Fork(
-            f"the first {size} events in the database are not those that were signed: it was rewritten; "
-            "run `promise-ledger verify` and restore the newest backup"
+            f"the first {size} events in the database are not those that were signed: it was rewritten, or another "
+            f"service signs with the same key; {RECOVER}"
         )
+
+
+def _fewer(size: int) -> str:
+    return (
+        f"a checkpoint over {size} events was signed, and the database holds fewer: it is an older copy or was "
+        f"truncated; {RECOVER}"
+    )

@@ -11,9 +11,13 @@ import pytest
 from consumers import deadletters
 from consumers.channels import COMMAND_BYTES, MESSAGE_BYTES
 from consumers.connection import NotProvisioned
-from ledger.app import Appended, Ledger, Submission
+from consumers.intake import serve
+from ledger.app import Appended, Fork, Ledger, Submission
 from ledger.receipts import Outcome
-from ledger.tlog.note import Verifier, open_note
+from ledger.storage import keys
+from ledger.storage.guard import ForkGuard
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import Signer, Verifier, open_note
 from ledger.tlog.proof_file import ProofFile
 from tests.consumers.conftest import Sender, Service
 from tests.consumers.events import LATER, NOON, body, promise
@@ -361,3 +365,22 @@ def test_a_batch_of_hundreds_is_answered_in_full(service: Service) -> None:
             assert await sender.stored("LEDGER_COMMANDS") == 0
 
     asyncio.run(story())
+
+
+def test_a_database_that_fell_behind_what_was_signed_ends_the_intake_and_the_commands_stay(service: Service) -> None:
+    secrets = keys.load(service.settings.keys_dir)
+    ahead = Checkpoint(service.settings.origin, 9, bytes(32)).sign(Signer(service.settings.origin, secrets.log))
+
+    async def story(ledger: Ledger) -> None:
+        guard = ForkGuard(service.settings.guard_path)
+        guard.write(ahead)
+        guard.close()
+        async with service.sender() as sender:
+            await sender.send(body())
+            with pytest.raises(Fork, match="9 events was signed, and the database holds fewer"):
+                await asyncio.wait_for(serve(service.settings, ledger, asyncio.Event()), 30)
+            assert await sender.stored("LEDGER_COMMANDS") == 1
+
+    with Ledger.open(service.settings) as ledger:
+        asyncio.run(story(ledger))
+        assert ledger.stored_entries([0]) == []

@@ -116,7 +116,7 @@ def test_a_signed_log_without_its_guard_is_not_opened(
 ):
     filled(log)
     harm(log)
-    with pytest.raises(refusal, match=words):
+    with pytest.raises(refusal, match=f"{words}.*`promise-ledger recover`"):
         log.open()
 
 
@@ -134,7 +134,7 @@ def test_an_older_copy_of_the_database_is_not_opened(log: Log):
             log._opened.clear()
             told(ledger, make(10))
         guard = log.settings.guard_path.read_bytes()
-        with pytest.raises(Fork, match="3 events was signed, and the database holds fewer"):
+        with pytest.raises(Fork, match=r"3 events was signed, and the database holds fewer.*`promise-ledger recover`"):
             Ledger.open(log.settings.model_copy(update={"database_url": older}))
         assert log.settings.guard_path.read_bytes() == guard
     log.check_clean(3)
@@ -155,8 +155,30 @@ def test_a_database_that_became_older_under_a_running_service_is_not_signed(log:
         with Ledger.open(restored, clock=lambda: log.now) as service:
             shutil.copyfile(other / "guard.newest", other / "guard")
             for number in (20, 21, 22):
-                with pytest.raises(Fork):
+                with pytest.raises(Fork, match="4 events was signed, and the database holds fewer"):
                     service.submit([make(number)])
+            with psycopg.connect(older) as connection:
+                assert connection.execute("SELECT count(*) FROM ledger.events").fetchone() == (2,), "nothing is written"
+
+
+@pytest.mark.parametrize("kept", [0, 3, 255, 256, 257])
+def test_a_tail_cut_off_by_hand_is_noticed_though_the_head_says_otherwise(log: Log, kept: int):
+    with log.open() as ledger:
+        log._opened.clear()
+        for start in (0, 128, 256):
+            told(ledger, *(make(number) for number in range(start, start + 128)))
+    with psycopg.connect(log.url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("DELETE FROM ledger.events WHERE notification_id > %s", [kept])
+    with pytest.raises(Fork, match=r"some were removed by hand.*`promise-ledger recover`"):
+        log.open()
+
+
+def test_a_guard_of_another_key_is_not_signed_over(log: Log):
+    filled(log)
+    (log.settings.keys_dir / "log").write_bytes(bytes(32))
+    with pytest.raises(Fork, match=r"of another key than keys/log.*`promise-ledger recover`"):
+        log.open()
 
 
 def _guard_of_then(log: Log, directory: Path) -> bytes:
@@ -178,7 +200,9 @@ def test_a_rewritten_suffix_of_equal_length_is_not_opened(log: Log):
         rows = connection.execute("SELECT state FROM ledger.events ORDER BY notification_id").fetchall()
         frontier = Frontier().extend([leaf_hash(row[0]) for row in rows])
         connection.execute("UPDATE ledger.head SET frontier = %s", (frontier.to_bytes(),))
-    with pytest.raises(Fork, match="the first 5 events in the database are not those that were signed"):
+    with pytest.raises(
+        Fork, match=r"the first 5 events in the database are not those that were signed.*`promise-ledger recover`"
+    ):
         log.open()
 
 
