@@ -74,7 +74,7 @@ def commands(chance: random.Random, number: int) -> Iterator[tuple[str, dict[str
     """One thing that may happen to any of three problems, twenty concerns, two outages; many are refused."""
     problem, customer = {"problem_id": f"B-{chance.randrange(3)}"}, f"C-{chance.randrange(6)}"
     concern, outage = {"concern_id": f"K-{chance.randrange(20)}"}, {"outage_id": f"O-{chance.randrange(2)}"}
-    note = {**outage, "capture_id": f"N-{chance.randrange(30)}"}
+    note = {**outage, "capture_id": f"N-{chance.randrange(10)}"}
     followup = f"F-{number}"
     moment = at(chance.uniform(-30, 0))
     detected = {"known_since": moment, "detected_by": chance.choice(["us", "customer"]), "summary": "It leaks."}
@@ -376,6 +376,35 @@ def test_the_commands_say_who_knows_of_a_problem_and_who_does_not(command: Comma
     assert "C-2" in command("problems", "B-1")
     assert command("problems", "B-9") == (1, "promise-ledger: there is no problem B-9\n")
     assert command("problems", "--customer", "C-1")[0] == 2
+
+
+def test_one_customers_no_takes_back_what_the_others_said(world: World) -> None:
+    detect(world, "B-1", 4, "C-1", "C-2")
+    for number in (1, 2):
+        tell(world, "disclosure.make", 5, **disclosure("B-1", f"C-{number}", f"D-{number}"))
+    resolve = {"problem_id": "B-1", "root_cause_addressed": True}
+    tell(world, "problem.resolve", 10, **resolve)
+    tell(world, "problem.verify", 11, problem_id="B-1", customer_id="C-1", works=True)
+    tell(world, "problem.verify", 12, problem_id="B-1", customer_id="C-2", works=False)
+    tell(world, "problem.resolve", 13, **resolve)
+    tell(world, "problem.verify", 14, problem_id="B-1", customer_id="C-2", works=True)
+    tell(world, "problem.verify", 15, problem_id="B-1", customer_id="C-1", works=True)
+    world.catch_up()
+
+    def said(hours: float) -> tuple[Any, ...]:
+        (problem,) = rows(world, "problems", at(hours))
+        customers = {row["customer_id"]: row for row in rows(world, "affected_customers", at(hours))}
+        return problem["state"], problem["cycle"], *(customers[each]["verified_at"] for each in ("C-1", "C-2"))
+
+    assert said(9) == ("open", 1, None, None)
+    assert said(11) == ("claimed", 1, at(11), None)
+    assert said(12) == ("open", 2, None, None)
+    assert said(14) == ("claimed", 2, None, at(14))
+    assert said(15) == ("verified", 2, at(15), at(14))
+    assert [row["failed_at"] for row in world.ask("SELECT * FROM audit.affected_customers ORDER BY customer_id")] == [
+        None,
+        at(12),
+    ]
 
 
 def test_the_commands_say_how_far_each_concern_has_come(command: Command) -> None:
