@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from consumers.channels import EVENTS, FINDING_CLOSED, FINDING_OPENED, FINDINGS, STRUCTURED, Stream, events_subject
+from consumers.channels import (
+    ESCALATION_SUBJECT,
+    ESCALATIONS,
+    EVENTS,
+    FINDING_CLOSED,
+    FINDING_OPENED,
+    FINDINGS,
+    STRUCTURED,
+    Stream,
+    events_subject,
+)
 from ledger.domain.dispatch import EVENTS as TOPICS
 from ledger.domain.model import ID_PATTERN, Event
 
@@ -76,6 +86,19 @@ SCHEMAS: Final[Schema] = {
         ],
         description="The entry as it is hashed; personal texts are committed to, and are no part of it.",
     ),
+    "Escalation": _object(
+        {
+            "promise_id": _ID,
+            "customer_id": _ID,
+            "owner": _ID | {"description": "Who answers for the promise."},
+            "case_id": _ID,
+            "due_at": _TIME,
+            "step": {"type": "integer", "minimum": 1, "description": "Which step of the policy's chain, from 1."},
+            "to": _ID | {"description": "Whom it is called out to."},
+            "after_hours": {"type": "integer", "minimum": 0, "description": "So long after its due time."},
+        },
+        ["promise_id", "customer_id", "owner", "due_at", "step", "to", "after_hours"],
+    ),
     "OpenedFinding": _object(_FINDING, _FINDING_REQUIRED),
     "ClosedFinding": _object(_FINDING | _CLOSING, [*_FINDING_REQUIRED, *_CLOSING]),
 }
@@ -122,13 +145,18 @@ def _channel(address: str, message: str, stream: Stream, description: str) -> Sc
 
 _OPENED: Final = FINDING_OPENED.removeprefix("ledger.")
 _CLOSED: Final = FINDING_CLOSED.removeprefix("ledger.")
+_ESCALATED: Final = ESCALATION_SUBJECT.removeprefix("ledger.")
 MESSAGES: Final[Schema] = {
     _OPENED: _message(_OPENED, FINDING_OPENED, {"$ref": "#/components/schemas/OpenedFinding"}),
+    _ESCALATED: _message(_ESCALATED, ESCALATION_SUBJECT, {"$ref": "#/components/schemas/Escalation"}),
     _CLOSED: _message(_CLOSED, FINDING_CLOSED, {"$ref": "#/components/schemas/ClosedFinding"}),
     **{f"events.{topic}": _event_message(event) for topic, event in sorted(TOPICS.items())},
 }
 CHANNELS: Final[Schema] = {
     _OPENED: _channel(FINDING_OPENED, _OPENED, FINDINGS, "Every finding, once it is open."),
+    _ESCALATED: _channel(
+        ESCALATION_SUBJECT, _ESCALATED, ESCALATIONS, "Overdue promises, step by step by the policy, until acknowledged."
+    ),
     _CLOSED: _channel(FINDING_CLOSED, _CLOSED, FINDINGS, "Every finding that was announced as opened, once closed."),
     **{
         f"events.{topic}": _channel(events_subject(topic), f"events.{topic}", EVENTS, "In the order of the log.")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -35,6 +35,8 @@ from ledger.storage.sql import queries
 POLL_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 1.0
+GRACE: Final = timedelta(seconds=1)
+"""So much later than its moment a thing is announced: what is being recorded at that moment may prevent it."""
 BUSY_SHARE: Final = 0.05
 """The part of its time that an announcer may spend on looking for what is not there."""
 QUERIES = queries(Path(__file__).with_name("announcing.sql"))
@@ -77,6 +79,15 @@ async def step(announcer: Announcer, connection: AsyncConnection[DictRow], queue
         if announcements:
             await publish(queue, announcer.stream, announcements)
     return len(announcements)
+
+
+async def known(cursor: AsyncCursor[DictRow], projection: str, now: datetime) -> DictRow | None:
+    """What may be announced from the read tables of `projection`: their `version`, `position` and `horizon`.
+
+    None before `migrate`. Until the `horizon` everything is decided that was recorded.
+    """
+    await cursor.execute(QUERIES["known"], {"name": projection, "now": now - GRACE})
+    return await cursor.fetchone()
 
 
 async def run(

@@ -7,6 +7,15 @@ SELECT position FROM service.announcers WHERE name = %(name)s FOR UPDATE SKIP LO
 -- The ids of what is published before the transaction ends.
 INSERT INTO service.announced (id) SELECT unnest(%(ids)s::text[]) ON CONFLICT DO NOTHING;
 
+-- name: known
+-- Asked by who announces from read tables: which version is live, how many leaves it has, and up to which moment that is
+-- enough: to the recording of the first event that it does not have yet.
+SELECT
+    v.number AS version, v.position,
+    least(%(now)s, (convert_from(e.state, 'UTF8')::json ->> 'recorded_at')::timestamptz) AS horizon
+FROM projection.versions AS v LEFT JOIN ledger.events AS e ON e.notification_id = v.position + 1
+WHERE v.name = %(name)s AND v.live;
+
 -- name: origin
 -- Asked once: the log's name, which is the source of all announcements.
 SELECT origin FROM ledger.head;

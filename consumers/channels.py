@@ -73,7 +73,16 @@ EVENTS: Final = Stream(
     drop_oldest=True,
     duplicate_window_seconds=120.0,
 )
-STREAMS: Final = (COMMANDS, RECEIPTS, DEADLETTERS, FINDINGS, EVENTS)
+ESCALATIONS: Final = Stream(
+    name="LEDGER_ESCALATIONS",
+    subjects=("ledger.escalations",),
+    description="Whom overdue promises are called out to. The oldest go first.",
+    max_bytes=2**26,
+    max_age_seconds=30 * 24 * 3600,
+    drop_oldest=True,
+    duplicate_window_seconds=3600.0,
+)
+STREAMS: Final = (COMMANDS, RECEIPTS, DEADLETTERS, FINDINGS, EVENTS, ESCALATIONS)
 
 INTAKE_DURABLE: Final = "intake"
 """The durable pull consumer of COMMANDS; any number of intakes may share it."""
@@ -81,6 +90,7 @@ DEADLETTER_SUBJECT: Final = "ledger.deadletters"
 
 FINDING_OPENED: Final = "ledger.findings.opened"
 FINDING_CLOSED: Final = "ledger.findings.closed"
+ESCALATION_SUBJECT: Final = "ledger.escalations"
 """Subject and type of the CloudEvent alike."""
 
 TIMER_SOURCE: Final = "timer"

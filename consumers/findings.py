@@ -10,22 +10,20 @@ what is new by them; of what they do not find any more nothing further is said.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 
-from consumers.announcing import QUERIES
+from consumers.announcing import QUERIES, known
 from consumers.channels import FINDING_CLOSED, FINDING_OPENED, FINDINGS, Stream
 from consumers.publishing import Announcement, cloud_event
 from ledger.storage.sql import queries
 
 MOST: Final = 1_000
 """Findings in one step."""
-GRACE: Final = timedelta(seconds=1)
-"""So much later than it opens a finding is announced: what is being recorded at that moment may prevent it."""
 _SQL = queries(Path(__file__).with_name("findings.sql"))
 
 
@@ -41,14 +39,14 @@ class FindingsAnnouncer:
 
     async def take(self, cursor: AsyncCursor[DictRow], now: datetime) -> Sequence[Announcement]:
         """Openings and closings up to `now`, as far as the read tables of findings have come."""
-        known = await (await cursor.execute(_SQL["known"], {"now": now - GRACE})).fetchone()
-        if known is None:
+        found = await known(cursor, "findings", now)
+        if found is None:
             return []
-        rows = await (await cursor.execute(_SQL["due"], known | {"most": MOST})).fetchall()
+        rows = await (await cursor.execute(_SQL["due"], found | {"most": MOST})).fetchall()
         announcements = [each for row in rows for each in self._announcements(row)]
         await cursor.execute(QUERIES["announce"], {"ids": [each.id for each in announcements]})
         if len(rows) < MOST:
-            await cursor.execute(_SQL["all_announced"], known)
+            await cursor.execute(_SQL["all_announced"], found)
         return announcements
 
     def _announcements(self, row: DictRow) -> Iterator[Announcement]:

@@ -14,6 +14,7 @@ from nats.aio.client import Client
 
 from consumers import announcing, intake
 from consumers.announcing import QUERIES, Announcer, Progress
+from consumers.escalations import EscalationsAnnouncer
 from consumers.findings import FindingsAnnouncer
 from consumers.relay import EventsAnnouncer
 from deploy.heartbeat import beat
@@ -44,7 +45,7 @@ async def _serve(database_url: str, broker_url: str) -> None:
     origin = _origin(database_url)
     events = EventsAnnouncer(origin)
     findings = FindingsAnnouncer(origin, {code: kind.rule for code, kind in FINDINGS.items()})
-    everything: Sequence[Announcer] = (events, findings)
+    everything: Sequence[Announcer] = (events, findings, EscalationsAnnouncer(origin))
     stop, stopped = asyncio.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -2,7 +2,8 @@
 
 One projection with two tables: both are one fold of a promise's events, so derived together they cannot disagree.
 Timeliness is no column: it is computed from due time and clock by audit.timeliness, as ledger.domain.promises does.
-What the timer has still to warn of is one: SQL cannot count business time, and looks for it once a second.
+What the timer has still to warn of is one: SQL cannot count business time, and looks for it once a second. Whom it is
+escalated to is another, since SQL knows nothing of policies.
 """
 
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any
 
 from psycopg import Cursor
 
-from ledger.domain.deadlines import warnings_ahead
+from ledger.domain.deadlines import escalations_ahead, warnings_ahead
 from ledger.domain.promises import Promise
 from ledger.storage.keys import Secrets
 from ledger.storage.sql import queries
@@ -22,10 +23,11 @@ from projections.versions import Definition
 
 
 class PromisesFold(StateFold):
-    """Folds promises, and beside each what is still to be warned of under the policy that it was made under."""
+    """Folds promises, and beside each its warnings and escalations to come, under the policy that it was made under."""
 
     def __init__(self, cursor: Cursor[Any], _secrets: Secrets) -> None:
-        super().__init__(cursor, "promise", Promise, "promises", "history", beside=("warn_percents", "warn_at"))
+        beside = ("warn_percents", "warn_at", "escalate_to", "escalate_at")
+        super().__init__(cursor, "promise", Promise, "promises", "history", beside=beside)
         self._published: Published | None = None
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
@@ -35,11 +37,14 @@ class PromisesFold(StateFold):
             self._published.add(entry)
         super().__call__(cursor, batch)
 
-    def further(self, state: Any, made_leaf_index: int) -> tuple[list[int], list[datetime]]:
+    def further(self, state: Any, made_leaf_index: int) -> tuple[list[int], list[datetime], list[str], list[datetime]]:
         assert self._published is not None
         percents = self._published.warn_percents(state, made_leaf_index)
         ahead = warnings_ahead(state, percents, self._published.calendar_of(state))
-        return [percent for percent, _ in ahead], [at for _, at in ahead]
+        policy = self._published.policy_of(state, made_leaf_index)
+        steps = escalations_ahead(state, () if policy is None else policy.escalation_after_hours)
+        to = [] if policy is None or not steps else list(policy.escalation_to)
+        return [percent for percent, _ in ahead], [at for _, at in ahead], to, list(steps)
 
 
 PROMISES = Definition(

@@ -37,6 +37,7 @@ CREATE TABLE promises (
     calendar_id             text,
     calendar_version        integer,
     paused_at               timestamptz,
+    overdue_acknowledged_at timestamptz,
     case_id                 text,
     made_leaf_index         bigint      NOT NULL,
     leaf_index              bigint      NOT NULL
@@ -54,8 +55,10 @@ CREATE TABLE history (
 );
 COMMENT ON TABLE history IS 'One row an event of a promise, with the promise as it stood after it.';
 
--- What the timer has still to warn of before the present due time, of the present alone: history has no such columns.
-ALTER TABLE promises ADD COLUMN warn_percents integer[] NOT NULL, ADD COLUMN warn_at timestamptz[] NOT NULL;
+-- What the timer has still to warn of before the present due time, and whom it is escalated to after that, of the present
+-- alone: history has no such columns.
+ALTER TABLE promises ADD COLUMN warn_percents integer[] NOT NULL, ADD COLUMN warn_at timestamptz[] NOT NULL,
+    ADD COLUMN escalate_to text[] NOT NULL, ADD COLUMN escalate_at timestamptz[] NOT NULL;
 
 -- name: indexes
 -- Asked by "what do we still owe this customer": stays as small as what is owed.
@@ -67,6 +70,8 @@ CREATE INDEX history_promise ON history (promise_id, leaf_index);
 CREATE INDEX promises_due ON promises (due_at)
     WHERE standing <> 'ended' AND fulfilment = 'none' AND NOT deadline_passed AND paused_at IS NULL;
 CREATE INDEX promises_warning ON promises ((warn_at[1])) WHERE warn_at[1] IS NOT NULL;
+-- Asked by the relay: whose escalation has begun. As small as what is overdue or may be, under a policy that escalates.
+CREATE INDEX promises_escalation ON promises ((escalate_at[1])) WHERE escalate_at[1] IS NOT NULL;
 CREATE INDEX promises_condition ON promises (condition_by) WHERE standing = 'conditional';
 
 -- name: views
@@ -94,7 +99,8 @@ SELECT
     p.reschedules, p.warned_at, p.cycle, p.disputes, p.claimed_at, p.claimed_by, p.ended_as, p.ended_at,
     p.pending_owner, p.accepted, p.for_team, p.channel, p.verification, p.basis, p.based_on, p.offering_id,
     p.customer_kind, p.condition_by, p.review_at, p.confirmed_read_back, p.deadline_warned_percent, p.deadline_passed,
-    p.latched, p.case_id, p.version, p.made_leaf_index, p.leaf_index, p.calendar_id, p.calendar_version, p.paused_at
+    p.latched, p.case_id, p.version, p.made_leaf_index, p.leaf_index, p.calendar_id, p.calendar_version, p.paused_at,
+    p.overdue_acknowledged_at
 FROM promises AS p
 LEFT JOIN audit.texts AS said ON said.leaf_index = p.made_leaf_index AND said.member = 'text'
 LEFT JOIN audit.texts AS condition ON condition.leaf_index = p.made_leaf_index AND condition.member = 'condition_text';
@@ -143,6 +149,7 @@ COMMENT ON COLUMN audit.promises.made_leaf_index IS 'The event that made it: its
 COMMENT ON COLUMN audit.promises.calendar_id IS 'The calendar whose business time it is due in. Empty: due at a moment.';
 COMMENT ON COLUMN audit.promises.calendar_version IS 'The version of that calendar that it was made under.';
 COMMENT ON COLUMN audit.promises.paused_at IS 'Since when its business time stands still: suspended before it was due.';
+COMMENT ON COLUMN audit.promises.overdue_acknowledged_at IS 'When somebody acknowledged that it is overdue, in this cycle and of the present due time.';
 COMMENT ON COLUMN audit.promises.leaf_index IS 'The event that this row comes from (the last one): its index in the log, from 0.';
 
 CREATE OR REPLACE VIEW audit.outstanding_promises AS SELECT * FROM audit.promises WHERE standing <> 'ended';
@@ -162,6 +169,15 @@ COMMENT ON COLUMN audit.promise_warnings.next_at IS 'When the next warning is du
 COMMENT ON COLUMN audit.promise_warnings.warn_percents IS 'All percentages still to come, of the policy that it was made under.';
 COMMENT ON COLUMN audit.promise_warnings.warn_at IS 'When each of them is due, in the same order.';
 
+CREATE OR REPLACE VIEW audit.promise_escalations AS
+SELECT promise_id, customer_id, owner, case_id, due_at, escalate_to, escalate_at, cycle, reschedules, leaf_index
+FROM promises WHERE escalate_at[1] IS NOT NULL;
+COMMENT ON VIEW audit.promise_escalations IS
+    'Whom promises are, or will be, announced to as overdue, unless they are kept, ended, moved or acknowledged before.';
+GRANT SELECT ON audit.promise_escalations TO ledger_relay;
+COMMENT ON COLUMN audit.promise_escalations.escalate_to IS 'Whom, step by step, by the policy that it was made under.';
+COMMENT ON COLUMN audit.promise_escalations.escalate_at IS 'When each of them, in the same order.';
+
 CREATE OR REPLACE VIEW audit.promise_history AS
 SELECT
     h.leaf_index, h.promise_id, h.version, h.type, h.occurred_at, h.recorded_at, h.actor, h.source, h.standing,
@@ -176,7 +192,7 @@ SELECT
     h.customer_kind, h.condition_by, h.review_at, h.confirmed_read_back, h.deadline_warned_percent, h.deadline_passed,
     h.latched, h.case_id, h.made_leaf_index,
     (SELECT jsonb_object_agg(t.member, t.text) FROM audit.texts AS t WHERE t.leaf_index = h.leaf_index) AS words,
-    h.calendar_id, h.calendar_version, h.paused_at
+    h.calendar_id, h.calendar_version, h.paused_at, h.overdue_acknowledged_at
 FROM history AS h;
 COMMENT ON VIEW audit.promise_history IS
     'Every event of every promise, with the promise as it stood after it. The state as of two moments is the last row by '
@@ -204,7 +220,8 @@ RETURNS SETOF audit.promises LANGUAGE sql STABLE PARALLEL SAFE AS $$
         h.reschedules, h.warned_at, h.cycle, h.disputes, h.claimed_at, h.claimed_by, h.ended_as, h.ended_at,
         h.pending_owner, h.accepted, h.for_team, h.channel, h.verification, h.basis, h.based_on, h.offering_id,
         h.customer_kind, h.condition_by, h.review_at, h.confirmed_read_back, h.deadline_warned_percent, h.deadline_passed,
-        h.latched, h.case_id, h.version, h.made_leaf_index, h.leaf_index, h.calendar_id, h.calendar_version, h.paused_at
+        h.latched, h.case_id, h.version, h.made_leaf_index, h.leaf_index, h.calendar_id, h.calendar_version, h.paused_at,
+        h.overdue_acknowledged_at
     FROM audit.promises AS p
     CROSS JOIN LATERAL (
         SELECT * FROM audit.promise_history AS e

@@ -107,8 +107,12 @@ def reached(ahead: Sequence[tuple[int, datetime]], now: datetime) -> tuple[int, 
 
 
 def escalations_ahead(promise: Promise, after_hours: Sequence[int]) -> tuple[datetime, ...]:
-    """When each step of an escalation is announced, unless the promise moves on before: so long after it was due."""
-    if promise.paused_at is not None or not allows(AnnounceDeadline.TYPE, promise):
+    """When each step of an escalation is announced, unless the promise moves on before: so long after it was due.
+
+    None of them once somebody acknowledged that it is overdue.
+    """
+    looked_after = promise.paused_at is not None or promise.overdue_acknowledged_at is not None
+    if looked_after or not allows(AnnounceDeadline.TYPE, promise):
         return ()
     return tuple(promise.due_at + timedelta(hours=hours) for hours in after_hours)
 

@@ -17,6 +17,7 @@ from ledger.domain import (
     disclosures,
     erasures,
     errors,
+    escalations,
     followups,
     goodwill,
     holds,
@@ -52,6 +53,7 @@ class Family(Protocol):
 FAMILIES: Final[tuple[Family, ...]] = (
     promises,
     deadlines,
+    escalations,
     problems,
     disclosures,
     concerns,

@@ -65,6 +65,7 @@ TABLE: Final[tuple[Transition, ...]] = (
     _T("promise.reschedule", "promise.rescheduled", _OUTSTANDING, _UNVERIFIED),
     _T("promise.warn", "promise.at_risk", _OUTSTANDING, _UNVERIFIED),
     _T("promise.read_back", "promise.read_back", _OUTSTANDING, _UNVERIFIED),
+    _T("promise.acknowledge_overdue", "promise.overdue_acknowledged", _RUNNING, ("none",)),
     _T("promise.reassign", "promise.reassigned", _OUTSTANDING, _UNVERIFIED),
     _T("promise.accept", "promise.accepted", _OUTSTANDING, _UNVERIFIED),
     _T("promise.break", "promise.broken", _OUTSTANDING, _UNVERIFIED, "ended", "broken", "none"),

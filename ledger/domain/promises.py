@@ -385,6 +385,7 @@ class Promise(NamedTuple):
     calendar_id: str | None = None  # while it is due in business time: a reschedule names a moment instead
     calendar_version: int | None = None  # the one that it was made under
     paused_at: datetime | None = None  # since when its business time stands still: suspended before it was due
+    overdue_acknowledged_at: datetime | None = None  # that it is overdue: in this cycle, of the present due time
 
 
 def timeliness(promise: Promise, at: datetime) -> Timeliness:
@@ -705,7 +706,7 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
         case PromiseClaimedKept():
             return {"claimed_at": at, "claimed_by": happened.actor, "latched": promise.latched or at > promise.due_at}
         case PromiseDisputed():
-            return {"cycle": promise.cycle + 1, "disputes": promise.disputes + 1}
+            return {"cycle": promise.cycle + 1, "disputes": promise.disputes + 1, "overdue_acknowledged_at": None}
         case PromiseRescheduled(new_due_at=new_due_at):
             return {
                 "due_at": new_due_at,
@@ -713,6 +714,7 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
                 "latched": promise.latched or _unkept_past_due(promise, at),
                 "deadline_warned_percent": None,
                 "deadline_passed": False,
+                "overdue_acknowledged_at": None,
                 "calendar_id": None,
                 "calendar_version": None,
                 "paused_at": None,
@@ -732,7 +734,7 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
             return {"paused_at": None}
         case PromiseResumed(new_due_at=new_due_at):
             # As much of the business time is over as before the pause, so what was warned of is not warned of again.
-            return {"paused_at": None, "due_at": new_due_at, "deadline_passed": False}
+            return {"paused_at": None, "due_at": new_due_at, "deadline_passed": False, "overdue_acknowledged_at": None}
     return {}
 
 

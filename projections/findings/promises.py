@@ -7,6 +7,7 @@ from typing import Any, Final
 from ledger.domain.assumptions import AssumptionConfirmed, AssumptionRefuted
 from ledger.domain.deadlines import ConditionExpired, DeadlinePassed, DeadlineWarned
 from ledger.domain.dispatch import evolve
+from ledger.domain.escalations import PromiseOverdueAcknowledged
 from ledger.domain.model import Event
 from ledger.domain.promises import (
     Promise,
@@ -268,6 +269,7 @@ RULES: Rules = {
             DeadlineWarned,
             DeadlinePassed,
             ConditionExpired,
+            PromiseOverdueAcknowledged,
         ),
         _promise_event,
     ),

@@ -38,9 +38,9 @@ PLACES: dict[str, tuple[Fact, ...]] = {
 ANY = "read_back warn accept reassign reschedule break release supersede"
 ALLOWED = {
     "conditional": f"{ANY} meet_condition expire_condition",
-    "active": f"{ANY} claim_kept suspend announce_warning announce_deadline",
+    "active": f"{ANY} claim_kept suspend acknowledge_overdue announce_warning announce_deadline",
     "active, claimed": f"{ANY} verify dispute",
-    "suspended": f"{ANY} claim_kept resume announce_warning announce_deadline",
+    "suspended": f"{ANY} claim_kept resume acknowledge_overdue announce_warning announce_deadline",
     "suspended, claimed": f"{ANY} verify dispute resume",
     "kept, claimed": "verify dispute",
 }

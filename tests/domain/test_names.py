@@ -16,7 +16,7 @@ def test_every_topic_is_listed_for_ever() -> None:
 def test_the_commands_of_this_step_are_all_here() -> None:
     from_the_domain = {
         "promise": "make read_back accept reassign meet_condition warn reschedule suspend resume claim_kept verify "
-        "dispute break release supersede announce_warning announce_deadline expire_condition",
+        "dispute break release supersede acknowledge_overdue announce_warning announce_deadline expire_condition",
         "problem": "detect affect record_cause plan take_ownership resolve verify reported",
         "disclosure": "make correct withhold falsify acknowledge",
         "concern": "raise acknowledge address withdraw confirm admit_unknown",

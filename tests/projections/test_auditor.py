@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from ledger.domain.policies import Times
 from tests.projections.world import World, at, story
 
 VIEWS = {
@@ -30,6 +31,7 @@ VIEWS = {
     "problem_detections",
     "problem_history",
     "problems",
+    "promise_escalations",
     "promise_history",
     "promise_warnings",
     "promises",
@@ -67,6 +69,10 @@ def auditor(world: World) -> World:
     assert world.tell("outage.declare", 1, outage_id="O-1", tool="crm") == "recorded"
     note = {"outage_id": "O-1", "capture_id": "N-1", "captured_at": at(1), "customer_id": "C-1", "read_back": True}
     assert world.tell("note.take", 1, **note, text="Call me.") == "recorded"
+    policy = {"policy_id": "default", "approver": "u-2", "escalation": [{"after_hours": 1, "to": "u-3"}]}
+    times = dict.fromkeys(Times.model_fields, 24)
+    assert world.tell("policy.publish", 1, **policy, times=times, tzdata_version="2025b") == "recorded"
+    world.make(91, occurred_at=1)
     world.catch_up()
     world.connection.execute("SET ROLE ledger_auditor")
     return world
