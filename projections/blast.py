@@ -71,20 +71,32 @@ class BlastRadius:
         }
 
 
-def blast_radius(connection: Connection[Any], disclosure_id: str) -> BlastRadius | None:
-    """What rests on the disclosure now, falsified or not; None where there is no such disclosure."""
+def blast_radius(
+    connection: Connection[Any],
+    disclosure_id: str,
+    *,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> BlastRadius | None:
+    """What rests on the disclosure now, falsified or not; None where there is no such disclosure.
+
+    As of another moment with `as_of`, and as far as known at another with `known_at`.
+    """
+    asked = (disclosure_id, as_of, known_at)
     with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
         found = cursor.execute(
-            "SELECT falsified_at, known_false_since FROM audit.disclosures WHERE disclosure_id = %s",
-            (disclosure_id,),
+            "SELECT falsified_at, known_false_since FROM audit.disclosure_history WHERE disclosure_id = %s"
+            " AND occurred_at <= coalesce(%s, 'infinity'::timestamptz)"
+            " AND recorded_at <= coalesce(%s, 'infinity'::timestamptz) ORDER BY leaf_index DESC LIMIT 1",
+            asked,
         ).fetchone()
         if found is None:
             return None
         sources = cursor.execute(
-            "SELECT disclosure_id FROM audit.false_sources(%s) WHERE disclosure_id <> %s ORDER BY 1",
-            (disclosure_id, disclosure_id),
+            "SELECT disclosure_id FROM audit.false_sources(%s, %s, %s) WHERE disclosure_id <> %s ORDER BY 1",
+            (*asked, disclosure_id),
         ).fetchall()
-        items = cursor.execute("SELECT * FROM audit.blast_radius(%s)", (disclosure_id,)).fetchall()
+        items = cursor.execute("SELECT * FROM audit.blast_radius(%s, %s, %s)", asked).fetchall()
     falsified_at, known_false_since = found
     falsehoods = tuple(source for (source,) in sources)
     return BlastRadius(disclosure_id, falsified_at, known_false_since, falsehoods, tuple(map(Item._make, items)))

@@ -232,21 +232,29 @@ COMMENT ON VIEW audit.corrections_owed IS
     'not count.';
 COMMENT ON COLUMN audit.corrections_owed.falsified IS 'It was declared untrue itself.';
 
-CREATE OR REPLACE FUNCTION audit.false_sources(of_disclosure text)
-RETURNS TABLE (disclosure_id text, known_false_since timestamptz) LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- Those of earlier releases, which could not be asked as of a moment: two of one name would be ambiguous.
+DROP FUNCTION IF EXISTS audit.blast_radius(text);
+DROP FUNCTION IF EXISTS audit.false_sources(text);
+
+CREATE OR REPLACE FUNCTION audit.false_sources(
+    of_disclosure text, as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL
+) RETURNS TABLE (disclosure_id text, known_false_since timestamptz) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WITH RECURSIVE source (disclosure_id) AS (
         SELECT of_disclosure
         UNION
         SELECT unnest(d.based_on) FROM source AS s JOIN audit.disclosures AS d ON d.disclosure_id = s.disclosure_id
     )
-    SELECT d.disclosure_id, d.known_false_since FROM source AS s
-    JOIN audit.disclosures AS d ON d.disclosure_id = s.disclosure_id WHERE d.falsified_at IS NOT NULL
+    SELECT h.disclosure_id, h.known_false_since FROM source AS s
+    JOIN audit.disclosure_history AS h ON h.disclosure_id = s.disclosure_id AND h.type = 'disclosure.falsified'
+    WHERE h.occurred_at <= coalesce(as_of, 'infinity') AND h.recorded_at <= coalesce(known_at, 'infinity')
 $$;
 COMMENT ON FUNCTION audit.false_sources IS
-    'The disclosure itself, and what it rests on, transitively, as far as falsified: why it is false.';
+    'The disclosure itself, and what it rests on, transitively, as far as falsified: why it is false. By as_of, as far as the '
+    'ledger knew at known_at; either may be left out.';
 
-CREATE OR REPLACE FUNCTION audit.blast_radius(of_disclosure text)
-RETURNS TABLE (
+CREATE OR REPLACE FUNCTION audit.blast_radius(
+    of_disclosure text, as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL
+) RETURNS TABLE (
     kind text, id text, customer_id text, owner text, made_at timestamptz, made_by text, repeated boolean,
     correction text, corrected_by text, corrected_at timestamptz, leaf_index bigint
 ) LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -254,31 +262,41 @@ RETURNS TABLE (
         SELECT coalesce(
             min(f.known_false_since) FILTER (WHERE f.disclosure_id = of_disclosure), min(f.known_false_since)
         ) AS false_since
-        FROM audit.false_sources(of_disclosure) AS f
+        FROM audit.false_sources(of_disclosure, as_of, known_at) AS f
     ),
     radius (kind, id, customer_id, owner, made_at, made_by, leaf_index) AS (
         SELECT 'disclosure', d.disclosure_id, d.customer_id, d.owner, d.made_at, d.made_by, d.made_leaf_index
-        FROM audit.disclosures AS d WHERE d.disclosure_id = of_disclosure
+        FROM audit.disclosures AS d
+        JOIN audit.disclosure_history AS h ON h.leaf_index = d.made_leaf_index
+        WHERE d.disclosure_id = of_disclosure
+          AND h.occurred_at <= coalesce(as_of, 'infinity') AND h.recorded_at <= coalesce(known_at, 'infinity')
         UNION  -- drops what was found already, so that it ends whatever the links are
         SELECT l.kind, l.dependent_id, l.customer_id, l.owner, l.made_at, l.made_by, l.leaf_index
         FROM radius AS r JOIN audit.disclosure_links AS l ON l.basis_id = r.id
         WHERE r.kind = 'disclosure' AND l.kind <> 'correction'
+          AND l.made_at <= coalesce(as_of, 'infinity') AND l.recorded_at <= coalesce(known_at, 'infinity')
     ),
     correction (of_id, id, at) AS (
         SELECT r.id, l.dependent_id, l.made_at FROM radius AS r
         JOIN audit.disclosure_links AS l ON l.basis_id = r.id AND l.kind = 'correction'
         WHERE r.kind = 'disclosure'
+          AND l.made_at <= coalesce(as_of, 'infinity') AND l.recorded_at <= coalesce(known_at, 'infinity')
         UNION  -- a correction of a correction
         SELECT c.of_id, l.dependent_id, l.made_at FROM correction AS c
         JOIN audit.disclosure_links AS l ON l.basis_id = c.id AND l.kind = 'correction'
+        WHERE l.made_at <= coalesce(as_of, 'infinity') AND l.recorded_at <= coalesce(known_at, 'infinity')
     ),
     delivered AS (  -- a correction that is untrue itself corrects nothing
         SELECT DISTINCT ON (c.of_id) c.of_id, c.id, c.at
         FROM correction AS c JOIN audit.disclosures AS d ON d.disclosure_id = c.id
         WHERE CASE
-            WHEN d.falsified_at IS NOT NULL THEN false
+            WHEN EXISTS (
+                SELECT FROM audit.disclosure_history AS h
+                WHERE h.disclosure_id = d.disclosure_id AND h.type = 'disclosure.falsified'
+                  AND h.occurred_at <= coalesce(as_of, 'infinity') AND h.recorded_at <= coalesce(known_at, 'infinity')
+            ) THEN false
             WHEN d.based_on = '{}' THEN true  -- most, and then nobody need look for all falsehoods
-            ELSE d.disclosure_id NOT IN (SELECT f.disclosure_id FROM audit.falsehoods_as_of() AS f)
+            ELSE d.disclosure_id NOT IN (SELECT f.disclosure_id FROM audit.falsehoods_as_of(as_of, known_at) AS f)
         END
         ORDER BY c.of_id, c.at, c.id
     )
@@ -297,4 +315,5 @@ RETURNS TABLE (
 $$;
 COMMENT ON FUNCTION audit.blast_radius IS
     'A disclosure and everything that rests on it, transitively and across customers. repeated: made after it was known to '
-    'be false. correction: owed or delivered, where it is false; empty for promises, which are findings instead.';
+    'be false. correction: owed or delivered, where it is false; empty for promises, which are findings instead. At as_of, '
+    'as far as the ledger knew at known_at; either may be left out.';

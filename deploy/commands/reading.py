@@ -95,12 +95,14 @@ def trail(
 @app.command("blast-radius")
 def blast_radius_command(
     disclosure_id: Annotated[str, typer.Argument(metavar="DISCLOSURE")],
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """What rests on a disclosure, who was told and who repeated it; exit code 1 where a correction is owed."""
     with reading(data_dir) as (connection, _):
-        found = blast_radius(connection, disclosure_id)
+        found = blast_radius(connection, disclosure_id, as_of=as_of, known_at=known_at)
     if found is None:
         fail(f"there is no disclosure {disclosure_id}")
     if as_json:

@@ -230,6 +230,35 @@ def test_100_000_disclosures_in_stars_of_chains_are_found_in_a_few_seconds(world
     assert seconds < BOUND_SECONDS
 
 
+def test_it_is_asked_as_of_a_moment_as_far_as_known_then(world: World) -> None:
+    flooded(world)
+    world.now = at(20)
+    falsify(world, "D-flood", 7, known_since=4)
+    disclose(world, "D-sorry", 9, corrects="D-flood")
+    world.now = at(40)
+    disclose(world, "D-regret", 10, "C-2", corrects="D-late", based_on=["D-else"])
+    falsify(world, "D-else", 12, known_since=11)
+    world.catch_up()
+
+    def found(as_of: float | None, known_at: float | None = None) -> list[tuple[str, str | None, bool]]:
+        moments = {name: None if h is None else at(h) for name, h in (("as_of", as_of), ("known_at", known_at))}
+        radius = blast_radius(world.connection_of_tuples(), "D-flood", **moments)
+        return [] if radius is None else [(each.id, each.correction, each.repeated) for each in radius.items]
+
+    assert found(0) == []
+    assert found(3) == [("D-flood", None, False), ("D-late", None, False)]
+    assert found(8)[:3] == [("D-flood", "owed", False), ("D-late", "owed", False), ("D-later", "owed", True)]
+    assert [each for each in found(8) if each[0] == "P-9"] == [("P-9", None, True)]
+    assert [correction for _, correction, _ in found(9)] == ["delivered", "owed", "owed", None]
+    assert [correction for _, correction, _ in found(11)] == ["delivered", "delivered", "owed", None]
+    assert [correction for _, correction, _ in found(12)] == ["delivered", "owed", "owed", None], (
+        "it was untrue as well"
+    )
+    assert found(11, 30) == found(9)
+    assert found(8, 19) == [(each, None, False) for each in ("D-flood", "D-late", "D-later", "P-9")]
+    assert found(None, 30) == found(9)
+
+
 def test_a_circle_ends(world: World) -> None:
     """No command can make one, for what a disclosure rests on exists before it; whoever edits the tables can."""
     fill(world, [*chain("D", 3), ("D-3", "D-0")], "D-0")

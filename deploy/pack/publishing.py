@@ -1,0 +1,107 @@
+"""Writing a pack: signed, checked by the program that is in it, and then under its name, whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deploy.exporting import NOT_SIGNED, ExportRefused
+from deploy.pack import verify_pack
+from deploy.pack.contents import Source, contents
+from deploy.pack.selecting import Sample, Wanted, select
+from ledger.erasure.keyring import Keyring
+from ledger.storage.guard import flush_directory
+from ledger.storage.keys import Secrets
+from ledger.storage.sql import QUERIES
+from ledger.tlog.note import Note, Signer
+from ledger.tlog.policy import Policy
+from ledger.verification.report import connect
+
+
+class Exported(NamedTuple):
+    """What the pack holds: events, open and erased texts, the size of its checkpoint; and the key that checks it."""
+
+    entries: int
+    texts: int
+    erased: int
+    size: int
+    vkey: str
+
+
+def export_pack(
+    url: str,
+    secrets: Secrets,
+    directory: Path,
+    wanted: Wanted,
+    *,
+    sample: Sample | None = None,
+    size: int | None = None,
+    policy: Policy | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Exported:
+    """`directory` is a pack of what is wanted, readable by its owner alone. A pack of the same log there is replaced.
+
+    Raises ExportRefused where there is nothing to export, where the log is not what was signed, and where the directory
+    holds anything else.
+    """
+    with connect(url) as connection:
+        row = connection.execute(QUERIES["read_head"]).fetchone()
+        if row is None:
+            raise ExportRefused("there is no log yet")
+        signer = Signer(row[3], secrets.log)
+        _require_ours(directory, signer)
+        keyring = Keyring(secrets.kek, reread=secrets.key_encryption_keys)
+        source = Source(url, connection, keyring, signer.verifier, policy)
+        found = select(connection, wanted, size)
+        files = contents(source, found, wanted, sample, progress)
+    text = verify_pack.manifest_of(signer.name, files)
+    files["manifest"] = Note(text, (signer.signature(text),)).format()
+    shown = _publish(directory, files, signer.vkey)
+    return Exported(shown["entries"], shown["texts"], shown["erased"], shown["size"], signer.vkey)
+
+
+def _require_ours(directory: Path, signer: Signer) -> None:
+    """There is nothing at `directory`, or a pack that this log's owner signed, with nothing beside it."""
+    if not directory.exists() or not any(directory.iterdir()):
+        return
+    try:
+        verify_pack.check(str(directory), signer.vkey)
+    except verify_pack.Wrong as wrong:
+        raise ExportRefused(f"{directory} is no pack of this log, choose another directory: {wrong}") from wrong
+
+
+def _publish(directory: Path, files: dict[str, bytes], vkey: str) -> dict[str, Any]:
+    """What the pack shows, once it is there. Crash: at worst the old pack and the new one lie beside the name."""
+    directory = directory.resolve()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.new-", dir=directory.parent))
+    try:
+        _write(fresh, files)
+        try:
+            shown = verify_pack.check(str(fresh), vkey)
+        except verify_pack.Wrong as wrong:
+            raise ExportRefused(f"{NOT_SIGNED}: {wrong}") from wrong
+        old = fresh.with_name(fresh.name.replace(".new-", ".old-"))
+        if directory.exists():
+            directory.rename(old)
+        fresh.rename(directory)
+        flush_directory(directory.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return shown
+
+
+def _write(directory: Path, files: dict[str, bytes]) -> None:
+    """Every file is on disk, for its owner's eyes: it holds words in the clear."""
+    if any(name.startswith("proofs/") for name in files):
+        (directory / "proofs").mkdir(mode=0o700)
+    for name, content in files.items():
+        handle = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+    flush_directory(directory)

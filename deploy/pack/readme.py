@@ -1,0 +1,37 @@
+"""README.md: the pack in plain words, for somebody who has never heard of a ledger."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from deploy.pack.selecting import asked_for
+from ledger.tlog.note import Verifier
+
+_WHAT: Final = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+
+
+def readme(
+    verifier: Verifier, pack: dict[str, Any], entries: int, completeness: str, note: bytes, program: bytes
+) -> bytes:
+    """The text, which says of this very pack what was selected and what is shown."""
+    size = pack["checkpoint"]["size"]
+    cautions = ["- **It holds words of people in the clear.** Keep it as confidential as the file of the case."]
+    if pack["sample"] is not None:
+        cautions.append(
+            f"- **A sample** of {pack['sample']['count']}, drawn by the seed `{pack['sample']['seed']}`: the events "
+            "with the smallest SHA-256 over the seed, a newline and their leaf index. Anybody can draw it again."
+        )
+    return _WHAT.format(
+        origin=verifier.name,
+        asked=asked_for(pack),
+        entries=entries,
+        as_of=pack["as_of"],
+        size=size,
+        completeness=completeness,
+        cautions="\n".join(cautions) + "\n",
+        proofs="There is none here: all events of the ledger together make the hash in `checkpoint`."
+        * (entries == size),
+        cosigned=", and by witnesses" if note.count("\n— ".encode()) > 1 else "",
+        vkey=verifier.vkey,
+        program=sha256(program).hexdigest(),
+    ).encode()

@@ -1,0 +1,102 @@
+"""Which events go into a pack, and under which checkpoint."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from psycopg import Connection
+
+from deploy.exporting import ExportRefused
+from deploy.pack import verify_pack
+from ledger.storage.sql import queries
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import Note
+
+SQL = queries(Path(__file__).with_suffix(".sql"))
+
+
+class Wanted(NamedTuple):
+    """What is asked for: `value` is the id of a customer, case or promise; `start` and `stop` bound a time."""
+
+    by: Literal["all", "customer", "case", "promise", "from"]
+    value: str | None = None
+    start: datetime | None = None
+    stop: datetime | None = None
+
+    def spelled(self) -> dict[str, Any]:
+        """As pack.json says it."""
+        if self.by == "from":
+            return {"from": spelled(self.start), "to": spelled(self.stop)}
+        return {self.by: True if self.value is None else self.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """So many events of the selection, drawn by a seed that the auditor names."""
+
+    count: int
+    seed: str
+
+
+class Selection(NamedTuple):
+    """The leaves that were asked for, and the checkpoint that covers them."""
+
+    checkpoint: Checkpoint
+    note: bytes
+    leaves: list[int]
+
+
+def select(connection: Connection[Any], wanted: Wanted, size: int | None) -> Selection:
+    """What is asked for under the checkpoint of `size`; without one under the newest, or the newest that witnesses have
+    cosigned where that covers all of it. Raises ExportRefused where there is no such checkpoint or event.
+    """
+    row = connection.execute(SQL["checkpoint"], {"size": size}).fetchone()
+    if row is None:
+        raise ExportRefused("nothing was signed yet" if size is None else f"no checkpoint of {size} events is stored")
+    newest, note, cosigned = row
+    bounds = {"from": wanted.start, "to": wanted.stop, wanted.by: wanted.value, "shared": list(verify_pack.SHARED)}
+    bounds |= {"from": wanted.start, "size": newest}
+    leaves = [leaf for (leaf,) in connection.execute(SQL[wanted.by], bounds)]
+    if not leaves:
+        raise ExportRefused("no event under the checkpoint is what you asked for")
+    if (
+        not cosigned
+        and size is None
+        and (row := connection.execute(SQL["cosigned"]).fetchone())
+        and leaves[-1] < row[0]
+    ):
+        note = row[1]
+    return Selection(Checkpoint.parse(Note.parse(note).text), note.encode(), leaves)
+
+
+def asked_for(pack: dict[str, Any]) -> str:
+    """What pack.json says was selected, in words."""
+    by = pack["selected_by"]
+    if "all" in by:
+        return "All events of the ledger"
+    if "from" in by:
+        return f"What was recorded from {by['from'] or 'the beginning'} until {by['to'] or 'the end'}"
+    if "customer" in by:
+        return f"Every event that carries customer {by['customer']}"
+    what, value = next(iter(by.items()))
+    return (
+        f"Every stream that names the {what} {value}, as a whole (of outages and sources, which are many customers', "
+        "only the events that name it)"
+    )
+
+
+def ranges(leaves: list[int]) -> list[list[int]]:
+    """The leaves, in order, as ranges [first, stop)."""
+    found: list[list[int]] = []
+    for leaf in leaves:
+        if found and found[-1][1] == leaf:
+            found[-1][1] = leaf + 1
+        else:
+            found.append([leaf, leaf + 1])
+    return found
+
+
+def spelled(value: datetime | None) -> str | None:
+    """The moment as entries spell it."""
+    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
