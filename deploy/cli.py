@@ -14,7 +14,19 @@ from consumers.importing.errors import ImportProblem
 from consumers.provision import ProvisionError
 from consumers.receipts import UnprovenReceipt
 from consumers.spool import SpoolProblem
-from deploy.commands import care, checking, erasing, evidence, letters, policies, reading, sending, troubles, witnesses
+from deploy.commands import (
+    care,
+    checking,
+    erasing,
+    evidence,
+    letters,
+    packs,
+    policies,
+    reading,
+    sending,
+    troubles,
+    witnesses,
+)
 from deploy.exporting import ExportRefused
 from deploy.places import SetupError
 from deploy.submitting import NotCosigned
@@ -29,7 +41,7 @@ from ledger.storage.signer import Fork
 from projections.versions import NotInstalled
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for part in (care, sending, checking, reading, troubles, erasing, evidence):
+for part in (care, sending, checking, reading, troubles, erasing, evidence, packs):
     app.add_typer(part.app)
 app.add_typer(letters.app, name="deadletters")
 app.add_typer(witnesses.app, name="witness")

@@ -14,7 +14,7 @@ from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from psycopg import Connection, Cursor
+from psycopg import Connection
 
 from ledger.domain.calendars import Calendar, NotCovered, due_in
 from ledger.domain.deadlines import (
@@ -31,12 +31,9 @@ from ledger.domain.promises import Promise, PromiseMade
 from ledger.storage.entries import Heading, StoredEntry, decode
 from ledger.storage.sql import queries
 from projections.applying import CATCH_UP_BATCH, Progress, rare_collections
-from projections.findings.customers import tails
-from projections.findings.records import Customer
-from projections.findings.report import FINDINGS_REPORT, FindingsFold, row_of
+from projections.findings.anew import begin, keep_tails
 from projections.log import Batch, Log
 from projections.published import Published
-from projections.tables import Table
 from projections.versions import connect
 
 _SQL = queries(Path(__file__).with_suffix(".sql"))
@@ -170,12 +167,7 @@ def try_policy(
 def _replay(log: Log, draft: Draft, connections: Sequence[Connection[Any]], size: int, progress: Progress) -> None:
     """Fill temporary tables with the findings, in the first connection as they were, in the other under the draft."""
     actual, drafted = connections
-    folds = []
-    for connection in connections:
-        connection.execute("SET search_path TO pg_temp")
-        with connection.transaction(), connection.cursor() as cursor:
-            cursor.execute(FINDINGS_REPORT.sql["tables"])
-            folds.append(FindingsFold(cursor))
+    folds = [begin(connection) for connection in connections]
     first: list[StoredEntry] = [_entry(-1, draft.policy, _ALWAYS)]
     for start in range(0, size, CATCH_UP_BATCH):
         batch = log.read(start, min(start + CATCH_UP_BATCH, size))
@@ -187,13 +179,7 @@ def _replay(log: Log, draft: Draft, connections: Sequence[Connection[Any]], size
         progress(batch.stop, 2 * size)
     for connection in connections:
         with connection.transaction(), connection.cursor() as cursor:
-            _keep_tails(cursor)
-
-
-def _keep_tails(cursor: Cursor[Any]) -> None:
-    """Put what opens next of each customer among the findings: in the report it is a row only once somebody spoke."""
-    rows = cursor.execute(_SQL["all_tails"]).fetchall()
-    Table.find(cursor, "findings").insert(cursor, [row_of(each) for row in rows for each in tails(Customer(*row))])
+            keep_tails(cursor)
 
 
 def _entry(leaf_index: int, event: Event, at: datetime) -> StoredEntry:

@@ -9,7 +9,3 @@ ORDER BY originator_id, originator_version;
 SELECT opened_by, code, subject, customer_id, opened_at FROM findings
 WHERE opened_at <= %(until)s AND (closed_at IS NULL OR closed_at > opened_at)
 ORDER BY opened_by, code COLLATE "C", subject COLLATE "C", customer_id COLLATE "C" NULLS FIRST, opened_at;
-
--- name: all_tails
--- Asked by a trial of its own tables.
-SELECT * FROM tails;

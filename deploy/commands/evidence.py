@@ -30,7 +30,8 @@ from projections import checking
 app = typer.Typer()
 
 
-def _pinned(text: str) -> str:
+def pinned(text: str) -> str:
+    """The log's key that an option spells."""
     try:
         return Verifier.parse(text).vkey
     except TlogError as error:
@@ -46,7 +47,7 @@ def verify_command(
     ] = False,
     vkey: Annotated[
         str | None,
-        typer.Option("--vkey", parser=_pinned, help="The log's key as you keep it; by default that of keys/log."),
+        typer.Option("--vkey", parser=pinned, help="The log's key as you keep it; by default that of keys/log."),
     ] = None,
     against: Annotated[
         list[str] | None,
@@ -74,7 +75,7 @@ def verify_command(
     settings = located(data_dir, broker=False)
     kept = [_kept(place) for place in against or ()]
     guarded = _guarded(settings)
-    policy = _policy(policy_file or settings.witness_policy)
+    policy = policy_in(policy_file or settings.witness_policy)
     roots = timestamp_roots or settings.timestamp_roots
     with bar("verifying") as advance:
         report = verify(
@@ -109,7 +110,8 @@ def _kept(place: str) -> bytes:
         raise typer.BadParameter(f"--against {place}: {error}") from error
 
 
-def _policy(path: Path | None) -> Policy | None:
+def policy_in(path: Path | None) -> Policy | None:
+    """The witness policy in that file, None where none is named."""
     try:
         return None if path is None else Policy.parse(path.read_bytes())
     except TlogError as error:
