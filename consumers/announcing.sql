@@ -9,11 +9,14 @@ INSERT INTO service.announced (id) SELECT unnest(%(ids)s::text[]) ON CONFLICT DO
 
 -- name: known
 -- Asked by who announces from read tables: which version is live, how many leaves it has, and up to which moment that is
--- enough: to the recording of the first event that it does not have yet.
+-- enough: to the recording of the first event that it does not have yet. Beside it, what of that was announced before.
 SELECT
     v.number AS version, v.position,
-    least(%(now)s, (convert_from(e.state, 'UTF8')::json ->> 'recorded_at')::timestamptz) AS horizon
-FROM projection.versions AS v LEFT JOIN ledger.events AS e ON e.notification_id = v.position + 1
+    least(%(now)s, (convert_from(e.state, 'UTF8')::json ->> 'recorded_at')::timestamptz) AS horizon,
+    a.version = v.number AS same_version, a.position AS old_position, coalesce(a.horizon, '-infinity')::text AS old_horizon
+FROM projection.versions AS v
+LEFT JOIN ledger.events AS e ON e.notification_id = v.position + 1
+LEFT JOIN service.announcers AS a ON a.name = v.name
 WHERE v.name = %(name)s AND v.live;
 
 -- name: origin

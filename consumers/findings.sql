@@ -3,10 +3,10 @@
 -- at is what changed, or came up, since all was announced; everything, where another version is live.
 WITH changed AS (
     SELECT h.*, h.opened_by || '.' || h.number || ':' || h.code || ':' || h.subject AS id
-    FROM audit.finding_history AS h CROSS JOIN service.announcers AS a
-    WHERE a.name = 'findings' AND h.opened_at <= %(horizon)s AND (
-        a.version <> %(version)s OR h.opened_at > a.horizon OR h.closed_at > a.horizon
-        OR h.opened_by >= a.position OR h.closed_by >= a.position
+    FROM audit.finding_history AS h
+    WHERE h.opened_at <= %(horizon)s AND (
+        NOT %(same_version)s OR h.opened_at > %(old_horizon)s OR h.closed_at > %(old_horizon)s
+        OR h.opened_by >= %(old_position)s OR h.closed_by >= %(old_position)s
     )
 )
 SELECT
