@@ -33,7 +33,7 @@ from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys
 from ledger.storage.entries import StoredEntry, decode
 from ledger.storage.guard import ForkGuard
-from ledger.storage.recorder import Append, Head, LogRecorder, open_datastore
+from ledger.storage.recorder import Append, Head, LogRecorder, authenticator, open_datastore
 from ledger.storage.signer import RECOVER, CheckpointSigner, Fork, Signed
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
@@ -105,6 +105,7 @@ class Ledger:
         try:
             origin = recorder.origin()
             secrets = keys.load(settings.keys_dir)
+            recorder.authenticate = authenticator(secrets.digest)
             ledger = cls(recorder, secrets=secrets, origin=origin, guard=ForkGuard(settings.guard_path), clock=clock)
         except BaseException:
             recorder.datastore.close()
@@ -124,7 +125,9 @@ class Ledger:
             stored = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
             _require_events(cursor, head)
         with self._answering:
-            return self._signer.start(head.size, head.frontier.root(), has_checkpoints=stored is not None)
+            return self._signer.start(
+                head.size, head.frontier.root(), has_checkpoints=stored is not None, authentic=head.authentic
+            )
 
     def close(self) -> None:
         """Store the newest checkpoint if the database is there, and let go of everything."""
@@ -169,6 +172,9 @@ class Ledger:
     def _append(self, batch: Sequence[Submission], within: Callable[[Append], None] | None) -> Appended:
         with self._recorder.appending() as append:  # step 1: lock the head
             head = append.head
+            if not head.authentic:
+                with self._answering:
+                    self._signer.require_signed(head.size, head.frontier.root())
             if within is not None:
                 within(append)
                 head = append.head

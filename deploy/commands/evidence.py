@@ -84,6 +84,7 @@ def verify_command(
             guard=(lambda: read_guard(settings.guard_path)) if guarded else None,
             key_encryption_key=keys.find(settings.keys_dir, "kek"),
             kept=kept,
+            digest_key=keys.find(settings.keys_dir, "digest"),
             policy=policy,
             timestamp_roots=() if roots is None else read_roots(roots),
             progress=advance,

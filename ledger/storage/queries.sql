@@ -1,6 +1,6 @@
 -- name: lock_head
 -- Asked by every append, first: waits for the append before it, and is the only lock there is.
-SELECT size, frontier, recorded_at FROM ledger.head FOR UPDATE;
+SELECT size, frontier, recorded_at, mac FROM ledger.head FOR UPDATE;
 
 -- name: begin_log
 -- Asked by migrate, once: the log exists from here on, empty.
@@ -9,7 +9,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: read_head
 -- Asked at start, by verify and by proofs: no lock.
-SELECT size, frontier, recorded_at, origin FROM ledger.head;
+SELECT size, frontier, recorded_at, origin, mac FROM ledger.head;
 
 -- name: stored_size
 -- Asked at start: how many events there are, where none is missing.
@@ -17,7 +17,7 @@ SELECT coalesce(max(notification_id), 0) FROM ledger.events;
 
 -- name: move_head
 -- The last write of an append: the log is this long now.
-UPDATE ledger.head SET size = %(size)s, frontier = %(frontier)s, recorded_at = %(recorded_at)s;
+UPDATE ledger.head SET size = %(size)s, frontier = %(frontier)s, recorded_at = %(recorded_at)s, mac = %(mac)s;
 
 -- name: known_commands
 -- Asked by every append: which of these (source, id) were seen before, oldest content first. Lists come as one string

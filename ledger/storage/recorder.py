@@ -4,7 +4,7 @@ Replaces `insert_events` whole: the library's own hooks commit even when they ra
 granted to an append-only role, and its serial column leaves gaps.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
 from ledger.erasure.keyring import NewKey
+from ledger.mac import hmac_sha256, keyed
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import RightEdge
 from ledger.tlog.merkle import Extension, Frontier, leaf_hash
@@ -56,6 +57,8 @@ class Head:
     size: int
     frontier: Frontier
     recorded_at: datetime
+    authentic: bool
+    """Whether somebody with the keys of this log wrote it. Who may write to the database cannot make it so."""
 
 
 class EventRow(NamedTuple):
@@ -86,10 +89,21 @@ class SealedRow(NamedTuple):
     ciphertext: bytes
 
 
+Authenticate = Callable[[int, bytes, datetime], bytes]
+"""The MAC of a head: size, frontier, recorded_at."""
+
+
+def authenticator(digest_key: bytes) -> Authenticate:
+    """MACs of heads, under a key derived from one that is not in the database."""
+    mac = keyed(hmac_sha256(digest_key, b"promise-ledger/head/v1"))
+    return lambda size, frontier, recorded_at: mac(f"{size}|{recorded_at.isoformat()}|".encode() + frontier)
+
+
 class Append:
     """One append under the head lock. Everything written here is committed together, or not at all."""
 
-    def __init__(self, cursor: Cursor[Any], head: Head, edge: RightEdge) -> None:
+    def __init__(self, cursor: Cursor[Any], head: Head, edge: RightEdge, authenticate: Authenticate | None) -> None:
+        self._authenticate = authenticate
         self.cursor = cursor
         self.head = head
         self.edge = edge
@@ -124,15 +138,10 @@ class Append:
         self.extension = Extension(self.head.frontier, leaves)
         tiles = self.edge.extend(cursor, size, leaves)
         self._copy("tiles", _TILES, tiles)
-        cursor.execute(
-            QUERIES["move_head"],
-            {
-                "size": self.extension.frontier.size,
-                "frontier": self.extension.frontier.to_bytes(),
-                "recorded_at": recorded_at,
-            },
-            prepare=True,
-        )
+        size, frontier = self.extension.frontier.size, self.extension.frontier.to_bytes()
+        mac = None if self._authenticate is None else self._authenticate(size, frontier, recorded_at)
+        moved = {"size": size, "frontier": frontier, "recorded_at": recorded_at, "mac": mac}
+        cursor.execute(QUERIES["move_head"], moved, prepare=True)
         cursor.execute(SQL("NOTIFY {}").format(Identifier(CHANNEL)))
         return self.extension
 
@@ -156,8 +165,9 @@ class Append:
 class LogRecorder(PostgresApplicationRecorder):
     """Appends to one log, in one order, with its tree. Several may run on one database: the head row is their lock."""
 
-    def __init__(self, datastore: PostgresDatastore) -> None:
+    def __init__(self, datastore: PostgresDatastore, authenticate: Authenticate | None = None) -> None:
         super().__init__(datastore, events_table_name="events")
+        self.authenticate = authenticate
         self._edge = RightEdge()
 
     @contextmanager
@@ -169,7 +179,7 @@ class LogRecorder(PostgresApplicationRecorder):
         """
         with self.datastore.get_connection() as connection, connection.transaction():
             cursor = connection.cursor(row_factory=tuple_row)
-            append = Append(cursor, self._head(cursor, "lock_head"), self._edge)
+            append = Append(cursor, self._head(cursor, "lock_head"), self._edge, self.authenticate)
             self._edge = RightEdge()  # what a failed append made of the edge is never used, by no thread
             yield append
         self._edge = append.edge
@@ -194,8 +204,9 @@ class LogRecorder(PostgresApplicationRecorder):
         row = cursor.execute(QUERIES[query]).fetchone()
         if row is None:
             raise NoLog(_NO_LOG)
-        size, frontier, recorded_at = row[:3]
-        return Head(size, Frontier.from_bytes(size, frontier), recorded_at.astimezone(UTC))
+        size, frontier, at, mac = row[0], bytes(row[1]), row[2].astimezone(UTC), row[-1]
+        authentic = size == 0 or self.authenticate is None or mac == self.authenticate(size, frontier, at)
+        return Head(size, Frontier.from_bytes(size, frontier), at, authentic)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Append events made elsewhere, as eventsourcing's applications do; the ledger itself uses `appending`.

@@ -30,7 +30,7 @@ GRANT USAGE ON SCHEMA ledger, service TO ledger_appender, ledger_projector, ledg
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO ledger_appender, ledger_projector, ledger_eraser;
 GRANT INSERT ON ledger.events, ledger.inbox, ledger.sealed, ledger.customer_keys, ledger.tiles, ledger.checkpoints,
     ledger.witnessed, ledger.timestamps TO ledger_appender;
-GRANT UPDATE (size, frontier, recorded_at) ON ledger.head TO ledger_appender;
+GRANT UPDATE (size, frontier, recorded_at, mac) ON ledger.head TO ledger_appender;
 
 GRANT DELETE ON ledger.sealed TO ledger_eraser;
 GRANT UPDATE (wrapped, destroyed_at) ON ledger.customer_keys TO ledger_eraser;

@@ -129,6 +129,11 @@ COMMENT ON TABLE ledger.timestamps IS 'RFC 3161 timestamps: somebody else''s clo
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.timestamps
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 
+-- The head is authenticated under a key that is not in the database: whoever appends by hand cannot write it, and what
+-- they appended is never signed.
+ALTER TABLE ledger.head ADD COLUMN mac bytea CHECK (octet_length(mac) = 32);
+COMMENT ON COLUMN ledger.head.mac IS 'HMAC-SHA-256 over size, recorded_at and frontier; empty before the first append.';
+
 -- What the running parts say of themselves, for health and metrics. No evidence: it says nothing about customers.
 
 CREATE SCHEMA service;

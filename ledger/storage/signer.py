@@ -47,10 +47,11 @@ class CheckpointSigner:
         self._unstored: Signed | None = None
         self._stored_at: datetime | None = None
 
-    def start(self, size: int, root: bytes, *, has_checkpoints: bool) -> Signed:
+    def start(self, size: int, root: bytes, *, has_checkpoints: bool, authentic: bool = True) -> Signed:
         """Sign the head found at start, or refuse. Raises Fork where it contradicts what was signed before.
 
-        An empty guard is believed only where the database says as well that nothing was ever signed.
+        An empty guard is believed only where the database says as well that nothing was ever signed. A head that is not
+        `authentic` is signed again where it was signed before, and never otherwise.
         """
         with self._guard.locked():
             if self._guard.read() is None and (size > 0 or has_checkpoints):
@@ -58,6 +59,8 @@ class CheckpointSigner:
                     "the fork guard is missing while the database holds a log that was signed: without it nobody "
                     f"can tell whether this database is an old copy; {RECOVER}"
                 )
+        if not authentic:
+            self.require_signed(size, root)
         signed = self.cover(size, root, grown_from=(0, b""))
         self.flush()
         return signed
@@ -96,6 +99,20 @@ class CheckpointSigner:
         if self._stored_at is None or not timedelta(0) <= now - self._stored_at < STORE_INTERVAL:
             self.flush()
         return signed
+
+    def require_signed(self, size: int, root: bytes) -> None:
+        """Raise Fork unless exactly this head was the last to be signed: anybody can write one into the database."""
+        with self._guard.locked():
+            last = self._last_signed()
+        if last is not None and last.size == size:
+            _require(last.root == root, size)
+        elif last is not None and last.size > size:
+            self._require_consistent(last)
+        else:
+            raise Fork(
+                f"the log's head over {size} events was not written by a service of this log: somebody changed it or "
+                "appended by hand; run `promise-ledger verify` and restore the newest backup"
+            )
 
     def flush(self) -> None:
         """Store the newest checkpoint in the database if that has not been done; called when idle and at the end."""

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.x509 import Certificate
@@ -17,6 +17,7 @@ from psycopg import Connection
 
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.orders import orders
+from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import BadTimestamp, stamped_at
 from ledger.tlog.checkpoint import open_checkpoint
@@ -53,6 +54,7 @@ def verify(
     kept: Sequence[bytes] = (),
     policy: Policy | None = None,
     timestamp_roots: Sequence[Certificate] = (),
+    digest_key: bytes | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Report:
     """Check the whole log at `url` in one snapshot against `vkey`, the guard's note and checkpoints `kept` elsewhere.
@@ -63,11 +65,14 @@ def verify(
     `guard` is read before the snapshot is taken, so that the database may
     only be ahead of it, and once more where a stored checkpoint is: a running service signs on meanwhile. With `policy`
     the cosignatures of stored and kept checkpoints are judged, and the report says how far its quorum covers the log.
-    With `timestamp_roots` so are the timestamps.
+    With `timestamp_roots` so are the timestamps. With `digest_key` the head must be one that a service of this log
+    wrote: nobody else's events wait there to be signed.
     """
     guard_note = None if guard is None else guard()
     with connect(url) as connection:
-        run = _Run(connection, url, Verifier.parse(vkey), key_encryption_key, policy, timestamp_roots, progress)
+        run = _Run(
+            connection, url, Verifier.parse(vkey), key_encryption_key, policy, timestamp_roots, digest_key, progress
+        )
         try:
             run.all(guard_note, guard, kept)
         except Wrong as wrong:
@@ -97,6 +102,7 @@ class _Run:
         key_encryption_key: bytes | None,
         policy: Policy | None,
         timestamp_roots: Sequence[Certificate],
+        digest_key: bytes | None,
         progress: Progress,
     ) -> None:
         self.tree = Tree(lambda level: self._pages("level_tiles", level=level))
@@ -112,6 +118,7 @@ class _Run:
         self._key_encryption_key = key_encryption_key
         self._policy = policy
         self._timestamp_roots = timestamp_roots
+        self._authenticate = None if digest_key is None else authenticator(digest_key)
         self._progress = progress
         self._proven = 0
         self._recorded_at = ""
@@ -120,7 +127,7 @@ class _Run:
         heads = self._connection.execute(QUERIES["read_head"]).fetchall()
         if len(heads) != 1:
             raise Wrong("head", f"a log has one head row, not {len(heads)}: the log was deleted, or a row was added")
-        size, frontier, recorded_at, origin = heads[0]
+        size, frontier, recorded_at, origin, mac = heads[0]
         guarded = [] if guard is None else [self._guarded(guard_note)]
         outside = [*guarded, *(self._signed(note, "a kept checkpoint") for note in kept)]
         for expected in outside:
@@ -135,6 +142,7 @@ class _Run:
             self._witnessed(expected)
         self._events(size, sorted(outside, key=lambda expected: expected.size))
         self._head(frontier, recorded_at, origin)
+        self._authentic(size, frontier, recorded_at, mac)
         self._strays(size)
         self._spare_keys()
         newest = self.signed_size
@@ -249,6 +257,13 @@ class _Run:
             raise Wrong("head", f"the head's recorded_at is not that of the last event: {self._recorded_at}", size)
         if origin != self._verifier.name:
             raise Wrong("head", f"the head names the log {origin}, its key names it {self._verifier.name}", size)
+
+    def _authentic(self, size: int, frontier: bytes, recorded_at: datetime, mac: bytes | None) -> None:
+        """What was signed needs no MAC; what was not yet could be anybody's without it."""
+        if self._authenticate is None or size == 0 or (mac is None and size <= self.signed_size):
+            return
+        if mac != self._authenticate(size, frontier, recorded_at.astimezone(UTC)):
+            raise Wrong("head", "the head was not written by a service of this log: somebody appended by hand", size)
 
     def _strays(self, size: int) -> None:
         """No row may stand outside the log, where no leaf asks for it."""

@@ -106,6 +106,7 @@ class Log:
             "vkey": self.vkey,
             "guard": self.guard_note,
             "key_encryption_key": self.secrets.kek,
+            "digest_key": self.secrets.digest,
         }
         return verify(self.url, **arguments | changed)
 

@@ -11,7 +11,9 @@ import pytest
 from eventsourcing.persistence import PersistenceError
 
 from ledger.app import Ledger
+from ledger.storage import keys
 from ledger.storage.guard import SLOT_SIZE, ForkGuard, GuardDamaged
+from ledger.storage.recorder import LogRecorder, open_datastore
 from ledger.storage.signer import Fork
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import Verifier
@@ -269,3 +271,41 @@ def test_a_note_is_on_disk_before_the_guard_lets_go(tmp_path: Path, monkeypatch:
     guard.write(b"a note")
     guard.close()
     assert order == ["write", "flush"]
+
+
+def test_what_an_owner_of_the_database_appends_by_hand_is_never_signed(log: Log, tmp_path: Path):
+    """They have the source code and every right in the database, and none of the keys."""
+    running = log.open()
+    told(running, make(1))
+    note = log.guard_note()
+    attacker = Ledger(
+        LogRecorder(open_datastore(log.url)),
+        secrets=keys.create(tmp_path / "keys"),
+        origin=running.origin,
+        guard=ForkGuard(tmp_path / "guard"),
+        clock=lambda: log.now,
+    )
+    attacker.append([make(2)])
+    attacker.close()
+    by_hand = "head over 2 events was not written by a service of this log"
+    with pytest.raises(Fork, match=by_hand):
+        log.open()
+    with pytest.raises(Fork, match=by_hand):
+        running.append([make(3)])
+    assert log.guard_note() == note
+    assert log.ask("SELECT size FROM ledger.head") == [(2,)], "and nothing is appended to it"
+    problem = log.verify(key_encryption_key=None).problem
+    assert problem is not None
+    assert (problem.table, problem.leaf_index) == ("head", 2)
+    assert log.verify(key_encryption_key=None, digest_key=None).problem is None, "within the database it is whole"
+
+
+def test_a_head_that_was_signed_needs_no_mac(log: Log):
+    """That of a release that wrote none, say: guard and head agree, so nothing is believed."""
+    told(log.open(), make(1))
+    log.close()
+    with psycopg.connect(log.url) as connection:
+        connection.execute("UPDATE ledger.head SET mac = NULL")
+    log.check_clean(1)
+    told(log.open(), make(2))
+    log.check_clean(2)

@@ -36,7 +36,7 @@ KEYS = {
     "timestamps": ("size",),
 }
 COLUMNS = {
-    "head": ("log", "origin", "size", "frontier", "recorded_at"),
+    "head": ("log", "origin", "size", "frontier", "recorded_at", "mac"),
     "events": ("notification_id", "originator_id", "originator_version", "topic", "state", "leaf_hash"),
     "inbox": ("source", "command_id", "digest", "leaf_index", "events"),
     "sealed": ("leaf_index", "customer_id", "key_version", "ciphertext"),
@@ -153,6 +153,7 @@ class Attack:
             "vkey": log.vkey,
             "guard": lambda: self.backup.newest,
             "key_encryption_key": log.secrets.kek,
+            "digest_key": log.secrets.digest,
         }
         return verify(self.url, **arguments | changed)
 
@@ -414,8 +415,9 @@ def test_the_rewrite_with_the_signing_key_stolen_is_exposed_by_an_old_receipt(at
     log = attack.backup.log
     forged = Checkpoint(log.settings.origin, SIZE, frontier.root()).sign(Signer(log.settings.origin, log.secrets.log))
     attack.forget_checkpoints(-1)
-    assert attack.verify(guard=lambda: forged).problem is None
-    assert attack.found(guard=lambda: forged, kept=[attack.backup.early]) == ("events", 0)
+    assert attack.found(guard=lambda: forged) == ("head", SIZE), "the key of the digests was not stolen with it"
+    assert attack.verify(guard=lambda: forged, digest_key=None).problem is None
+    assert attack.found(guard=lambda: forged, digest_key=None, kept=[attack.backup.early]) == ("events", 0)
 
 
 def _cut(attack: Attack, size: int) -> None:
@@ -474,7 +476,8 @@ def test_a_checkpoint_of_another_key_is_found(attack: Attack):
 def test_going_back_to_an_earlier_copy_is_found_also_with_its_guard_by_whoever_kept_a_checkpoint(attack: Attack):
     _cut(attack, 150)
     assert attack.found() == ("events", 150)
-    assert attack.verify(guard=lambda: attack.backup.early).problem is None
+    early = attack.verify(guard=lambda: attack.backup.early, digest_key=None)  # a copy would have the MAC of its head
+    assert early.problem is None
     assert attack.found(guard=lambda: attack.backup.early, kept=[attack.backup.newest]) == ("events", 150)
 
 
