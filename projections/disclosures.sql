@@ -267,9 +267,11 @@ CREATE OR REPLACE FUNCTION audit.blast_radius(
     radius (kind, id, customer_id, owner, made_at, made_by, leaf_index) AS (
         SELECT 'disclosure', d.disclosure_id, d.customer_id, d.owner, d.made_at, d.made_by, d.made_leaf_index
         FROM audit.disclosures AS d
-        JOIN audit.disclosure_history AS h ON h.leaf_index = d.made_leaf_index
-        WHERE d.disclosure_id = of_disclosure
-          AND h.occurred_at <= coalesce(as_of, 'infinity') AND h.recorded_at <= coalesce(known_at, 'infinity')
+        WHERE d.disclosure_id = of_disclosure AND EXISTS (
+            SELECT FROM audit.disclosure_history AS h
+            WHERE h.disclosure_id = of_disclosure
+              AND h.occurred_at <= coalesce(as_of, 'infinity') AND h.recorded_at <= coalesce(known_at, 'infinity')
+        )
         UNION  -- drops what was found already, so that it ends whatever the links are
         SELECT l.kind, l.dependent_id, l.customer_id, l.owner, l.made_at, l.made_by, l.leaf_index
         FROM radius AS r JOIN audit.disclosure_links AS l ON l.basis_id = r.id

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ledger.domain.dispatch import evolve
 from ledger.domain.followups import FollowUp
 from ledger.domain.model import State
-from ledger.domain.promises import Promise, late_against_original, timeliness
+from ledger.domain.promises import Promise, PromiseMade, late_against_original, timeliness
 from ledger.storage.entries import StoredEntry, decode
 from tests.projections.world import NOON, World, at, story
 
@@ -121,6 +121,14 @@ def test_disclosures_as_of_both_clocks_equal_a_fold_of_the_log(world: World) -> 
             fields = {field: row[field] for field in expected[row["disclosure_id"]]}
             lists = {name: tuple(fields[name]) for name in ("based_on", "corrected_by")}
             assert fields | lists == expected.pop(row["disclosure_id"])
+            assert row["promises"] == [
+                each.event.promise_id
+                for each in entries
+                if isinstance(each.event, PromiseMade)
+                and fields["disclosure_id"] in each.event.based_on
+                and (as_of is None or each.happened.occurred_at <= as_of)
+                and (known_at is None or each.happened.recorded_at <= known_at)
+            ]
             marked += row["contaminated"] + (row["falsified_at"] is not None) + len(row["promises"])
         assert expected == {}
         said = {(row["disclosure_id"], row["contaminated"]) for row in rows}
