@@ -102,12 +102,15 @@ def test_disclosures_as_of_both_clocks_equal_a_fold_of_the_log(world: World) -> 
         new = {"disclosure_id": f"D-{10 + number}", "customer_id": "C-1", "text": "So it is.", "channel": "phone"}
         new |= {"owner": "u-1", "apology": True, "basis": "known", "based_on": [old["disclosure_id"]]}
         new |= {"about": {"promise_id": f"P-{chance.randrange(8)}"}, "next_update_at": world.now + timedelta(hours=9)}
-        for command, data in (
+        promise = {"promise_id": f"P-{10 + number}", "kind": "fix", "due_at": at(300), "based_on": new["based_on"]}
+        promise |= {name: new[name] for name in ("customer_id", "text", "channel", "owner", "basis")}
+        command, data = (
             ("disclosure.acknowledge", old),
             ("disclosure.falsify", {**old, "known_since": occurred_at, "why": "No."}),
             ("disclosure.make", new),
-        )[number % 3 : number % 3 + 1]:
-            world.tell(command, occurred_at, **data)
+            ("promise.make", promise),
+        )[number % 4]
+        world.tell(command, occurred_at, **data)
     world.catch_up()
     entries, compared, marked = log(world), 0, 0
     moments = [None, *(at(chance.uniform(-25, 100)) for _ in range(7))]
