@@ -86,7 +86,7 @@ def contents(
     shown = verify_pack.completeness(chosen.pack, dict(chosen.entries()))
     files["report.html"] = report(source.verifier.name, chosen.pack, tables, totals, shown)
     files["verify_pack.py"] = program = Path(verify_pack.__file__).read_bytes()
-    files["README.md"] = readme(source.verifier, chosen.pack, len(chosen.raw), shown, found.note, program)
+    files["README.md"] = readme(source.verifier, chosen.pack, found, len(chosen.raw), shown, program)
     return files
 
 
@@ -118,6 +118,8 @@ def _evidence(source: Source, found: Selection, chosen: Chosen) -> dict[str, byt
         "entries.jsonl": _lines(chosen.raw.values()),
         "texts.txt": _lines(chosen.lines),
     }
+    if found.stamp is not None:
+        files["timestamp.tsr"] = found.stamp
     if len(chosen.raw) < found.checkpoint.size:
         if len(chosen.raw) > verify_pack.MAX_FILES - len(verify_pack.FILES):
             raise ExportRefused(f"{len(chosen.raw)} events are too many for proofs one by one: use --sample or --all")

@@ -4,14 +4,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.pack.selecting import asked_for
+from deploy.pack.selecting import Selection, asked_for
 from ledger.tlog.note import Verifier
 
 _WHAT: Final = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+_STAMPED: Final = "| `timestamp.tsr` | a timestamp of the checkpoint (RFC 3161): it was so by that time |\n"
 
 
 def readme(
-    verifier: Verifier, pack: dict[str, Any], entries: int, completeness: str, note: bytes, program: bytes
+    verifier: Verifier, pack: dict[str, Any], found: Selection, entries: int, completeness: str, program: bytes
 ) -> bytes:
     """The text, which says of this very pack what was selected and what is shown."""
     size = pack["checkpoint"]["size"]
@@ -31,7 +32,8 @@ def readme(
         cautions="\n".join(cautions) + "\n",
         proofs="There is none here: all events of the ledger together make the hash in `checkpoint`."
         * (entries == size),
-        cosigned=", and by witnesses" if note.count("\n— ".encode()) > 1 else "",
+        cosigned=", and by witnesses" if found.note.count("\n— ".encode()) > 1 else "",
+        stamped="" if found.stamp is None else _STAMPED,
         vkey=verifier.vkey,
         program=sha256(program).hexdigest(),
     ).encode()

@@ -40,34 +40,29 @@ class Sample:
 
 
 class Selection(NamedTuple):
-    """The leaves that were asked for, and the checkpoint that covers them."""
+    """The leaves that were asked for, and the checkpoint that covers them, with the timestamp that it may have."""
 
     checkpoint: Checkpoint
     note: bytes
+    stamp: bytes | None
     leaves: list[int]
 
 
 def select(connection: Connection[Any], wanted: Wanted, size: int | None) -> Selection:
-    """What is asked for under the checkpoint of `size`; without one under the newest, or the newest that witnesses have
-    cosigned where that covers all of it. Raises ExportRefused where there is no such checkpoint or event.
+    """What is asked for, under the checkpoint of `size`; without one under the newest, or the newest that others
+    have stamped or cosigned where that covers all of it. Raises ExportRefused where there is no such checkpoint, and
+    where there is no such event.
     """
-    row = connection.execute(SQL["checkpoint"], {"size": size}).fetchone()
-    if row is None:
+    newest = connection.execute(SQL["newest"], {"size": size}).fetchone()
+    if newest is None:
         raise ExportRefused("nothing was signed yet" if size is None else f"no checkpoint of {size} events is stored")
-    newest, note, cosigned = row
-    bounds = {"from": wanted.start, "to": wanted.stop, wanted.by: wanted.value, "shared": list(verify_pack.SHARED)}
-    bounds |= {"from": wanted.start, "size": newest}
-    leaves = [leaf for (leaf,) in connection.execute(SQL[wanted.by], bounds)]
+    bounds = {"size": newest[0], "from": wanted.start, "to": wanted.stop, "shared": list(verify_pack.SHARED)}
+    leaves = [leaf for (leaf,) in connection.execute(SQL[wanted.by], {wanted.by: wanted.value} | bounds)]
     if not leaves:
         raise ExportRefused("no event under the checkpoint is what you asked for")
-    if (
-        not cosigned
-        and size is None
-        and (row := connection.execute(SQL["cosigned"]).fetchone())
-        and leaves[-1] < row[0]
-    ):
-        note = row[1]
-    return Selection(Checkpoint.parse(Note.parse(note).text), note.encode(), leaves)
+    best = connection.execute(SQL["best"], {"size": size, "last_leaf": leaves[-1]}).fetchone()
+    note, stamp = (newest[1], None) if best is None else best
+    return Selection(Checkpoint.parse(Note.parse(note).text), note.encode(), stamp, leaves)
 
 
 def asked_for(pack: dict[str, Any]) -> str:

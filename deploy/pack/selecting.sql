@@ -67,15 +67,17 @@ WHERE originator_id = ANY(%(streams)s) AND notification_id <= %(size)s ORDER BY 
 -- Asked by every export: the sealed texts of these leaves.
 SELECT leaf_index, key_version, ciphertext FROM ledger.sealed WHERE leaf_index = ANY(%(leaves)s);
 
--- name: checkpoint
--- Asked by every export: the newest checkpoint, or that of a size; of one size the one that witnesses have cosigned.
-SELECT size, note, witnessed FROM (
-    SELECT size, note, true AS witnessed FROM ledger.witnessed
-    UNION ALL
-    SELECT size, note, false FROM ledger.checkpoints
+-- name: newest
+-- Asked by every export: the newest checkpoint, or that of a size.
+SELECT size, note FROM (
+    SELECT size, note FROM ledger.checkpoints UNION ALL SELECT size, note FROM ledger.witnessed
 ) AS c
-WHERE size = coalesce(%(size)s, size) ORDER BY size DESC, witnessed DESC LIMIT 1;
+WHERE size = coalesce(%(size)s, size) ORDER BY size DESC LIMIT 1;
 
--- name: cosigned
--- Asked by exports that do not name a checkpoint: the newest that witnesses have cosigned.
-SELECT size, note FROM ledger.witnessed ORDER BY size DESC LIMIT 1;
+-- name: best
+-- Asked by every export, once it is known what must be covered: the newest checkpoint that a timestamp authority has
+-- stamped, else the newest that witnesses have cosigned.
+SELECT note, response FROM (
+    SELECT size, note, response FROM ledger.timestamps UNION ALL SELECT size, note, NULL FROM ledger.witnessed
+) AS c
+WHERE size > %(last_leaf)s AND size = coalesce(%(size)s, size) ORDER BY response IS NULL, size DESC LIMIT 1;

@@ -31,6 +31,7 @@ FILES = (
     "README.md checkpoint entries.jsonl findings.csv keys.txt manifest pack.json promises.csv report.html texts.txt "
     "timeline.csv totals.json verify_pack.py"
 ).split()
+STAMP = "timestamp.tsr"
 PROOF = re.compile(r"proofs/(0|[1-9][0-9]{0,18})\.tlog-proof")
 MAX_FILES, MAX_BYTES, MAX_POPULATION = 100_000, 512 * 1024 * 1024, 20_000_000
 SHARED = ("outage", "source")  # streams of many customers: one event of theirs does not bring in the others
@@ -325,7 +326,7 @@ class Pack:
                 mode = os.lstat(path).st_mode
                 if name == "proofs" and stat.S_ISDIR(mode):
                     continue
-                if not (name in FILES or PROOF.fullmatch(name)) or not stat.S_ISREG(mode):
+                if not (name in FILES or name == STAMP or PROOF.fullmatch(name)) or not stat.S_ISREG(mode):
                     wrong(f"{name} does not belong in an evidence pack")
                 with open(
                     os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)), "rb"
@@ -368,6 +369,7 @@ class Pack:
             "erased": erased,
             "completeness": completeness(self.pack, self.entries),
             "cosigned_by": [key.name for key in self.witnesses],
+            "has_timestamp": STAMP in self.files,
             "key_was_given": vkey is not None,
         }
 
@@ -394,12 +396,15 @@ class Pack:
     def read_checkpoint(self) -> None:
         """The log's owner, and each witness named, signed that the tree has this size and root."""
         note = self.file("checkpoint")
-        origin, size, root = signed_text(note, self.log)[:-1].split("\n")
+        text = signed_text(note, self.log)
+        origin, size, root = text[:-1].split("\n")
         self.size, self.root = int(size), bytes_of(root)
         if (origin, str(self.size), len(self.root)) != (self.log.name, size, 32):
             wrong("it is not a checkpoint of this log")
         for witness in self.witnesses:
             signed_text(note, witness)
+        if STAMP in self.files and hashlib.sha512(text.encode()).digest() not in self.file(STAMP):
+            wrong("it is of another checkpoint")
         self.pack = json.loads(self.file("pack.json"))
         if self.pack["checkpoint"] != {"size": self.size, "root": root} or pretty(self.pack) != self.files["pack.json"]:
             wrong("it is not about this checkpoint")
@@ -515,6 +520,8 @@ def sentences(found: dict[str, Any]) -> list[str]:
         f"texts that are those committed to: {found['texts']}; erased: {found['erased']}",
         found["completeness"],
     ]
+    if found["has_timestamp"]:
+        lines.append("a timestamp names this checkpoint; `openssl ts -verify` says whether it holds, see README.md")
     if not found["key_was_given"]:
         lines.append("WARNING: no --vkey was given, so the key is that of the pack: whoever made up the one could have")
         lines.append("made up the other. Get the log's key from its owner by another way, and check again with --vkey.")

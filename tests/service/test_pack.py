@@ -1,6 +1,7 @@
 """Evidence packs: made from a real log, checked by `verify_pack.py` alone, in a Python that has nothing installed."""
 
 import ast
+import base64
 import csv
 import html
 import io
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from hashlib import sha256
+from hashlib import sha256, sha512
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from deploy.exporting import ExportRefused
 from deploy.pack import verify_pack
 from deploy.pack.publishing import export_pack
 from deploy.pack.selecting import Sample, Wanted
+from ledger.app import Submission
 from ledger.storage.sql import QUERIES
+from ledger.timestamps import request_for
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Note, Signer, Verifier
 from ledger.tlog.policy import Policy
@@ -36,6 +39,7 @@ from ledger.tlog.proof_file import ProofFile
 from ledger.tlog.witness import Cosigner
 from projections.runner import Runner
 from tests.conftest import _copy, new_data_dir, remove
+from tests.service.test_timestamps import OPENSSL, Authority
 from tests.storage.log import NOON, Log, claim, make, submission, tell, told
 
 ERASING = 13
@@ -48,7 +52,8 @@ WITNESS = Cosigner("witness.example/w", b"w" * 32)
 
 @pytest.fixture(scope="module")
 def log(postgres_url: str, _readable_template: str) -> Iterator[Log]:
-    """A log with a story: two promises of one case, an outage of many customers, a refusal, an erased customer."""
+    """A log with a story: a case, an outage of many customers, a refusal, an erased customer, a falsehood that others
+    rest on."""
     directory = new_data_dir()
     with _copy(postgres_url, _readable_template) as url:
         log = Log(url, directory)
@@ -86,11 +91,40 @@ def log(postgres_url: str, _readable_template: str) -> Iterator[Log]:
             submission("promise.dispute", "x-1", promise_id="P-1", text="No.", occurred_at=NOON + timedelta(days=2)),
             submission("promise.claim_kept", "k-2", promise_id="P-2", text="Done."),
             submission("subject.erase", "e-2", customer_id="C-2", grounds="art-17-1-a"),
+            submission(
+                "subject.complete_erasure", "e-3", customer_id="C-2", through_leaf=13, keys=1, texts=2, letters=0
+            ),
+            say(3, customer_id="C-3", about={"promise_id": "P-3"}),
+            say(4, customer_id="C-1", about={"promise_id": "P-1"}, based_on=["D-3"]),
+            submission("disclosure.falsify", "x-3", disclosure_id="D-3", known_since=NOON, why="It was made up."),
+            submission(
+                "problem.detect",
+                "p-1",
+                problem_id="X-1",
+                known_since=NOON,
+                detected_by="us",
+                severity=2,
+                affected=["C-3", "C-1"],
+                owner="u-1",
+                summary="The lorry stands still.",
+            ),
         )
         ledger.close()
         log._opened.clear()
         yield log
     remove(directory)
+
+
+def say(number: int, **data: Any) -> Submission:
+    """D-<number> is told, and no next news is promised."""
+    terms = {
+        "disclosure_id": f"D-{number}",
+        "text": f"told {number}",
+        "owner": "u-1",
+        "apology": True,
+        "basis": "known",
+    }
+    return submission("disclosure.make", f"d-{number}", channel="phone", **terms | data)
 
 
 class Packs:
@@ -114,7 +148,7 @@ def packs(log: Log, tmp_path_factory: pytest.TempPathFactory) -> Packs:
 
 @pytest.fixture
 def case(packs: Packs, tmp_path: Path) -> Path:
-    """A pack of case-77: 6 of 14 events, with proofs."""
+    """A pack of case-77: 6 of 19 events, with proofs."""
     return packs.copy(tmp_path / "case", "case", "case-77")
 
 
@@ -283,10 +317,10 @@ def test_a_case_is_whole_streams_but_of_an_outage_only_what_names_it(log: Log, c
 
 def test_a_promise_is_its_stream_and_the_streams_that_name_it(log: Log, packs: Packs, away: Path):
     pack = packs.copy(away, "promise", "P-1")
-    assert leaves(pack) == sql(log, "stream IN ('promise:P-1', 'disclosure:D-1', 'followup:F-1')")
+    assert leaves(pack) == sql(log, "stream IN ('promise:P-1', 'disclosure:D-1', 'disclosure:D-4', 'followup:F-1')")
     code, said = verified(pack, "--vkey", log.vkey)
     assert code == 0
-    assert "3 of 3 streams" in said
+    assert "4 of 4 streams" in said
 
 
 def test_a_time_is_what_was_recorded_from_the_one_moment_on_and_before_the_other(log: Log, away: Path):
@@ -300,6 +334,20 @@ def test_a_time_is_what_was_recorded_from_the_one_moment_on_and_before_the_other
     to = [0, 1, 2, 3, 4, ERASING]  # because of the words of C-2, at leaf 1
     assert leaves(export(log, away / "to", "from", stop=start)) == to
     assert leaves(export(log, away / "open", "from", start=start)) == list(range(5, len(log.states())))
+
+
+def test_a_time_that_the_events_are_not_of_is_found_even_if_signed_for(log: Log, away: Path):
+    start, stop = NOON + timedelta(hours=6), NOON + timedelta(days=3)
+    pack = export(log, away, "from", start=start, stop=stop)
+    original = (pack / "pack.json").read_bytes()
+    for old, new in (
+        ('"from": "2026-03-01T18:00:00Z"', '"from": "2026-03-01T18:00:00.5Z"'),
+        ("2026-03-04T12", "2026-03-01T18"),
+    ):
+        change(pack / "pack.json", old, new)
+        sign(pack, owner(log))
+        assert problem(pack, log) == "entries.jsonl, leaf 5: it was recorded at another time"
+        (pack / "pack.json").write_bytes(original)
 
 
 def test_what_nobody_recorded_is_refused(log: Log, away: Path):
@@ -329,10 +377,21 @@ def test_findings_and_promises_are_those_of_the_report_as_of_the_checkpoint(log:
     assert sorted(tuple(row[name] for name in names) for row in rows) == sorted(log.ask(stood, as_of))
 
 
-def test_findings_of_a_pack_touch_nobody_else(case: Path):
-    rows = verify_pack.rows_of((case / "findings.csv").read_bytes())
-    assert {row["customer_id"] for row in rows} == {"C-1"}
-    assert all(row["proven_here"] == "yes" for row in rows)
+def test_findings_of_a_pack_touch_its_customers_and_nobody_else(case: Path, packs: Packs, away: Path):
+    found, caused_elsewhere = {}, ("rests-on-falsehood", "undisclosed-problem")
+    for by, value in (("case", "case-77"), ("promise", "P-1"), ("customer", "C-1"), ("customer", "C-3")):
+        pack = case if by == "case" else packs.copy(away / f"{by}-{value}", by, value)
+        rows = verify_pack.rows_of((pack / "findings.csv").read_bytes())
+        assert {row["customer_id"] for row in rows} == {"C-3" if value == "C-3" else "C-1"}
+        found[value] = {(row["subject"], row["proven_here"]) for row in rows if row["code"] in caused_elsewhere}
+        assert verify_pack.check(str(pack))["entries"] == len(leaves(pack))
+    falsehood, problem = ("disclosure:D-4", "no"), ("problem:X-1", "no")  # recorded of C-3
+    assert found["case-77"] == set()
+    assert found["P-1"] == {falsehood}
+    assert found["C-1"] == {falsehood, problem}
+    assert found["C-3"] == {("problem:X-1", "yes")}
+    rows = verify_pack.rows_of((away / "customer-C-3/findings.csv").read_bytes())
+    assert "correction-owed" in {row["code"] for row in rows}
 
 
 # ---- Samples, and the same again
@@ -438,7 +497,7 @@ CHEATS: dict[str, tuple[Callable[[Path], None], str]] = {
         "promise:P-1 is to be here as a whole",
     ),
     "another selection": (_edit("pack.json", '"case": "case-77"', '"customer": "C-7"'), "leaf 0"),
-    "a root that was never signed": (_edit("checkpoint", "\n14\n", "\n15\n"), "checkpoint"),
+    "a root that was never signed": (_edit("checkpoint", "\n19\n", "\n20\n"), "checkpoint"),
     "a page for Windows": (_edit("entries.jsonl", "\n", "\r\n"), "leaf 0"),
 }
 
@@ -527,6 +586,44 @@ def test_no_pack_makes_the_program_fail_otherwise_than_by_a_sentence(log: Log, c
     for content in hostile:
         (case / "manifest").write_bytes(content)
         assert problem(case, log).startswith("manifest: ")
+
+
+POPULATIONS: list[Any] = [
+    [[0, 10**12]],
+    [[10**12, 0], [0, 10**12]],
+    [[0, 1], [0, 1]],
+    [[0, 1], [0, 1], [3, 5], [6, 7], [10, 12]],
+    [[3, 5], [0, 1], [6, 7], [10, 12]],
+    [[-1, 1], [3, 5], [6, 7], [10, 12]],
+    [[0, 1], [3, 5], [6, 7], [10, 12], [99, 100]],
+    [[0, 1.5]],
+    [[0]],
+    [],
+    "01",
+    None,
+]
+
+
+@pytest.mark.parametrize("population", POPULATIONS, ids=str)
+def test_a_population_that_is_none_is_refused_at_once(log: Log, case: Path, population: Any):
+    found = json.loads((case / "pack.json").read_bytes())
+    for sample in (None, {"count": 2, "seed": "s"}):
+        (case / "pack.json").write_bytes(verify_pack.pretty(found | {"population": population, "sample": sample}))
+        sign(case, owner(log))
+        assert problem(case, log)
+
+
+def test_an_entry_that_can_be_read_in_two_ways_is_refused_in_whatever_log_it_is(log: Log, packs: Packs, away: Path):
+    pack = packs.copy(away, "all")
+    change(pack / "entries.jsonl", '{"actor":"u-1"', '{"actor":"u-2","actor":"u-1"')
+    hashes = [verify_pack.leaf_hash(line) for line in (pack / "entries.jsonl").read_bytes().split(b"\n")[:-1]]
+    root = verify_pack.root_over(hashes)
+    (pack / "checkpoint").write_bytes(Checkpoint(log.settings.origin, len(hashes), root).sign(owner(log)))
+    found = json.loads((pack / "pack.json").read_bytes())
+    found["checkpoint"]["root"] = base64.b64encode(root).decode()
+    (pack / "pack.json").write_bytes(verify_pack.pretty(found))
+    sign(pack, owner(log))
+    assert problem(pack, log) == "entries.jsonl, leaf 0: it is not in its one legal spelling"
 
 
 def _mutated(content: bytes, chance: random.Random) -> bytes:
@@ -654,6 +751,39 @@ def test_the_newest_cosigned_checkpoint_that_covers_it_is_taken(readable: str, d
     assert "checkpoint: it is not signed by witness.example/w" in problem(one, log)
 
 
+@pytest.mark.skipif(OPENSSL is None, reason="needs the program openssl for a timestamp authority")
+def test_a_checkpoint_that_was_stamped_is_taken_with_its_stamp(readable: str, data_dir: Path, away: Path):
+    authority, log = Authority(away.with_name("authority")), Log(readable, data_dir)
+    told(log.open(), make(1))
+    log.close()
+    note = log.ask("SELECT note FROM ledger.checkpoints WHERE size = 1")[0][0]
+    text = Note.parse(note).text
+    row = {"size": 1, "note": note, "response": authority.reply(request_for(text).as_bytes()), "stored_at": NOON}
+    with psycopg.connect(readable) as connection:
+        connection.execute(QUERIES["store_timestamp"], row)
+    log.now += timedelta(days=2)
+    told(log.open(), make(2))
+    log.close()
+    newer = {"size": 2, "note": log.ask("SELECT note FROM ledger.checkpoints WHERE size = 2")[0][0], "stored_at": NOON}
+    with psycopg.connect(readable) as connection:
+        connection.execute(QUERIES["store_witnessed"], newer)
+    pack = export(log, away / "stamped", "customer", "C-1")
+    code, said = verified(pack, "--vkey", log.vkey)
+    assert code == 0
+    assert "a timestamp names this checkpoint" in said
+    (away / "text").write_bytes(b"".join((pack / "checkpoint").read_bytes().splitlines(keepends=True)[:3]))
+    asked = ["ts", "-verify", "-in", pack / "timestamp.tsr", "-data", away / "text", "-CAfile", authority.root]
+    assert OPENSSL is not None
+    subprocess.run([OPENSSL, *asked], check=True, capture_output=True)
+    assert not (export(log, away / "later", "customer", "C-2") / "timestamp.tsr").exists()
+    stamp = (pack / "timestamp.tsr").read_bytes()
+    digest = sha512(text.encode()).digest()
+    assert digest in stamp
+    (pack / "timestamp.tsr").write_bytes(stamp.replace(digest, sha512(b"another").digest()))
+    sign(pack, owner(log))
+    assert problem(pack, log) == "timestamp.tsr: it is of another checkpoint"
+
+
 def test_proofs_are_those_of_the_specification(log: Log, case: Path):
     states = log.states()
     for leaf in leaves(case):
@@ -744,7 +874,7 @@ def test_export_and_verify_pack_as_they_are_typed(log: Log, command: Command, ca
     assert code == 0
     assert said == verified(away, "--vkey", log.vkey)[1]
     found = json.loads(command("verify-pack", away, "--json")[1])
-    assert (found["ok"], found["entries"], found["size"], found["key_was_given"]) == (True, 6, 14, False)
+    assert (found["ok"], found["entries"], found["size"], found["key_was_given"]) == (True, 6, 19, False)
     change(away / "texts.txt", "HYPERLINK", "HYPERLANE")
     code, said, _ = command("verify-pack", away, "--vkey", log.vkey)
     assert (code, said) == (1, "NOT AS SIGNED: texts.txt: it is not the file that was signed for\n")
@@ -753,10 +883,10 @@ def test_export_and_verify_pack_as_they_are_typed(log: Log, command: Command, ca
 
 
 def test_sampled_and_timed_exports_as_they_are_typed(log: Log, command: Command, away: Path):
-    drawn = ("--all", "--sample", "5", "--seed", "2026-audit", "--checkpoint", "14", "--json")
+    drawn = ("--all", "--sample", "5", "--seed", "2026-audit", "--checkpoint", "19", "--json")
     code, said, _ = command("export", away / "sample", *drawn)
     assert code == 0
-    assert json.loads(said)["size"] == 14
+    assert json.loads(said)["size"] == 19
     assert files(away / "sample") == files(export(log, away / "same", sample=Sample(5, "2026-audit")))
     assert command("export", away / "time", "--from", "2026-03-01T18:00:00Z", "--to", "2026-03-02T00:00:00Z")[0] == 0
     assert leaves(away / "time") == [5, 6, 7, 8]
