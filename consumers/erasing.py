@@ -16,11 +16,12 @@ from psycopg.rows import tuple_row
 from consumers import deadletters
 from ledger.app import Fork, Ledger
 from ledger.erasure.eraser import Eraser, NotErased, ReadTables, Whose
+from ledger.key_provider import KeyProblem
 
 TICK_SECONDS: Final = 1.0
 LETTERS_SECONDS: Final = 15.0
 RETRY_SECONDS: Final = 5.0
-_FAILURES: Final = (NotErased, Fork, psycopg.Error, PersistenceError, nats.errors.Error, OSError)
+_FAILURES: Final = (NotErased, Fork, KeyProblem, psycopg.Error, PersistenceError, nats.errors.Error, OSError)
 _NO_PRIVILEGE: Final = "give LEDGER_ERASER_URL a database user of the role ledger_eraser"
 _log = structlog.get_logger("eraser")
 

@@ -39,6 +39,7 @@ from consumers.deadletters import Unburied, bury
 from ledger.app import Appended, Ledger, Submission
 from ledger.checked import Unavailable
 from ledger.domain.disclosures import CheckDisclosure
+from ledger.key_provider import KeyProblem
 from ledger.settings import MAX_BATCH, Settings
 from ledger.storage.signer import Fork
 
@@ -53,6 +54,7 @@ LONGEST_DELAY_SECONDS: Final = 30.0
 CHECK_SECONDS: Final = 5.0
 """How long an answer to a question is waited for, before its sender is told that there is none."""
 _AWAY: Final = (
+    KeyProblem,
     psycopg.OperationalError,
     psycopg.InterfaceError,
     eventsourcing.persistence.OperationalError,

@@ -25,6 +25,7 @@ from consumers.channels import TIMER_SOURCE
 from ledger.app import Ledger, Submission, system_clock
 from ledger.domain.deadlines import reached
 from ledger.domain.dispatch import COMMANDS
+from ledger.key_provider import KeyProblem
 from ledger.settings import MAX_BATCH
 from ledger.storage.sql import queries
 
@@ -33,7 +34,7 @@ _MARGIN: Final = timedelta(milliseconds=5)
 """Never ask the ledger before its own clock agrees: what is refused as moot is not announced again."""
 _MOST_ID: Final = 128
 _SQL = queries(Path(__file__).with_name("timer.sql"))
-_FAILURES: Final = (psycopg.Error, eventsourcing.persistence.PersistenceError)
+_FAILURES: Final = (KeyProblem, psycopg.Error, eventsourcing.persistence.PersistenceError)
 _log = structlog.get_logger("timer")
 
 

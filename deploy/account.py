@@ -46,7 +46,7 @@ _ASK_ON: Final = (
 
 def give(out: Console, settings: Settings, url: str, vkey: str) -> None:
     """What commands and views answer once the story is told, on some two screens."""
-    secrets = keys.load(settings.keys_dir)
+    secrets = keys.secrets_of(settings)
     with psycopg.connect(url) as connection:
         found = queries.customer(connection, queries.keyring(secrets.kek), story.CUSTOMER)
         out.print()

@@ -59,7 +59,7 @@ def _vkey(settings: Settings, url: str) -> str:
     with psycopg.connect(url) as connection:
         origin = connection.execute("SELECT origin FROM ledger.head").fetchone()
     assert origin is not None
-    return Signer(origin[0], keys.load(settings.keys_dir).log).vkey
+    return Signer(origin[0], keys.secrets_of(settings).log).vkey
 
 
 def _story(path: Path) -> list[bytes]:

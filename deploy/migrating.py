@@ -16,7 +16,7 @@ def make_ready(settings: Settings) -> Iterator[str]:
     applied = migrate(settings.database_url)
     yield f"tables: {', '.join(applied)} applied" if applied else "tables: up to date"
     yield "log: begun, secrets in keys/" if create_log(settings) else "log: there"
-    keys.load(settings.keys_dir)
+    keys.secrets_of(settings)
     outdated = install(settings.database_url)
     yield "read tables, views and roles: there"
     for name in outdated:

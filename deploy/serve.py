@@ -143,7 +143,7 @@ def serve_projections(settings: Settings) -> None:
     for thread in threads:
         thread.start()
     try:
-        Runner(url, keys.load(settings.keys_dir)).run(stop)
+        Runner(url, keys.secrets_of(settings)).run(stop)
     finally:
         stop.set()
         server.should_exit = True

@@ -73,7 +73,8 @@ def reading(data_dir: Path | None) -> Iterator[tuple[psycopg.Connection[Any], Ke
     """What the queries ask: the database, and the key that opens texts where this host has it."""
     settings = located(data_dir, broker=False)
     with connect(settings) as connection:
-        yield connection, queries.keyring(keys.find(settings.keys_dir, "kek"))
+        kek = keys.key_encryption_key(settings)
+        yield connection, queries.keyring(None if kek is None else kek.secret)
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
         "PYTHONUNBUFFERED": "1",
     }
     services = [
-        Service(name, data_dir, environment | {"LEDGER_DATABASE_URL": postgres.url_as(role)})
+        Service(name, data_dir, _spared(name, environment) | {"LEDGER_DATABASE_URL": postgres.url_as(role)})
         for name, role in SERVICES.items()
     ]
     for service in services:
@@ -150,6 +150,13 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
     if not healthy(http_port):
         say("everything runs, but something does not get on: ask `promise-ledger health`")
     return settings
+
+
+def _spared(name: str, environment: dict[str, str]) -> dict[str, str]:
+    """The environment of a service: for the relay, which signs and opens nothing, without the log's secrets."""
+    if name != "relay":
+        return environment
+    return {variable: value for variable, value in environment.items() if not variable.startswith("LEDGER_KEY_")}
 
 
 def _watch(parts: Sequence[Part]) -> NoReturn:

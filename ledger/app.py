@@ -104,7 +104,7 @@ class Ledger:
         recorder = LogRecorder(open_datastore(settings.database_url))
         try:
             origin = recorder.origin()
-            secrets = keys.load(settings.keys_dir)
+            secrets = keys.secrets_of(settings)
             recorder.authenticate = authenticator(secrets.digest)
             ledger = cls(recorder, secrets=secrets, origin=origin, guard=ForkGuard(settings.guard_path), clock=clock)
         except BaseException:

@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
 from ledger.erasure.sealing import unseal
+from ledger.key_provider import WrappingKey
 from ledger.storage.entries import decode, plain_data
 
 Row = dict[str, Any]
@@ -22,7 +23,7 @@ WHERE e.originator_id = %s ORDER BY e.originator_version
 """)
 
 
-def keyring(key_encryption_key: bytes | None) -> Keyring:
+def keyring(key_encryption_key: bytes | WrappingKey | None) -> Keyring:
     """What the functions below need to tell erased texts from those that never were, and to open those of a trail.
 
     Without the key a trail shows no texts; the read tables do all the same.

@@ -102,7 +102,7 @@ def rebuild(
     if name not in runner.NAMES:
         raise typer.BadParameter(f"there is no projection {name}: {', '.join(runner.NAMES)}")
     with bar(f"rebuilding {name}") as advance:
-        version = runner.rebuild(database(settings), keys.load(settings.keys_dir), name, advance)
+        version = runner.rebuild(database(settings), keys.secrets_of(settings), name, advance)
     if as_json:
         print_json({"name": name, "version": version})
     else:

@@ -1,16 +1,22 @@
-"""Forget a customer's words, and renew the key that closes over all of them."""
+"""Forget a customer's words; the keys of this log, and a new one in place of that which closes over all words."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
 from deploy import erasing
-from deploy.finding import located
+from deploy.commands.evidence import guarded_origin
+from deploy.finding import located, settings_for
 from deploy.noting import user
+from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, err, out, print_json
 from ledger.app import Ledger
-from ledger.erasure.rotation import rotate
+from ledger.erasure.rotation import name_of, rotate
+from ledger.settings import Settings
 from ledger.storage import keys
+from ledger.storage.wrapping import fingerprint
+from ledger.tlog.note import Signer
 
 app = typer.Typer()
 keys_app = typer.Typer(no_args_is_help=True, help="The keys of this log.")
@@ -69,6 +75,30 @@ def _told(account: erasing.Account) -> list[str]:
     ]
 
 
+@keys_app.command("list")
+def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Which secrets this host has, where each comes from, and what may be known of it; never the secret itself."""
+    settings = settings_for(data_dir)
+    rows = [
+        {"key": name, "from": None if held is None else held.where, "known_as": None if held is None else known_as}
+        for name, held, known_as in _held(settings)
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        show(out, "keys", [row | {"from": row["from"] or "not on this host"} for row in rows], rows[0])
+
+
+def _held(settings: Settings) -> Iterator[tuple[str, keys.Held[Any] | None, str | None]]:
+    """Each secret, and what tells it from others: of the log's key the public one, of the others a fingerprint."""
+    log, kek, digest = keys.log_key(settings), keys.key_encryption_key(settings), keys.digest_key(settings)
+    yield "log", log, None if log is None else Signer(guarded_origin(settings) or settings.origin, log.secret).vkey
+    yield "kek", kek, None if kek is None else name_of(kek.secret)
+    if (old := keys.find(settings.keys_dir, "kek.old")) is not None:
+        yield "kek.old", keys.Held(old, str(settings.keys_dir / "kek.old")), name_of(old)
+    yield "digest", digest, None if digest is None else fingerprint("digest", digest.secret)
+
+
 @keys_app.command("rotate")
 def rotate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Wrap all customers' keys under a new key-encryption key and destroy the old one. Services may run meanwhile.
@@ -76,12 +106,19 @@ def rotate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     Run it on the ledger's host, as the owner of the database. After a crash run it again: it goes on.
     """
     settings = located(data_dir, broker=False)
-    secrets = keys.load(settings.keys_dir)
+    secrets = keys.secrets_of(settings)
     with Ledger.open(settings) as ledger:
         name = rotate(ledger, secrets)
     if as_json:
         print_json({"kek": name})
         return
-    out.print(f"all data keys are wrapped under the new key {name}, and the old one is destroyed here")
-    err.print(f"back up {settings.keys_dir / 'kek'} now: without it no text can be read any more")
+    out.print(f"all data keys are wrapped under the new key {name}{_destroyed(secrets)}")
+    if secrets.kek_in_file:
+        err.print(f"back up {settings.keys_dir / 'kek'} now: without it no text can be read any more")
+    elif settings.key_kek_old is not None:
+        err.print("take LEDGER_KEY_KEK_OLD away and start every service anew")
     err.print("destroy the backups of the old one when no older backup of the database is to be restored any more")
+
+
+def _destroyed(secrets: keys.Secrets) -> str:
+    return ", and the old one is destroyed here" if secrets.kek_in_file else ""

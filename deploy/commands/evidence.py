@@ -77,21 +77,22 @@ def verify_command(
     guarded = _guarded(settings)
     policy = policy_in(policy_file or settings.witness_policy)
     roots = timestamp_roots or settings.timestamp_roots
+    kek, digest = keys.key_encryption_key(settings), keys.digest_key(settings)
     with bar("verifying") as advance:
         report = verify(
             database(settings),
             vkey=vkey or vkey_of(settings),
             guard=(lambda: read_guard(settings.guard_path)) if guarded else None,
-            key_encryption_key=keys.find(settings.keys_dir, "kek"),
+            key_encryption_key=None if kek is None else kek.secret,
             kept=kept,
-            digest_key=keys.find(settings.keys_dir, "digest"),
+            digest_key=None if digest is None else digest.secret,
             policy=policy,
             timestamp_roots=() if roots is None else read_roots(roots),
             progress=advance,
         )
     found = _report(report, anchored=guarded or bool(kept))
     if with_projections and report.problem is None:
-        secrets = keys.load(settings.keys_dir)
+        secrets = keys.secrets_of(settings)
         with bar("deriving the read tables") as advance:
             difference = checking.check(database(settings), secrets, advance)
         found["projections"] = "ok" if difference is None else difference.to_dict()
@@ -121,7 +122,7 @@ def policy_in(path: Path | None) -> Policy | None:
 
 def _guarded(settings: Settings) -> bool:
     """Whether this host keeps the fork guard: where the log's key lies here, a missing guard is a finding."""
-    return settings.guard_path.exists() or keys.find(settings.keys_dir, "log") is not None
+    return settings.guard_path.exists() or keys.log_key(settings) is not None
 
 
 def _report(report: Report, *, anchored: bool) -> dict[str, Any]:
@@ -254,14 +255,20 @@ def newest_checkpoint(settings: Settings, connection: psycopg.Connection[Any]) -
 
 def vkey_of(settings: Settings) -> str:
     """The key of this host's log. Its name comes from the guard, which no owner of the database can change."""
-    seed = keys.find(settings.keys_dir, "log")
-    if seed is None:
+    key = keys.log_key(settings)
+    if key is None:
         fail("the log's key is not on this host: give the one that you pinned with --vkey")
-    if (note := read_guard(settings.guard_path)) is not None:
-        return Signer(Checkpoint.parse(Note.parse(note).text).origin, seed).vkey
+    if (origin := guarded_origin(settings)) is not None:
+        return Signer(origin, key.secret).vkey
     with connect(settings) as connection:
         row = connection.execute(QUERIES["read_head"]).fetchone()
-    return Signer(settings.origin if row is None else row[3], seed).vkey
+    return Signer(settings.origin if row is None else row[3], key.secret).vkey
+
+
+def guarded_origin(settings: Settings) -> str | None:
+    """The name under which this host signed last, None where it never did."""
+    note = read_guard(settings.guard_path)
+    return None if note is None else Checkpoint.parse(Note.parse(note).text).origin
 
 
 @app.command("export-tiles")

@@ -61,7 +61,7 @@ def export_command(
     with bar("deriving the findings") as advance:
         exported = export_pack(
             database(settings),
-            keys.load(settings.keys_dir),
+            keys.secrets_of(settings),
             directory,
             wanted,
             sample=sample,

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection, Cursor
 from psycopg.rows import tuple_row
 
+from ledger.key_provider import WrappingKey
 from ledger.storage.sql import QUERIES
+from ledger.storage.wrapping import wrapping_key
 
 KEY_SIZE = 32
-NONCE_SIZE = 12
 CACHE_LIMIT = 100_000
 
 
@@ -58,9 +58,9 @@ class Keyring:
 
     def __init__(
         self,
-        key_encryption_key: bytes | None,
+        key_encryption_key: bytes | WrappingKey | None,
         *,
-        reread: Callable[[], Sequence[bytes]] | None = None,
+        reread: Callable[[], Sequence[bytes | WrappingKey]] | None = None,
         until_destroyed: bool = False,
     ) -> None:
         """Without the key-encryption key it still tells who was erased; every other customer is unknown to it.
@@ -69,7 +69,7 @@ class Keyring:
         rotation. `until_destroyed`: a key counts until it is destroyed, whatever was ordered, for whoever derives what
         the log made at each of its sizes.
         """
-        self._wrappers = [] if key_encryption_key is None else [AESGCM(key_encryption_key)]
+        self._wrappers = [] if key_encryption_key is None else [wrapping_key(key_encryption_key)]
         self._reread = reread
         self._until_destroyed = until_destroyed
         self._stale = False
@@ -103,15 +103,11 @@ class Keyring:
 
     def make(self, customers: Sequence[str]) -> tuple[dict[str, DataKey], list[NewKey]]:
         """First keys for customers who have none: usable at once, valid once the rows are committed."""
-        random = os.urandom((KEY_SIZE + NONCE_SIZE) * len(customers))
         keys, rows = {}, []
-        for number, customer_id in enumerate(customers):
-            start = number * (KEY_SIZE + NONCE_SIZE)
-            secret = random[start : start + KEY_SIZE]
-            nonce = random[start + KEY_SIZE : start + KEY_SIZE + NONCE_SIZE]
-            wrapped = self.wrap(customer_id, 1, secret, nonce)
+        for customer_id in customers:
+            secret = os.urandom(KEY_SIZE)
             keys[customer_id] = DataKey(AESGCM(secret), 1)
-            rows.append(NewKey(customer_id, 1, wrapped))
+            rows.append(NewKey(customer_id, 1, self.wrap(customer_id, 1, secret)))
         return keys, rows
 
     def erased(self, cursor: Cursor[Any], customers: Iterable[str]) -> dict[str, Erased]:
@@ -143,23 +139,23 @@ class Keyring:
         for _ in range(2):
             for wrapper in self._in_use():
                 try:
-                    return wrapper.decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], _wrap_data(customer_id, version))
-                except (InvalidTag, ValueError):
+                    return wrapper.unwrap(wrapped, _wrap_data(customer_id, version))
+                except ValueError:
                     continue
             self._stale = True  # a rotation may have come in between: look once more
         raise KeyUnwrapFailed(
-            f"the data key of customer {customer_id} does not open: keys/kek is not the key of this log, or (where "
-            "there is a keys/kek.old) `promise-ledger keys rotate` is to be finished"
+            f"the data key of customer {customer_id} does not open: the key-encryption key is not the key of this log "
+            "(`promise-ledger keys list`), or (where there is a kek.old) `promise-ledger keys rotate` is to be finished"
         )
 
-    def wrap(self, customer_id: str, version: int, secret: bytes, nonce: bytes) -> bytes:
-        """`secret` wrapped under the key-encryption key in use. `nonce` is NONCE_SIZE fresh random bytes."""
-        return nonce + self._in_use()[0].encrypt(nonce, secret, _wrap_data(customer_id, version))
+    def wrap(self, customer_id: str, version: int, secret: bytes) -> bytes:
+        """`secret` wrapped under the key-encryption key in use."""
+        return self._in_use()[0].wrap(secret, _wrap_data(customer_id, version))
 
-    def _in_use(self) -> list[AESGCM]:
+    def _in_use(self) -> list[WrappingKey]:
         """The key-encryption keys, the one to wrap under first."""
         if self._stale and self._reread is not None:
-            self._wrappers = [AESGCM(key) for key in self._reread()]
+            self._wrappers = [wrapping_key(key) for key in self._reread()]
         self._stale = False
         assert self._wrappers, "nobody opens or makes keys without the key-encryption key"
         return self._wrappers

@@ -6,7 +6,8 @@
     that says so                                event moved the head, and whoever finds it moved forgets what it knew
  3. kek.old overwritten and removed             there: nothing needs it any more. The rotation called again ends it
 
-The keys of erased customers are gone already, and stay so.
+The keys of erased customers are gone already, and stay so. Where the key-encryption key comes from elsewhere, steps 1
+and 3 are whose who keeps it: the new one is in use there, the one before still opens, and step 2 is done here.
 """
 
 import os
@@ -16,12 +17,13 @@ import orjson
 
 from ledger.app import Clock, Ledger, Submission, system_clock
 from ledger.domain.key_wraps import RewrapKeys
-from ledger.erasure.keyring import NONCE_SIZE, Keyring
-from ledger.mac import hmac_sha256
+from ledger.erasure.keyring import Keyring
+from ledger.key_provider import KeyProblem, WrappingKey
 from ledger.receipts import Receipt
 from ledger.storage import keys
 from ledger.storage.recorder import Append
 from ledger.storage.sql import QUERIES
+from ledger.storage.wrapping import wrapping_key
 
 SOURCE: Final = "ledger-keys"
 """The source of what a rotation says; no sender may use it."""
@@ -31,12 +33,19 @@ def rotate(ledger: Ledger, secrets: keys.Secrets, clock: Clock = system_clock) -
     """The name of the new key-encryption key, under which all data keys are wrapped; the one before is destroyed.
 
     Services may run meanwhile. Called again after a crash it goes on; after it was done, it makes another new one.
-    Raises KeyUnwrapFailed where a data key opens under neither: then nothing is wrapped anew, and both are kept.
+    Raises KeyUnwrapFailed where a data key opens under neither: then nothing is wrapped anew, and both are kept; and
+    KeyProblem where the key in use comes from a variable and none is in the place of the one before.
     """
-    fresh = keys.replace_kek(secrets.directory)  # step 1
+    if isinstance(secrets.kek, bytes) and not secrets.kek_in_file:
+        raise KeyProblem(
+            "the key-encryption key comes from LEDGER_KEY_KEK: put a new one there and the present one in "
+            "LEDGER_KEY_KEK_OLD, start every service anew with both, then run this again"
+        )
+    fresh = keys.replace_kek(secrets) if secrets.kek_in_file else secrets  # step 1
     keyring = Keyring(fresh.kek, reread=fresh.key_encryption_keys)
     rewrap(ledger, keyring, name_of(fresh.kek), clock)  # step 2
-    keys.destroy_old_kek(secrets.directory)  # step 3
+    if secrets.kek_in_file:
+        keys.destroy_old_kek(secrets.directory)  # step 3
     return name_of(fresh.kek)
 
 
@@ -51,9 +60,7 @@ def rewrap(ledger: Ledger, keyring: Keyring, name: str, clock: Clock = system_cl
                 {
                     "customer_id": customer_id,
                     "key_version": version,
-                    "wrapped": keyring.wrap(
-                        customer_id, version, keyring.open(customer_id, version, wrapped), os.urandom(NONCE_SIZE)
-                    ),
+                    "wrapped": keyring.wrap(customer_id, version, keyring.open(customer_id, version, wrapped)),
                 }
                 for customer_id, version, wrapped in rows
             ],
@@ -66,6 +73,6 @@ def rewrap(ledger: Ledger, keyring: Keyring, name: str, clock: Clock = system_cl
     assert isinstance(outcome, Receipt), "no rule refuses what was done in the same transaction"
 
 
-def name_of(key_encryption_key: bytes) -> str:
+def name_of(key_encryption_key: bytes | WrappingKey) -> str:
     """A name that tells this key from others and says nothing about it."""
-    return hmac_sha256(key_encryption_key, b"promise-ledger/kek-name/v1").hex()[:16]
+    return wrapping_key(key_encryption_key).name

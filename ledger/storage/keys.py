@@ -1,42 +1,100 @@
-"""The three secrets of a log, in files outside the database (directory 0700, files 0600).
+"""The three secrets of a log, outside the database: in files (directory 0700, files 0600), or as the settings say.
 
-keys/log      Ed25519 seed: signs checkpoints
-keys/kek      key-encryption key: wraps the customers' data keys
-keys/kek.old  the one before, only while `promise-ledger keys rotate` replaces it
-keys/digest   key of the command digests, so that an unkeyed hash of somebody's words is nowhere
+keys/log      Ed25519 seed: signs checkpoints                               LEDGER_KEY_LOG, or a key provider
+keys/kek      key-encryption key: wraps the customers' data keys            LEDGER_KEY_KEK, or a key provider
+keys/kek.old  the one before, only while it is replaced                     LEDGER_KEY_KEK_OLD
+keys/digest   key of the command digests, so that an unkeyed hash of        LEDGER_KEY_DIGEST
+              somebody's words is nowhere
 """
 
+import base64
+import binascii
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Generic, TypeVar
 
+from pydantic import SecretStr
+
+from ledger.key_provider import KeyProblem, KeyProvider, SigningKey, WrappingKey, open_provider
+from ledger.settings import Settings
 from ledger.storage.guard import flush_directory
+from ledger.storage.wrapping import AesKey, Succession, wrapping_key
 
 SECRET_SIZE = 32
+T = TypeVar("T")
 
 
-class KeyProblem(RuntimeError):
-    """A secret is missing, unreadable for us or readable for others."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Held(Generic[T]):
+    """A secret that this host has, and where it comes from: a path, the name of a variable, or of a provider."""
+
+    secret: T
+    where: str
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secrets:
-    """The secrets of one log, 32 bytes each, as they were when read from `directory`."""
+    """The secrets of one log: 32 bytes each as they were when read, or the key where it is kept."""
 
     directory: Path
-    log: bytes
-    kek: bytes
+    log: bytes | SigningKey
+    kek: bytes | WrappingKey
     digest: bytes
+    kek_in_file: bool = True
 
-    def key_encryption_keys(self) -> tuple[bytes, ...]:
-        """As they are on disk now: the one in use, then the one that a rotation under way replaces."""
+    def key_encryption_keys(self) -> tuple[bytes | WrappingKey, ...]:
+        """As they are now: the one in use, then the one that a rotation under way replaces."""
+        if not self.kek_in_file:
+            return (self.kek,)
         old = find(self.directory, "kek.old")
         return (_load(self.directory / "kek"), *(() if old is None else (old,)))
 
 
+def secrets_of(settings: Settings) -> Secrets:
+    """The secrets of the log that `settings` name. Raises KeyProblem with what to do where one is not as it must be."""
+    log, kek, digest = log_key(settings), key_encryption_key(settings), digest_key(settings)
+    directory = settings.keys_dir
+    return Secrets(
+        directory,
+        _load(directory / "log") if log is None else log.secret,
+        _load(directory / "kek") if kek is None else kek.secret,
+        _load(directory / "digest") if digest is None else digest.secret,
+        kek is None or kek.where == str(directory / "kek"),
+    )
+
+
+def log_key(settings: Settings) -> Held[bytes | SigningKey] | None:
+    """The key that signs checkpoints, None where this host has none. Raises KeyProblem as `secrets_of` does."""
+    provider = _provider(settings)
+    return _only(settings, "log", settings.key_log, None if provider is None else provider.log)
+
+
+def key_encryption_key(settings: Settings) -> Held[bytes | WrappingKey] | None:
+    """The key-encryption key, None where this host has none (an auditor's). Raises KeyProblem as `secrets_of` does.
+
+    While another one is put in its place by the settings, it opens what either wrapped.
+    """
+    provider = _provider(settings)
+    held = _only(settings, "kek", settings.key_kek, None if provider is None else provider.kek)
+    if settings.key_kek_old is None:
+        return held
+    if held is None or held.where == str(settings.keys_dir / "kek"):
+        raise KeyProblem("LEDGER_KEY_KEK_OLD is set, and neither LEDGER_KEY_KEK nor a key provider takes its place")
+    old = AesKey(_spelled("LEDGER_KEY_KEK_OLD", settings.key_kek_old))
+    return Held(Succession(wrapping_key(held.secret), old), held.where)
+
+
+def digest_key(settings: Settings) -> Held[bytes] | None:
+    """The key of the command digests, None where this host has none. Raises KeyProblem as `secrets_of` does."""
+    return _only(settings, "digest", settings.key_digest, None)
+
+
 def load(directory: Path) -> Secrets:
     """The secrets kept in `directory`. Raises KeyProblem with what to do where one is missing or too open."""
-    return Secrets(directory, **{name: _load(directory / name) for name in ("log", "kek", "digest")})
+    log, kek, digest = (_load(directory / name) for name in ("log", "kek", "digest"))
+    return Secrets(directory, log, kek, digest)
 
 
 def find(directory: Path, name: str) -> bytes | None:
@@ -45,24 +103,26 @@ def find(directory: Path, name: str) -> bytes | None:
     return _load(path) if path.exists() else None
 
 
-def create(directory: Path) -> Secrets:
-    """Make what is missing of a new log's secrets, then load them. Never replaces a file.
+def create(settings: Settings) -> Secrets:
+    """Make what is missing of a new log's secrets as files, then read them all. Never replaces a file.
 
     Call it only while the log is empty: a log signed under one key cannot be carried on under another.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("log", "kek", "digest"):
-        if not (directory / name).exists():
-            _write_new(directory / name)
-    return load(directory)
+    held = {"log": log_key(settings), "kek": key_encryption_key(settings), "digest": digest_key(settings)}
+    settings.keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, secret in held.items():
+        if secret is None:
+            _write_new(settings.keys_dir / name)
+    return secrets_of(settings)
 
 
-def replace_kek(directory: Path) -> Secrets:
+def replace_kek(secrets: Secrets) -> Secrets:
     """A new key-encryption key is in use and the one before is `kek.old`, which still opens what it wrapped.
 
     Crash before the rename: the next call goes on with what is there, or makes another; nothing was wrapped under it.
     Crash after it: `kek.old` says that the rotation is under way, and nothing is replaced a second time.
     """
+    directory = secrets.directory
     current, old, new = (directory / name for name in ("kek", "kek.old", "kek.new"))
     if not old.exists() or current.samefile(old):
         _write_new(new)
@@ -71,7 +131,7 @@ def replace_kek(directory: Path) -> Secrets:
         flush_directory(directory)
         new.replace(current)
         flush_directory(directory)
-    return load(directory)
+    return replace(secrets, kek=_load(current))
 
 
 def destroy_old_kek(directory: Path) -> None:
@@ -85,6 +145,43 @@ def destroy_old_kek(directory: Path) -> None:
             os.fsync(file.fileno())
         old.unlink()
         flush_directory(directory)
+
+
+@cache
+def _opened(reference: str, data_dir: Path) -> KeyProvider:
+    return open_provider(reference, data_dir)
+
+
+def _provider(settings: Settings) -> KeyProvider | None:
+    return None if settings.key_provider is None else _opened(settings.key_provider, settings.data_dir)
+
+
+def _only(settings: Settings, name: str, given: SecretStr | None, provided: T | None) -> Held[bytes | T] | None:
+    """The secret from the one place that has it."""
+    found: list[Held[bytes | T]] = []
+    if provided is not None:
+        found.append(Held(provided, f"LEDGER_KEY_PROVIDER={settings.key_provider}"))
+    if given is not None:
+        variable = f"LEDGER_KEY_{name.upper()}"
+        found.append(Held(_spelled(variable, given), variable))
+    if (filed := find(settings.keys_dir, name)) is not None:
+        found.append(Held(filed, str(settings.keys_dir / name)))
+    if len(found) > 1:
+        places = " and by ".join(each.where for each in found)
+        raise KeyProblem(f"the key `{name}` is given by {places}: keep the one that this log was begun with")
+    return found[0] if found else None
+
+
+def _spelled(variable: str, given: SecretStr) -> bytes:
+    """The 32 bytes that a variable holds, as 64 hexadecimal digits or as base64; no error repeats any of it."""
+    text = given.get_secret_value()
+    try:
+        secret = bytes.fromhex(text) if len(text) == 2 * SECRET_SIZE else base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise KeyProblem(f"{variable} is neither base64 nor hexadecimal of 32 bytes") from None
+    if len(secret) != SECRET_SIZE:
+        raise KeyProblem(f"{variable} holds {len(secret)} bytes, not 32: put back the key of this log")
+    return secret
 
 
 def _write_new(path: Path) -> None:
@@ -113,3 +210,19 @@ def _load(path: Path) -> bytes:
     if len(secret) != SECRET_SIZE:
         raise KeyProblem(f"the key file {path} holds {len(secret)} bytes, not 32: put it back from its backup")
     return secret
+
+
+__all__ = [
+    "Held",
+    "KeyProblem",
+    "Secrets",
+    "create",
+    "destroy_old_kek",
+    "digest_key",
+    "find",
+    "key_encryption_key",
+    "load",
+    "log_key",
+    "replace_kek",
+    "secrets_of",
+]

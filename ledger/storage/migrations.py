@@ -85,7 +85,7 @@ def create_log(settings: Settings) -> bool:
                 "`promise-ledger recover`, which says what can be done"
             )
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys.create(settings.keys_dir)
+        keys.create(settings)
         begun = {"origin": settings.origin, "recorded_at": _BEGINNING_OF_TIME}
         connection.execute(QUERIES["begin_log"], begun)
     return True

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from re import compile
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -165,26 +165,44 @@ def open_note(data: bytes | str, verifiers: Iterable[Verifier]) -> Note:
     return Note(note.text, note.signatures, tuple(verified.values()))
 
 
+@runtime_checkable
+class SigningKey(Protocol):
+    """An Ed25519 private key that is kept elsewhere, such as in an HSM, and signs there."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half, 32 bytes; the same each time."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over `message` (RFC 8032, pure Ed25519), 64 bytes."""
+        ...
+
+
 @dataclass(frozen=True)
 class Signer:
-    """A name and its Ed25519 private key (the 32-byte seed of RFC 8032)."""
+    """A name and its Ed25519 private key: the 32-byte seed of RFC 8032, or the key where it is kept."""
 
     name: str
-    private_key: bytes = field(repr=False)
+    private_key: bytes | SigningKey = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.private_key, bytes) or len(self.private_key) != 32:
-            raise MalformedKey("an Ed25519 private key has 32 bytes")
+        seed = self.private_key
+        if len(seed) != 32 if isinstance(seed, bytes) else not isinstance(seed, SigningKey):
+            raise MalformedKey("an Ed25519 private key has 32 bytes, or signs by itself")
         _ = self.verifier
 
     @cached_property
     def _key(self) -> Ed25519PrivateKey:
+        assert isinstance(self.private_key, bytes), "what is kept elsewhere signs there"
         return Ed25519PrivateKey.from_private_bytes(self.private_key)
 
     @cached_property
     def verifier(self) -> Verifier:
         """The public half."""
-        return Verifier(self.name, self._key.public_key().public_bytes_raw())
+        if isinstance(self.private_key, bytes):
+            return Verifier(self.name, self._key.public_key().public_bytes_raw())
+        return Verifier(self.name, self.private_key.public_key)
 
     @property
     def vkey(self) -> str:
@@ -192,8 +210,16 @@ class Signer:
         return self.verifier.vkey
 
     def signature(self, text: str) -> Signature:
-        """Return this key's signature line over `text`."""
-        return Signature(self.name, self.verifier.key_id, self._key.sign(text.encode()))
+        """Return this key's signature line over `text`. Raises `BadSignature` where one kept elsewhere errs."""
+        return Signature(self.name, self.verifier.key_id, self._signed(text.encode()))
+
+    def _signed(self, message: bytes) -> bytes:
+        if isinstance(self.private_key, bytes):
+            return self._key.sign(message)
+        signature = self.private_key.sign(message)
+        if not self.verifier.verify(message, signature):
+            raise BadSignature(f"what keeps the key of {self.name} gave a signature that does not verify")
+        return signature
 
     def sign(self, text: str) -> bytes:
         """Return the signed note over `text` alone. Raises `MalformedNote` where `text` cannot be a note's text."""

@@ -17,6 +17,7 @@ from psycopg import Connection
 
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.orders import orders
+from ledger.key_provider import WrappingKey
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import BadTimestamp, stamped_at
@@ -50,7 +51,7 @@ def verify(
     *,
     vkey: str,
     guard: Guard | None,
-    key_encryption_key: bytes | None,
+    key_encryption_key: bytes | WrappingKey | None,
     kept: Sequence[bytes] = (),
     policy: Policy | None = None,
     timestamp_roots: Sequence[Certificate] = (),
@@ -99,7 +100,7 @@ class _Run:
         connection: Connection[Any],
         url: str,
         verifier: Verifier,
-        key_encryption_key: bytes | None,
+        key_encryption_key: bytes | WrappingKey | None,
         policy: Policy | None,
         timestamp_roots: Sequence[Certificate],
         digest_key: bytes | None,

@@ -13,6 +13,7 @@ from psycopg import Connection
 from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
 from ledger.erasure.orders import Order, orders
 from ledger.erasure.sealing import SealBroken, commitment, unseal
+from ledger.key_provider import WrappingKey
 from ledger.storage.sql import QUERIES
 from ledger.verification.report import Problem, Wrong
 
@@ -38,7 +39,13 @@ class LeafChecker:
     """Checks every `stripes`-th range of leaves, from range `stripe` on, in order; memory stays flat."""
 
     def __init__(
-        self, connection: Connection[Any], key_encryption_key: bytes | None, *, size: int, stripe: int, stripes: int
+        self,
+        connection: Connection[Any],
+        key_encryption_key: bytes | WrappingKey | None,
+        *,
+        size: int,
+        stripe: int,
+        stripes: int,
     ) -> None:
         self._connection = connection
         self._size = size
@@ -209,7 +216,7 @@ class _Inbox:
 class _Keys:
     """The customers' data keys, as far as the sealed rows at hand need them."""
 
-    def __init__(self, connection: Connection[Any], key_encryption_key: bytes | None) -> None:
+    def __init__(self, connection: Connection[Any], key_encryption_key: bytes | WrappingKey | None) -> None:
         self._connection = connection
         self._keyring = None if key_encryption_key is None else Keyring(key_encryption_key)
         self._orders = orders(connection)  # of the same snapshot, whose leaves are checked here

@@ -81,7 +81,7 @@ def link_only(world: Erasing) -> None:
 
 
 def rewrapped_only(world: Erasing) -> None:
-    fresh = keys.replace_kek(world.settings.keys_dir)
+    fresh = keys.replace_kek(world.secrets)
     with Ledger.open(world.settings, clock=lambda: world.now) as ledger:
         rotation.rewrap(ledger, Keyring(fresh.kek, reread=fresh.key_encryption_keys), "0f", clock=lambda: world.now)
 
@@ -92,7 +92,7 @@ def cut_short(world: Erasing) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("the power is gone")
 
-    fresh = keys.replace_kek(world.settings.keys_dir)
+    fresh = keys.replace_kek(world.secrets)
     keyring = Keyring(fresh.kek, reread=fresh.key_encryption_keys)
     with Ledger.open(world.settings, clock=lambda: world.now) as ledger, pytest.MonkeyPatch.context() as patch:
         patch.setattr("ledger.deciding.Batch.decide", fail)
@@ -104,7 +104,7 @@ CRASHES: dict[str, Callable[[Erasing], object]] = {
     "the new key half written": lambda world: (world.settings.keys_dir / "kek.partial").write_bytes(b"half"),
     "the new key not in use": lambda world: (world.settings.keys_dir / "kek.new").write_bytes(os.urandom(32)),
     "both names for the old key": link_only,
-    "the new key in use": lambda world: keys.replace_kek(world.settings.keys_dir),
+    "the new key in use": lambda world: keys.replace_kek(world.secrets),
     "nothing wrapped anew": cut_short,
     "all wrapped anew": rewrapped_only,
 }

@@ -23,6 +23,7 @@ from deploy.witness import open_witness
 from deploy.witness_http import create_app
 from deploy.witnessing import Collector, read_policy
 from ledger.app import Ledger
+from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadProof
@@ -267,7 +268,7 @@ def test_up_publishes_under_its_policy_and_the_command_line_carries_the_cosignat
 ):
     home = data_dir / "home"
     home.mkdir(mode=0o711)
-    key = Signer("localhost/promise-ledger", keys.create(home / "keys").log).verifier
+    key = Signer("localhost/promise-ledger", keys.create(Settings(data_dir=home)).log).verifier
     witness, cosigner = open_witness(tmp_path / "w", [key], "witness.example/w")
     with served(create_app(witness)) as port_of_witness:
         (tmp_path / "policy").write_text(policy_text([cosigner], [f"http://127.0.0.1:{port_of_witness}"], "any"))

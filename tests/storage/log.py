@@ -78,12 +78,12 @@ def tell(number: int, /, **data: Any) -> Submission:
 class Log:
     """One log, and as many ledgers on it as are opened. `now` is what their clocks say."""
 
-    def __init__(self, url: str, data_dir: Path) -> None:
+    def __init__(self, url: str, data_dir: Path, **given: Any) -> None:
         self.url = url
-        self.settings = Settings(data_dir=data_dir, database_url=url)
+        self.settings = Settings(data_dir=data_dir, database_url=url, **given)
         self.now = NOON
         create_log(self.settings)
-        self.secrets = keys.load(self.settings.keys_dir)
+        self.secrets = keys.secrets_of(self.settings)
         self.vkey = Signer(self.settings.origin, self.secrets.log).vkey
         self._opened: list[Ledger] = []
 

@@ -11,6 +11,7 @@ import pytest
 from eventsourcing.persistence import PersistenceError
 
 from ledger.app import Ledger
+from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import SLOT_SIZE, ForkGuard, GuardDamaged
 from ledger.storage.recorder import LogRecorder, open_datastore
@@ -280,7 +281,7 @@ def test_what_an_owner_of_the_database_appends_by_hand_is_never_signed(log: Log,
     note = log.guard_note()
     attacker = Ledger(
         LogRecorder(open_datastore(log.url)),
-        secrets=keys.create(tmp_path / "keys"),
+        secrets=keys.create(Settings(data_dir=tmp_path)),
         origin=running.origin,
         guard=ForkGuard(tmp_path / "guard"),
         clock=lambda: log.now,

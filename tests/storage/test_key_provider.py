@@ -1,0 +1,172 @@
+"""Keys in another process: the provider that docs/keys.md shows, and a stand-in for an HSM that holds the seed."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.app import Ledger
+from ledger.erasure import rotation
+from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
+from ledger.key_provider import KeyProblem, KeyProvider, open_provider
+from ledger.settings import Settings
+from ledger.storage import keys
+from ledger.storage.signer import Fork
+from ledger.tlog.errors import BadSignature
+from tests.storage.log import WORDS, Log, make, told
+
+PAGE = (Path(__file__).parents[2] / "docs/keys.md").read_text(encoding="utf-8")
+DEVICE = Path(__file__).with_name("key_device.py")
+REFERENCE = "key_device_of_the_page:connect"
+
+
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's provider can be imported, and its device is on the PATH."""
+    (tmp_path / "key_device_of_the_page.py").write_text(PAGE.split("```python\n")[1].split("```")[0])
+    command = tmp_path / "key-device"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -P {DEVICE} "$@"\n')
+    command.chmod(0o700)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+
+class Plugs(list[Any]):
+    """Every provider that was opened."""
+
+    def open(self, reference: str, data_dir: Path) -> KeyProvider:
+        self.append(open_provider(reference, data_dir))
+        provider: KeyProvider = self[-1]
+        return provider
+
+    def pull(self) -> None:
+        """The devices are gone, and whoever starts now asks for them anew."""
+        for process in [provider.device.process for provider in self]:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+        self.clear()
+        keys._opened.cache_clear()
+
+
+@pytest.fixture
+def plugs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugs]:
+    installed(tmp_path, monkeypatch)
+    plugs = Plugs()
+    monkeypatch.setattr(keys, "open_provider", plugs.open)
+    yield plugs
+    plugs.pull()
+
+
+@pytest.fixture
+def log(database: str, data_dir: Path, plugs: Plugs) -> Iterator[Log]:
+    log = Log(database, data_dir, key_provider=REFERENCE)
+    yield log
+    log.close()
+
+
+def test_a_log_whose_keys_are_in_another_process_is_written_proven_and_verified(log: Log) -> None:
+    assert [path.name for path in log.settings.keys_dir.iterdir()] == ["digest"]
+    ledger = log.open()
+    for receipt in told(ledger, make(1), make(2)):
+        log.check_receipt(receipt)
+    ledger.append([make(3)])  # committed and unsigned: as after a crash
+    log.close()
+    again = log.open()
+    (receipt,) = told(again, make(3))
+    log.check_receipt(receipt)
+    log.check_clean(3)
+    (other,) = told(again, make(8))  # of the same customer as the first: its key is opened, not made
+    log.check_receipt(other)
+    log.check_clean(4)
+    assert WORDS.encode() not in b"".join(log.states())
+
+
+def test_verify_opens_each_text_through_the_device(log: Log) -> None:
+    told(log.open(), make(1))
+    log.ask("UPDATE ledger.customer_keys SET wrapped = set_byte(wrapped, 20, 0) RETURNING 1")
+    problem = log.verify().problem
+    assert problem is not None
+    assert problem.table == "customer_keys"
+    assert log.verify(key_encryption_key=None).problem is None
+
+
+def test_a_device_that_is_gone_loses_nothing(log: Log, plugs: Plugs) -> None:
+    ledger = log.open()
+    told(ledger, make(1))
+    plugs.pull()
+    with pytest.raises(KeyProblem, match="does not answer"):
+        ledger.submit([make(8)])  # of a customer whose key is at hand: committed, and nothing is said about it
+    assert len(log.states()) == 2
+    with pytest.raises(KeyProblem, match="does not answer"):
+        ledger.append([make(2)])  # a first data key has to be wrapped
+    assert len(log.states()) == 2, "nothing is committed"
+    log.close()
+    again, log.secrets = log.open(), keys.secrets_of(log.settings)
+    log.check_clean(2)
+    for receipt in told(again, make(8), make(2)):
+        log.check_receipt(receipt)
+    log.check_clean(3)
+
+
+def test_a_signature_that_does_not_verify_is_neither_kept_nor_given(log: Log) -> None:
+    ledger = log.open()
+    told(ledger, make(1))
+    guarded = log.guard_note()
+    (log.settings.data_dir / "device/astray").touch()
+    with pytest.raises(BadSignature, match="does not verify"):
+        ledger.submit([make(2)])
+    assert log.guard_note() == guarded
+    (log.settings.data_dir / "device/astray").unlink()
+    (receipt,) = told(ledger, make(2))
+    log.check_receipt(receipt)
+    log.check_clean(2)
+
+
+def test_a_device_with_another_key_is_refused_at_start(log: Log, plugs: Plugs) -> None:
+    told(log.open(), make(1))
+    log.close()
+    plugs.pull()
+    (log.settings.data_dir / "device/seed").write_bytes(b"s" * 32)
+    with pytest.raises(Fork, match="another key"):
+        log.open()
+
+
+def test_a_key_that_the_device_renewed_wraps_everything_anew(log: Log) -> None:
+    told(log.open(), make(1), make(2))
+    old = log.settings.data_dir / "device/kek.1"
+    (log.settings.data_dir / "device/kek.2").write_bytes(b"k" * 32)
+    with Ledger.open(log.settings, clock=lambda: log.now) as ledger:
+        assert rotation.rotate(ledger, log.secrets, clock=lambda: log.now) == "device.kek.2"
+    old.write_bytes(bytes(32))  # destroyed there: nothing needs it any more
+    told(log.open(), make(8), make(3))
+    log.check_clean(5)
+    assert b'"kek":"device.kek.2"' in log.states()[2]
+
+
+def test_a_key_in_a_file_goes_over_into_the_device(log: Log, database: str, data_dir: Path) -> None:
+    """Begun with a file; then the device wraps, and what the file's key wrapped opens until the rotation is done."""
+    filed = data_dir / "filed"
+    begun = Settings(data_dir=filed, database_url=database, key_kek="66" * 32)
+    moving = begun.model_copy(update={"key_kek": None, "key_kek_old": begun.key_kek, "key_provider": REFERENCE})
+    inside = log.secrets.kek
+    held = keys.key_encryption_key(moving)
+    assert held is not None
+    both = Keyring(held.secret)
+    before = Keyring(b"\x66" * 32).wrap("C-1", 1, b"d" * 32)
+    assert both.open("C-1", 1, before) == b"d" * 32
+    after = both.wrap("C-1", 1, b"d" * 32)
+    with pytest.raises(KeyUnwrapFailed):
+        Keyring(b"\x66" * 32).open("C-1", 1, after)
+    with pytest.raises(KeyUnwrapFailed):
+        Keyring(inside).open("C-1", 1, before)
+
+
+@pytest.mark.parametrize("reference", ["nowhere", "nowhere:keys", "ledger.settings:keys", ":", "ledger.settings:"])
+def test_a_provider_that_is_none_is_one_sentence(tmp_path: Path, reference: str) -> None:
+    with pytest.raises(KeyProblem, match="names no key provider"):
+        keys.secrets_of(Settings(data_dir=tmp_path, key_provider=reference))
