@@ -18,7 +18,8 @@ def checkpoint(size: int) -> Checkpoint:
 
 
 SIGNED = checkpoint(7).sign(LOG)
-COSIGNED = SIGNED + WITNESS.cosign(checkpoint(7), 1_679_315_147).format().encode()
+COSIGNATURE = WITNESS.cosign(checkpoint(7), 1_679_315_147).format().encode()
+COSIGNED = SIGNED + COSIGNATURE
 PROOF_FILE = ProofFile(4, tuple(naive_inclusion(4, 0, 7)), SIGNED)
 PROOF_FILE_WITH_EXTRA = ProofFile(4, PROOF_FILE.proof, COSIGNED, b"opening")
 EXTENSION = Extension(Frontier().extend(LEAVES[:3]), LEAVES[3:7])
