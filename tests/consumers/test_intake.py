@@ -11,8 +11,9 @@ import pytest
 from consumers import deadletters
 from consumers.channels import COMMAND_BYTES, MESSAGE_BYTES
 from consumers.connection import NotProvisioned
-from consumers.intake import serve
+from consumers.intake import DELIVERIES, serve
 from ledger.app import Appended, Fork, Ledger, Submission
+from ledger.key_provider import KeyProblem
 from ledger.receipts import Outcome
 from ledger.storage import keys
 from ledger.storage.guard import ForkGuard
@@ -345,6 +346,40 @@ def test_a_ledger_that_fails_at_everything_dead_letters_nothing(
                 while broken.appends < 60:
                     await asyncio.sleep(0.02)
                 broken.broken = False
+                for future in waiting:
+                    assert (await asyncio.wait_for(future, 15))["status"] == "recorded"
+                assert await sender.stored("LEDGER_DEADLETTERS") == 0
+
+    asyncio.run(story())
+
+
+def test_while_the_device_that_keeps_a_key_is_away_commands_wait_and_none_is_a_dead_letter(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key of one customer cannot be opened, those of others are at hand: yet the command is not at fault."""
+    monkeypatch.setattr("consumers.intake._delay", lambda times: 0.05)
+
+    class Locked(Faulty):
+        locked = True
+        asked = 0
+
+        def append(self, batch: list[Submission]) -> Appended:
+            if self.locked and any(each.command_id == "new" for each in batch):
+                self.asked += 1
+                raise KeyProblem("the key device does not answer")
+            return super().append(batch)
+
+    async def story() -> None:
+        with Ledger.open(service.settings) as ledger:
+            locked = Locked(ledger)
+            async with service.running(locked) as sender:
+                sent = [body(promise(promise_id=f"P-{each}", due_at=LATER), id=each) for each in ("new", "a", "b", "c")]
+                waiting = [await sender.send(each) for each in sent]
+                async with asyncio.timeout(15):
+                    while locked.asked < 3 * DELIVERIES or service.progress.failure != "the key device does not answer":
+                        await asyncio.sleep(0.02)
+                        assert not waiting[0].done()
+                locked.locked = False
                 for future in waiting:
                     assert (await asyncio.wait_for(future, 15))["status"] == "recorded"
                 assert await sender.stored("LEDGER_DEADLETTERS") == 0
