@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .PHONY: setup run test check format bench lock clean
@@ -23,13 +24,13 @@ run: $(READY) ## the ledger with its demo story, until Ctrl-C
 	@$(BIN)/promise-ledger up --demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(TESTS)
 
 check: $(READY) ## format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(TESTS)
 
 format: $(READY)
 	$(BIN)/ruff format .
