@@ -314,7 +314,7 @@ def test_a_deleted_log_is_called_deleted_by_everyone(home: Path, ledger: Command
             )
     assert (verified.code, verified.json["problem"]["table"]) == (1, "head")
     assert migrated.code == 1
-    assert "it was deleted; restore the newest backup" in migrated.err
+    assert "it was deleted; run `promise-ledger recover`" in migrated.err
     assert health.code == 1
     assert "the log's head row is gone" in health.json["problems"][0]
 

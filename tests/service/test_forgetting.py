@@ -254,7 +254,7 @@ async def messages(broker_url: str) -> list[tuple[str, bytes]]:
         for info in await js.streams_info():
             name = info.config.name
             assert name is not None
-            for number in range(info.state.first_seq, info.state.last_seq + 1):
+            for number in range(max(1, info.state.first_seq), info.state.last_seq + 1):  # an empty one says 0
                 try:
                     message = await js.get_msg(name, number)
                 except NotFoundError:
