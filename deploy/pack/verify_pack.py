@@ -34,6 +34,7 @@ FILES = (
 STAMP = "timestamp.tsr"
 PROOF = re.compile(r"proofs/(0|[1-9][0-9]{0,18})\.tlog-proof")
 MAX_FILES, MAX_BYTES, MAX_POPULATION = 100_000, 512 * 1024 * 1024, 20_000_000
+READ_ONLY = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 SHARED = ("outage", "source")  # streams of many customers: one event of theirs does not bring in the others
 UNREADABLE = (
     ValueError,
@@ -115,18 +116,20 @@ class Key(NamedTuple):
 
 
 def bytes_of(text: str) -> bytes:
-    """What `text` says in base64, in its one legal spelling."""
+    """What `text` says in base64, in its one legal spelling; ValueError where it is none."""
     data = base64.b64decode(text, validate=True)
-    return data if base64.b64encode(data).decode() == text else wrong(f"{text!r} is not base64 in its one spelling")
+    if base64.b64encode(data).decode() != text:
+        raise ValueError(f"{text!r} is not base64 in its one legal spelling")
+    return data
 
 
 def key_of(vkey: str, kind: int) -> Key:
-    """The key `name+id in hexadecimal+base64`; Wrong or ValueError where it is none of that kind."""
+    """The key `name+id in hexadecimal+base64`; ValueError where it is none of that kind."""
     name, hexadecimal, text = vkey.split("+", 2)
     data = bytes_of(text)
     key_id = hashlib.sha256(name.encode() + b"\n" + data).digest()[:4]
     if len(data) != 33 or data[0] != kind or key_id.hex() != hexadecimal:
-        wrong(f"{vkey!r} is not the key that it says it is")
+        raise ValueError(f"{vkey!r} is not the key that it says it is")
     return Key(name, kind, key_id, data[1:])
 
 
@@ -328,9 +331,7 @@ class Pack:
                     continue
                 if not (name in FILES or name == STAMP or PROOF.fullmatch(name)) or not stat.S_ISREG(mode):
                     wrong(f"{name} does not belong in an evidence pack")
-                with open(
-                    os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)), "rb"
-                ) as file:
+                with open(os.open(path, READ_ONLY), "rb") as file:
                     self.files[name] = file.read(space + 1)
                 space -= len(self.files[name])
                 if space < 0 or len(self.files) > MAX_FILES:
@@ -424,11 +425,9 @@ class Pack:
             entry = self.entries[leaf] = json.loads(line)
             if canonical(entry) != line:
                 wrong("it is not in its one legal spelling")
-            if leaf not in self.pack["also"] and by.get("customer", entry.get("customer_id")) != entry.get(
-                "customer_id"
-            ):
+            if "customer" in by and entry.get("customer_id") != by["customer"]:
                 wrong("it is of another customer")
-            if leaf not in self.pack["also"] and "from" in by:
+            if "from" in by and leaf not in self.pack["also"]:
                 start, stop = ((by[edge] or open_end)[:-1] for edge, open_end in (("from", "0Z"), ("to", "9999Z")))
                 if not start <= entry["recorded_at"][:-1] < stop:
                     wrong("it was recorded at another time")
@@ -535,6 +534,11 @@ def main() -> int:
     parser.add_argument("--vkey", help="the log's key as you got it yourself")
     parser.add_argument("--witness", action="append", default=[], metavar="VKEY", help="who must have cosigned")
     options = parser.parse_args()
+    try:
+        for vkey, kind in [(options.vkey, 1), *((each, 4) for each in options.witness)]:
+            _ = vkey is None or key_of(vkey, kind)
+    except ValueError:
+        parser.error(f"{vkey!r} is no such key")
     try:
         lines = sentences(check(options.directory, options.vkey, options.witness))
     except (Wrong, OSError) as error:

@@ -420,6 +420,19 @@ def test_another_sample_than_the_seed_draws_is_found_even_if_signed_for(log: Log
 # ---- What a changed pack is found by
 
 
+def test_a_key_that_is_none_is_used_wrongly(log: Log, case: Path):
+    for option, vkey in (
+        ("--vkey", "x"),
+        ("--vkey", log.vkey[:-1]),
+        ("--vkey", WITNESS.verifier.vkey),
+        ("--witness", log.vkey),
+    ):
+        run = [sys.executable, "-I", "-S", "-B", str(case / "verify_pack.py"), option, vkey]
+        done = subprocess.run(run, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith(f"error: {vkey!r} is no such key\n")
+
+
 def test_every_file_with_a_byte_changed_is_named(log: Log, case: Path):
     chance = random.Random(4)
     for name, content in files(case).items():
