@@ -23,7 +23,8 @@ from consumers.asking import NoAnswer as NoAnswer
 from consumers.channels import COMMAND_BYTES, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED, command_subject
 from consumers.cloudevents import Malformed, event_of, parse
 from consumers.connection import LedgerClient, Outgoing
-from consumers.receipts import open_answer
+from consumers.lost import read_lost
+from consumers.receipts import Lost, open_answer
 from consumers.spool import Noted, Spool
 from ledger.checked import Checked
 from ledger.domain.disclosures import CheckDisclosure, MakeDisclosure
@@ -139,6 +140,16 @@ class Client:
         question = event_of(CheckDisclosure.of(disclosure), self._source, f"check-{uuid.uuid4()}")
         return await asker.check(question, self._patience)
 
+    async def lost(self) -> list[Lost]:
+        """What the ledger recorded and has lost since, and asks for: send the same commands again, under the same ids.
+
+        Those that you have sent again meanwhile are not in it. Raises `NoAnswer` where the queue is away.
+        """
+        try:
+            return await read_lost(self._broker_url, self._source)
+        except (OSError, nats.errors.Error) as error:
+            raise NoAnswer(f"NATS does not answer at {self._broker_url}: is `promise-ledger up` running?") from error
+
     async def deliver(self) -> Delivery:
         """Send what is in the notepad, in the order of writing, each once its predecessor is answered.
 
@@ -228,6 +239,10 @@ class SyncClient:
     def check(self, disclosure: MakeDisclosure) -> Checked:
         """As `Client.check`."""
         return asyncio.run_coroutine_threadsafe(self._client.check(disclosure), self._loop).result()
+
+    def lost(self) -> list[Lost]:
+        """As `Client.lost`."""
+        return asyncio.run_coroutine_threadsafe(self._client.lost(), self._loop).result()
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -19,8 +19,9 @@ from ledger.app import Submission
 from ledger.domain.dispatch import PUBLIC
 from ledger.domain.model import ID_PATTERN, Command, Id, utc_moment
 from ledger.erasure import eraser, rotation
+from ledger.recovery import steps
 
-OWN_SOURCES: Final = (TIMER_SOURCE, eraser.SOURCE, rotation.SOURCE)
+OWN_SOURCES: Final = (TIMER_SOURCE, eraser.SOURCE, rotation.SOURCE, steps.SOURCE)
 """Parts of the ledger itself; nobody else sends under their names."""
 _CANONICAL: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _REQUIRED: Final = ("specversion", "id", "source", "type")

@@ -188,6 +188,17 @@ _ANSWERS: Final[Schema] = {
         additionalProperties=False,
         description="A rule says no; that is on record, and the id is used up.",
     ),
+    "Lost": _object(
+        {
+            "status": {"const": "lost"},
+            "source": _ID,
+            "id": _ID,
+            "leaf_indexes": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "message": _TEXT,
+        },
+        additionalProperties=False,
+        description="It was recorded, and the ledger has lost it: send the same again, under the same id.",
+    ),
     "Malformed": _object(
         {"status": {"const": "malformed"}, "source": _OR_NULL, "id": _OR_NULL, **_NO},
         additionalProperties=False,

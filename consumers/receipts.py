@@ -5,6 +5,7 @@ A proof shows that the log, under a signed checkpoint, holds an entry with this 
 entry's bytes; whoever reads them later (`promise-ledger trail`, an auditor) can compare, so receipts are worth keeping.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -18,6 +19,24 @@ from ledger.tlog.proof_file import ProofFile
 from ledger.tlog.spelling import hash_of
 
 
+class Lost(Exception):
+    """The ledger had recorded this command and has lost it: it is asked for once more, under the same id.
+
+    `leaf_indexes` are those that its receipt named, in the log as it was then.
+    """
+
+    def __init__(self, source: str, command_id: str, leaf_indexes: Sequence[int], message: str) -> None:
+        super().__init__(message)
+        self.source = source
+        self.command_id = command_id
+        self.leaf_indexes = tuple(leaf_indexes)
+
+    def to_json(self) -> bytes:
+        """The answer to the sender: status `lost`, on the subject of their receipts."""
+        answer = {"status": "lost", "source": self.source, "id": self.command_id}
+        return orjson.dumps(answer | {"leaf_indexes": self.leaf_indexes, "message": str(self)})
+
+
 class UnprovenReceipt(Exception):
     """An answer that does not hold: not for this command, not a receipt, or not proven under the pinned key."""
 
@@ -25,12 +44,15 @@ class UnprovenReceipt(Exception):
 def open_answer(body: bytes, *, source: str, command_id: str, verifier: Verifier | None) -> Receipt | Refusal:
     """The answer in `body` to this very command; with `verifier`, every event of a receipt is proven under its key.
 
-    Raises `Malformed` where the ledger says that the command was none, and `UnprovenReceipt`.
+    Raises `Malformed` where the ledger says that the command was none, `Lost` where it was and is no more, and
+    `UnprovenReceipt`.
     """
     try:
         answer = orjson.loads(body)
         if answer["status"] == "malformed":
             raise Malformed(answer["code"], answer["message"], answer["source"], answer["id"])
+        if answer["status"] == "lost":
+            raise Lost(answer["source"], answer["id"], answer["leaf_indexes"], answer["message"])
         opened = _receipt(answer) if answer["status"] == "recorded" else _refusal(answer)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UnprovenReceipt(f"The answer to {command_id} is neither a receipt nor a refusal.") from error

@@ -23,6 +23,7 @@ from deploy.commands import (
     packs,
     policies,
     reading,
+    recovering,
     sending,
     troubles,
     witnesses,
@@ -33,6 +34,7 @@ from deploy.submitting import NotCosigned
 from deploy.terminal import complain
 from deploy.witness import WitnessProblem
 from ledger.erasure.keyring import KeyUnwrapFailed
+from ledger.recovery.evidence import NotRecovered
 from ledger.storage import keys
 from ledger.storage.guard import GuardDamaged
 from ledger.storage.migrations import LogGone, MigrationChanged
@@ -47,6 +49,7 @@ app.add_typer(letters.app, name="deadletters")
 app.add_typer(witnesses.app, name="witness")
 app.add_typer(policies.app, name="policy")
 app.add_typer(erasing.keys_app, name="keys")
+app.add_typer(recovering.app, name="recover")
 
 _BAD_NEWS = (
     SetupError,
@@ -58,6 +61,7 @@ _BAD_NEWS = (
     LogGone,
     Fork,
     GuardDamaged,
+    NotRecovered,
     ImportProblem,
     client.NoAnswer,
     Malformed,

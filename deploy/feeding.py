@@ -45,21 +45,21 @@ def feed(witness: Witness, log: Verifier, url: str) -> Answer | None:
 def _tile(prefix: str, tile: Tile) -> bytes:
     """A tile's bytes; a partial one that is gone is the beginning of the full one."""
     try:
-        return _fetch(f"{prefix}/{tile_path(*tile)}", HASH_SIZE * tile.width)
+        return fetch(f"{prefix}/{tile_path(*tile)}", HASH_SIZE * tile.width)
     except HTTPError as error:
         error.close()
         if error.code != 404 or tile.width == WIDTH:
             raise
-    return _fetch(f"{prefix}/{tile_path(tile.level, tile.index)}", HASH_SIZE * WIDTH)[: HASH_SIZE * tile.width]
+    return fetch(f"{prefix}/{tile_path(tile.level, tile.index)}", HASH_SIZE * WIDTH)[: HASH_SIZE * tile.width]
 
 
 def fetch_checkpoint(url: str) -> bytes:
     """What is at `url`, a checkpoint or the prefix of a site that has one. Raises OSError or HTTPException."""
     place = url.rstrip("/")
-    return _fetch(place if place.endswith("/checkpoint") else f"{place}/checkpoint", MAX_NOTE_SIZE)
+    return fetch(place if place.endswith("/checkpoint") else f"{place}/checkpoint", MAX_NOTE_SIZE)
 
 
-def _fetch(url: str, limit: int) -> bytes:
+def fetch(url: str, limit: int) -> bytes:
     """At most `limit` bytes of what is at `url`, and one more where there are more."""
     with urlopen(url, timeout=SECONDS) as answer:
         body: bytes = answer.read(limit + 1)

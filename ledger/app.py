@@ -129,6 +129,15 @@ class Ledger:
                 head.size, head.frontier.root(), has_checkpoints=stored is not None, authentic=head.authentic
             )
 
+    def begin(self) -> Signed:
+        """Sign the head as the first one that this guard knows of. Only for a log that was recovered anew."""
+        head = self._recorder.head()
+        assert head.authentic, "a recovery wrote it"
+        with self._answering:
+            signed = self._signer.cover(head.size, head.frontier.root(), grown_from=(0, b""))
+            self._signer.flush()
+        return signed
+
     def close(self) -> None:
         """Store the newest checkpoint if the database is there, and let go of everything."""
         try:

@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composable, Identifier
 from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
 from ledger.erasure.sealing import unseal
 from ledger.key_provider import WrappingKey
+from ledger.recovery.records import lost_mark, records
 from ledger.storage.entries import decode, plain_data
 
 Row = dict[str, Any]
@@ -118,9 +119,11 @@ def timeline(
     """)
     rows = _rows(connection, query, (customer, as_of, known_at))
     erased = _erased(connection, keys, [customer]).get(customer)
+    recoveries = records(connection)
     for row in rows:
         row["words"] = None if erased else row["words"]
-        row["text"] = _line(row["words"]) if row["words"] else erased if row["has_words"] else None
+        mark = (erased or lost_mark(recoveries, row["leaf_index"])) if row["has_words"] else None
+        row["text"] = _line(row["words"]) if row["words"] else mark
     return rows
 
 
@@ -148,7 +151,7 @@ def trail(connection: Connection[Any], keys: Keyring, stream: str) -> list[Row]:
     found = cursor.execute(_TRAIL, (stream,)).fetchall()
     entries = [(decode(leaf, topic, state), version, sealed) for leaf, topic, state, version, sealed in found]
     keyed = keys.find(cursor, {e.event.customer_id: None for e, _, _ in entries if e.event.customer_id is not None})
-    rows = []
+    rows, recoveries = [], records(connection)
     for entry, key_version, sealed in entries:
         heading, event = entry.heading, entry.event
         key = keyed.get(event.customer_id or "")
@@ -164,8 +167,8 @@ def trail(connection: Connection[Any], keys: Keyring, stream: str) -> list[Row]:
             )
             words = orjson.loads(opened.personal)
             text = _line(words)
-        elif isinstance(key, Erased) and entry.personal is not None:
-            text = _mark(key)
+        elif entry.personal is not None:
+            text = _mark(key) if isinstance(key, Erased) else lost_mark(recoveries, entry.leaf_index)
         rows.append(
             {
                 "leaf_index": entry.leaf_index,
@@ -214,10 +217,12 @@ def _asked(
 def _with_marks(connection: Connection[Any], keys: Keyring, rows: list[Row]) -> list[Row]:
     """The same rows; those of an erased customer have the mark instead of texts."""
     texts = [row for row in rows if "text" in row]
-    erased = _erased(connection, keys, [row["customer_id"] for row in texts])
+    erased, recoveries = _erased(connection, keys, [row["customer_id"] for row in texts]), records(connection)
     for row in texts:
         if (mark := erased.get(row["customer_id"])) is not None:  # also where the read table has not heard of it yet
             row |= dict.fromkeys(row.keys() & {"condition_text"}) | {"text": mark}
+        elif row["text"] is None and "made_leaf_index" in row:  # a promise always had words
+            row["text"] = lost_mark(recoveries, row["made_leaf_index"])
     return rows
 
 

@@ -134,6 +134,7 @@ def _report(report: Report, *, anchored: bool) -> dict[str, Any]:
         "witnessed_size": report.witnessed_size,
         "stamped_size": report.stamped_size,
         "stamped_at": report.stamped_at,
+        "recoveries": list(report.recoveries),
         "unsigned_events": max(0, report.size - report.signed_size),
         "checkpoints": report.checkpoints,
         "compared_with_something_kept_outside": anchored,
@@ -173,6 +174,8 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
             f"events 0 to {report.stamped_size - 1}, by {report.stamped_at}" if report.stamped_size else "nothing yet"
         )
         out.print(f"timestamped: {covered}; not covered yet: {report.size - report.stamped_size} events")
+    for sentence in report.recoveries:
+        out.print(f"on record: {sentence}")
     if not found["compared_with_something_kept_outside"]:
         out.print("nothing kept outside the database was compared: an older copy would look the same; use --against")
     if difference == "ok":

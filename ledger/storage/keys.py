@@ -5,6 +5,7 @@ keys/kek      key-encryption key: wraps the customers' data keys            LEDG
 keys/kek.old  the one before, only while it is replaced                     LEDGER_KEY_KEK_OLD
 keys/digest   key of the command digests, so that an unkeyed hash of        LEDGER_KEY_DIGEST
               somebody's words is nowhere
+keys/log.new  only while `promise-ledger recover anew` replaces keys/log; the one before stays as log.<its key id>
 """
 
 import base64
@@ -182,6 +183,25 @@ def _spelled(variable: str, given: SecretStr) -> bytes:
     if len(secret) != SECRET_SIZE:
         raise KeyProblem(f"{variable} holds {len(secret)} bytes, not 32: put back the key of this log")
     return secret
+
+
+def new_log_key(directory: Path) -> bytes:
+    """The seed in `log.new`, made where it is neither there nor in use already."""
+    path = directory / "log.new"
+    if not path.exists():
+        _write_new(path)
+        flush_directory(directory)
+    return _load(path)
+
+
+def replace_log_key(directory: Path, archive: str) -> None:
+    """`log.new` is `log` now, and what `log` was stays as `archive`. Again after a crash it goes on."""
+    current, old, new = (directory / name for name in ("log", archive, "log.new"))
+    if not old.exists():
+        os.link(current, old)
+        flush_directory(directory)
+    new.replace(current)
+    flush_directory(directory)
 
 
 def _write_new(path: Path) -> None:

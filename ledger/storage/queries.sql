@@ -15,6 +15,57 @@ SELECT size, frontier, recorded_at, origin, mac FROM ledger.head;
 -- Asked at start: how many events there are, where none is missing.
 SELECT coalesce(max(notification_id), 0) FROM ledger.events;
 
+-- name: dense_size
+-- Asked by recoveries: how many events there are from the first one on without a gap.
+SELECT coalesce(max(number), 0) FROM (
+    SELECT notification_id AS number, row_number() OVER (ORDER BY notification_id) AS place FROM ledger.events
+) AS e WHERE number = place;
+
+-- name: recoveries
+-- Asked by verify, readers and recoveries: the stream `log`, in order.
+SELECT notification_id - 1 AS leaf_index, topic, state FROM ledger.events
+WHERE originator_id = 'log' ORDER BY originator_version;
+
+-- name: beyond
+-- Asked by recoveries: events that stand behind a gap in the log.
+SELECT notification_id - 1 AS leaf_index, state FROM ledger.events
+WHERE notification_id > %(size)s ORDER BY notification_id;
+
+-- name: inbox_beyond
+-- Asked by recoveries: commands whose events reach behind leaf `size` and that are in the inbox all the same.
+SELECT source, command_id, digest FROM ledger.inbox WHERE leaf_index + events > %(size)s;
+
+-- name: sealed_beyond
+-- Asked by recoveries: texts that are there though their events are not.
+SELECT leaf_index FROM ledger.sealed WHERE leaf_index >= %(size)s;
+
+-- name: tiles_there
+-- Asked by recoveries.
+SELECT level, index FROM ledger.tiles;
+
+-- name: known_customers
+-- Asked by recoveries: which of the customers have a key, destroyed or not.
+SELECT DISTINCT customer_id FROM ledger.customer_keys
+WHERE customer_id = ANY(string_to_array(%(customers)s, ' '));
+
+-- name: bury_key
+-- Asked by recoveries: the key of a customer whose erasure is in the log was destroyed, though no copy of it is here.
+INSERT INTO ledger.customer_keys (customer_id, key_version, wrapped, created_at, destroyed_at)
+VALUES (%(customer_id)s, 1, NULL, %(requested_at)s, %(requested_at)s);
+
+-- name: rename_log
+-- Asked by `recover anew`, as the owner.
+UPDATE ledger.head SET origin = %(origin)s;
+
+-- name: announce_again
+-- Asked by `recover anew`: nothing that is no longer here counts as announced.
+UPDATE service.announcers SET position = least(position, %(size)s);
+
+-- name: at_work
+-- Asked by recoveries: the writing parts that were seen at work within the last seconds.
+SELECT part, extract(epoch FROM now() - at)::float8 FROM service.heartbeat
+WHERE part IN ('intake', 'timer', 'eraser') AND at > now() - interval '5 seconds' ORDER BY part;
+
 -- name: move_head
 -- The last write of an append: the log is this long now.
 UPDATE ledger.head SET size = %(size)s, frontier = %(frontier)s, recorded_at = %(recorded_at)s, mac = %(mac)s;
@@ -140,8 +191,9 @@ INSERT INTO ledger.checkpoints (size, note, stored_at) VALUES (%(size)s, %(note)
 ON CONFLICT (size) DO NOTHING;
 
 -- name: last_checkpoint
--- Asked by the CLI and the read side.
-SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1;
+-- Asked by the CLI and the read side. Those of a log that ended stay in the table (see `recover anew`).
+SELECT size, note FROM ledger.checkpoints
+WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size DESC LIMIT 1;
 
 -- name: store_witnessed
 -- Asked once the quorum is met. Two collectors at once store one note; both have met the quorum.
@@ -150,7 +202,8 @@ ON CONFLICT (size) DO NOTHING;
 
 -- name: last_witnessed
 -- Asked by proofs, repeated receipts and, where witnesses are asked for, by whoever publishes.
-SELECT size, note, stored_at FROM ledger.witnessed ORDER BY size DESC LIMIT 1;
+SELECT size, note, stored_at FROM ledger.witnessed
+WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size DESC LIMIT 1;
 
 -- name: all_witnessed
 -- Asked by verify.

@@ -20,7 +20,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.erasure.keyring import NewKey
 from ledger.mac import hmac_sha256, keyed
 from ledger.storage.sql import QUERIES
-from ledger.storage.tree import RightEdge
+from ledger.storage.tree import RightEdge, TileRow
 from ledger.tlog.merkle import Extension, Frontier, leaf_hash
 
 SCHEMA = "ledger"
@@ -138,12 +138,36 @@ class Append:
         self.extension = Extension(self.head.frontier, leaves)
         tiles = self.edge.extend(cursor, size, leaves)
         self._copy("tiles", _TILES, tiles)
-        size, frontier = self.extension.frontier.size, self.extension.frontier.to_bytes()
-        mac = None if self._authenticate is None else self._authenticate(size, frontier, recorded_at)
-        moved = {"size": size, "frontier": frontier, "recorded_at": recorded_at, "mac": mac}
-        cursor.execute(QUERIES["move_head"], moved, prepare=True)
+        self._move(self.extension.frontier, recorded_at)
         cursor.execute(SQL("NOTIFY {}").format(Identifier(CHANNEL)))
         return self.extension
+
+    def put_back(
+        self,
+        head: Head,
+        events: Iterable[tuple[int, EventRow]],
+        *,
+        inbox: Sequence[InboxRow],
+        keys: Sequence[NewKey],
+        tiles: Sequence[TileRow],
+    ) -> None:
+        """The log ends at `head`, with these events (by leaf index) that it had before; the append goes on from there.
+
+        For a recovery, which has checked all of it against what was signed.
+        """
+        self._copy("events", _EVENTS, ((index + 1, *row, leaf_hash(row.state)) for index, row in events))
+        self._copy("inbox", _INBOX, inbox)
+        stored = ((key.customer_id, key.version, key.wrapped, head.recorded_at) for key in keys)
+        self._copy("customer_keys", _KEYS, stored)
+        self._copy("tiles", _TILES, tiles)
+        self._move(head.frontier, head.recorded_at)
+        self.head = head
+
+    def _move(self, frontier: Frontier, recorded_at: datetime) -> None:
+        size, hashes = frontier.size, frontier.to_bytes()
+        mac = None if self._authenticate is None else self._authenticate(size, hashes, recorded_at)
+        moved = {"size": size, "frontier": hashes, "recorded_at": recorded_at, "mac": mac}
+        self.cursor.execute(QUERIES["move_head"], moved, prepare=True)
 
     def _copy(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
         """Insert `rows` with one binary COPY, the fastest way in; nothing is sent where there are none."""

@@ -18,6 +18,7 @@ from psycopg import Connection
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.orders import orders
 from ledger.key_provider import WrappingKey
+from ledger.recovery.records import ended_logs, records
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import BadTimestamp, stamped_at
@@ -44,6 +45,12 @@ class _Expected:
     root: bytes
     kept_in: str
     note: Note
+    carried_on: int | None = None
+    """Of a log that ended: how many of its events go on in this one. What it signed beyond is lost, on record."""
+
+    @property
+    def lost(self) -> bool:
+        return self.carried_on is not None and self.size > self.carried_on
 
 
 def verify(
@@ -89,6 +96,7 @@ def verify(
         witnessed,
         run.stamped_size if timestamp_roots else None,
         run.stamped_at,
+        run.recoveries,
     )
 
 
@@ -123,15 +131,32 @@ class _Run:
         self._progress = progress
         self._proven = 0
         self._recorded_at = ""
+        self._recoveries = records(connection)  # of the same snapshot, whose leaves are checked here
+        self._ended = ended_logs(self._recoveries)
+        self.recoveries = tuple(each.sentence for each in self._recoveries)
 
     def all(self, guard_note: bytes | None, guard: Guard | None, kept: Sequence[bytes]) -> None:
         heads = self._connection.execute(QUERIES["read_head"]).fetchall()
         if len(heads) != 1:
             raise Wrong("head", f"a log has one head row, not {len(heads)}: the log was deleted, or a row was added")
         size, frontier, recorded_at, origin, mac = heads[0]
+        for ended in self._ended:
+            if ended.verifier == self._verifier:
+                raise Wrong(
+                    "head",
+                    f"the log {self._verifier.name} ended: its first {ended.size} events go on in the log {origin}, "
+                    "under that log's key; see `promise-ledger trail log`",
+                )
         guarded = [] if guard is None else [self._guarded(guard_note)]
         outside = [*guarded, *(self._signed(note, "a kept checkpoint") for note in kept)]
         for expected in outside:
+            if expected.lost:
+                raise Wrong(
+                    "events",
+                    f"{expected.kept_in} covers {expected.size} events, and that log ended: {expected.carried_on} of "
+                    "them go on here, the others are lost, as `promise-ledger trail log` says",
+                    expected.carried_on,
+                )
             if expected.size > size:
                 raise Wrong(
                     "events",
@@ -160,6 +185,11 @@ class _Run:
         try:
             checkpoint, opened = open_checkpoint(note, self._verifier, witnesses)
         except TlogError as error:
+            for ended in self._ended if table != "guard" else ():
+                with suppress(TlogError):
+                    checkpoint, opened = open_checkpoint(note, ended.verifier, witnesses)
+                    where = f"{kept_in} of the log {ended.verifier.name}"
+                    return _Expected(checkpoint.size, checkpoint.root, where, opened, ended.size)
             raise Wrong(table, f"{kept_in} holds no checkpoint signed by this log: {error}") from error
         self.signed_size = max(self.signed_size, checkpoint.size)
         return _Expected(checkpoint.size, checkpoint.root, kept_in, opened)
@@ -183,6 +213,8 @@ class _Run:
             expected = self._signed(note.encode(), f"{name} {stored_size}", table)
             if expected.size != stored_size:
                 raise Wrong(table, f"the row of size {stored_size} holds a checkpoint of size {expected.size}")
+            if expected.lost:
+                continue
             if stored_size > size:
                 raise Wrong(
                     "events",

@@ -14,6 +14,7 @@ from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
 from ledger.erasure.orders import Order, orders
 from ledger.erasure.sealing import SealBroken, commitment, unseal
 from ledger.key_provider import WrappingKey
+from ledger.recovery.records import records, without_words
 from ledger.storage.sql import QUERIES
 from ledger.verification.report import Problem, Wrong
 
@@ -52,6 +53,7 @@ class LeafChecker:
         self._firsts = range(stripe * RANGE, size, stripes * RANGE)
         self._inbox = _Inbox(_inbox_rows(connection, stripe, stripes), shared=stripes > 1)
         self._keys = _Keys(connection, key_encryption_key)
+        self._recoveries = records(connection)
 
     def ranges(self) -> Iterator[Leaves]:
         """The ranges in order; the one with a problem is the last."""
@@ -123,6 +125,8 @@ class LeafChecker:
         personal, customer_id = entry["personal"], entry["customer_id"]
         key_version = personal["key"]
         if text is None:
+            if without_words(self._recoveries, index) is not None:
+                return  # on record: the entry was brought back, and its words were not
             if self._keys.cipher(index, customer_id, key_version) is not DESTROYED:
                 raise Wrong("sealed", "the sealed text of this event is gone", index, stream)
             return

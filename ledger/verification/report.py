@@ -42,6 +42,8 @@ class Report:
     witnessed_size: int | None = None
     stamped_size: int | None = None
     stamped_at: datetime | None = None
+    recoveries: tuple[str, ...] = ()
+    """What the log says of its own recoveries, a sentence each."""
 
 
 class Wrong(Exception):

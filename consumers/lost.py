@@ -1,0 +1,166 @@
+"""After the ledger was restored: what the queue still knows of what was recorded, and asking senders once more.
+
+The stream of receipts holds answers of the last seven days, each proven under a checkpoint; the stream of events holds
+entries, byte for byte. Whoever may publish there may have put anything in: nothing of it is believed unproven.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+import nats
+import nats.errors
+import orjson
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from consumers.channels import EVENTS, RECEIPTS, Stream, receipts_subject
+from consumers.cloudevents import Malformed
+from consumers.receipts import Lost, UnprovenReceipt, open_answer
+from ledger.receipts import Receipt
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import Note, Verifier
+from ledger.tlog.proof_file import ProofFile
+from ledger.tlog.spelling import hash_of
+
+SENTENCE: Final = "The ledger lost this command after recording it: send the same again, under the same id."
+_TIMEOUT_SECONDS: Final = 10.0
+
+Command = tuple[str, str]
+"""(source, id)"""
+Holds = Callable[[int, bytes], bool]
+"""Given leaf index and leaf hash of an event: whether the log holds it there."""
+
+
+class Receipts(NamedTuple):
+    """What the stream of receipts says: the checkpoint of the log with the newest size, and each command whose last
+    answer is a receipt for events that the log does not hold, with their leaves.
+    """
+
+    newest: bytes | None
+    lost: dict[Command, tuple[int, ...]]
+
+
+def read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) -> Receipts:
+    """The receipts in the stream, as far as they are proven: by the log's key, which comes first in `verifiers`, or by
+    that of a log that ended.
+    """
+    return asyncio.run(_read_receipts(broker_url, verifiers, holds))
+
+
+async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) -> Receipts:
+    size, newest = -1, None
+    lost: dict[Command, tuple[int, ...]] = {}
+    async with _connected(broker_url) as js:
+        async for message in _stored(js, RECEIPTS):
+            said = _said(message.data)
+            if said is None:
+                continue
+            command = (str(said["source"]), str(said["id"]))
+            receipt = _proven(message.data, *command, verifiers)
+            if receipt is None:
+                if said["status"] == "lost":  # asked for already
+                    lost.pop(command, None)
+                continue
+            lost.pop(command, None)  # the last receipt counts
+            if not all(holds(event.leaf_index, hash_of(event.leaf_hash) or b"") for event in receipt.events):
+                lost[command] = tuple(event.leaf_index for event in receipt.events)
+            for event in receipt.events:
+                note = ProofFile.parse(event.proof).checkpoint_note
+                checkpoint = Checkpoint.parse(Note.parse(note).text)
+                if checkpoint.origin == verifiers[0].name and checkpoint.size > size:
+                    size, newest = checkpoint.size, note
+    return Receipts(newest, lost)
+
+
+def _said(body: bytes) -> Any | None:
+    """The answer in `body`; None where it is nothing that has a status, a source and an id."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) and {"status", "source", "id"} <= said.keys() else None
+
+
+def _proven(body: bytes, source: str, command_id: str, verifiers: Sequence[Verifier]) -> Receipt | None:
+    """The receipt in `body`; None where it is none, or not one that a key of this log proves."""
+    for verifier in verifiers:
+        try:
+            opened = open_answer(body, source=source, command_id=command_id, verifier=verifier)
+        except (UnprovenReceipt, Malformed, Lost):
+            continue
+        return opened if isinstance(opened, Receipt) else None
+    return None
+
+
+def ask_again(broker_url: str, lost: Mapping[Command, Sequence[int]]) -> None:
+    """Each source is asked for what is lost, durably: the answers are stored when this returns."""
+    asyncio.run(_ask_again(broker_url, lost))
+
+
+async def _ask_again(broker_url: str, lost: Mapping[Command, Sequence[int]]) -> None:
+    async with _connected(broker_url) as js:
+        for (source, command_id), leaves in lost.items():
+            body = Lost(source, command_id, leaves, SENTENCE).to_json()
+            await js.publish(receipts_subject(source), body, stream=RECEIPTS.name)
+
+
+def read_entries(broker_url: str, first: int, origin: str) -> dict[int, bytes]:
+    """Entries from leaf `first` on that were published as events of the log `origin`; nobody vouches for them yet."""
+    return asyncio.run(_read_entries(broker_url, first, origin))
+
+
+async def _read_entries(broker_url: str, first: int, origin: str) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    async with _connected(broker_url) as js:
+        async for message in _stored(js, EVENTS):
+            try:
+                event = orjson.loads(message.data)
+                if event["source"] == origin and event["leafindex"] >= first:
+                    found[event["leafindex"]] = orjson.dumps(event["data"], option=orjson.OPT_SORT_KEYS)
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                continue
+    return found
+
+
+async def read_lost(broker_url: str, source: str) -> list[Lost]:
+    """What `source` is asked for once more: its commands of which the last answer says that they are lost."""
+    found: dict[str, Lost] = {}
+    async with _connected(broker_url) as js:
+        async for message in _stored(js, RECEIPTS, receipts_subject(source)):
+            if (said := _said(message.data)) is not None:
+                found.pop(said["id"], None)
+                if said["status"] == "lost":
+                    found[said["id"]] = Lost(said["source"], said["id"], said["leaf_indexes"], said["message"])
+    return list(found.values())
+
+
+@asynccontextmanager
+async def _connected(broker_url: str) -> AsyncIterator[JetStreamContext]:
+    connection = await nats.connect(broker_url, connect_timeout=5, max_reconnect_attempts=1, error_cb=_unheard)
+    try:
+        yield connection.jetstream(timeout=_TIMEOUT_SECONDS)
+    finally:
+        await connection.close()
+
+
+async def _unheard(error: Exception) -> None:
+    """What goes wrong is raised to whoever waits."""
+
+
+async def _stored(js: JetStreamContext, stream: Stream, subject: str | None = None) -> AsyncIterator[Msg]:
+    """The messages that `stream` holds now, in order; none where there is no such stream."""
+    subject = subject or stream.subjects[0]
+    try:
+        last = (await js.get_last_msg(stream.name, subject)).seq or 0
+    except NotFoundError:
+        return
+    reading = await js.subscribe(subject, stream=stream.name, ordered_consumer=True)
+    while True:
+        message = await reading.next_msg(timeout=_TIMEOUT_SECONDS)
+        yield message
+        if message.metadata.sequence.stream >= last:
+            break
+    await reading.unsubscribe()

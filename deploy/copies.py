@@ -1,0 +1,85 @@
+"""Copies of a log's entries, wherever they are: a site that `export-tiles` wrote, a mirror, the stream of events."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+from deploy.feeding import fetch, fetch_checkpoint
+from ledger.recovery.evidence import NotRecovered
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.errors import Malformed, TlogError
+from ledger.tlog.note import Note
+from ledger.tlog.tiles import ENTRIES, WIDTH, parse_bundle, tile_path, tile_width
+
+_BUNDLE_BYTES = WIDTH * (2 + 0xFFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site of c2sp.org/tlog-tiles: its checkpoint, not verified yet, and its bundles of entries."""
+
+    place: str
+    note: bytes
+    size: int
+    fetch: Callable[[str], bytes]
+
+    def read(self, first: int, stop: int) -> Sequence[bytes]:
+        """The entries from `first` on, all of one bundle; none where the site ends before."""
+        index = first // WIDTH
+        width = tile_width(ENTRIES, index, self.size)
+        begin = first - index * WIDTH
+        if width <= begin:
+            return ()
+        try:
+            bundle = parse_bundle(self._bundle(index, width), width)
+        except (OSError, HTTPException, TlogError) as error:
+            raise NotRecovered(
+                f"{self.place}: the entries from leaf {index * WIDTH} cannot be read: {error}"
+            ) from error
+        return bundle[begin : stop - index * WIDTH]
+
+    def _bundle(self, index: int, width: int) -> bytes:
+        """The bundle; where a partial one is gone, the beginning of the full one that stands beside it."""
+        try:
+            return self.fetch(tile_path(ENTRIES, index, width))
+        except OSError:
+            if width == WIDTH:
+                raise
+        entries = parse_bundle(self.fetch(tile_path(ENTRIES, index)))[:width]
+        return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
+
+
+def site(place: str) -> Site:
+    """The site in a directory or at an address. Raises NotRecovered where there is none."""
+    try:
+        note = read_checkpoint(place)
+        size = Checkpoint.parse(Note.parse(note).text).size
+    except (OSError, HTTPException, Malformed) as error:
+        raise NotRecovered(f"{place} is no site of a log, as `export-tiles` writes it: {error}") from error
+    if place.startswith(("http://", "https://")):
+        return Site(place, note, size, lambda path: fetch(f"{place.rstrip('/')}/{path}", _BUNDLE_BYTES))
+    return Site(place, note, size, lambda path: (Path(place) / path).read_bytes())
+
+
+def read_checkpoint(place: str) -> bytes:
+    """The checkpoint in a file, in a site's directory, or at an address; not verified yet."""
+    if place.startswith(("http://", "https://")):
+        return fetch_checkpoint(place)
+    path = Path(place)
+    return (path / "checkpoint" if path.is_dir() else path).read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Entries as they were published on the queue, by leaf."""
+
+    entries: Mapping[int, bytes]
+
+    def read(self, first: int, stop: int) -> Sequence[bytes]:
+        """The entries from `first` on, up to the first that is not there."""
+        found = []
+        while first < stop and (entry := self.entries.get(first)) is not None:
+            found.append(entry)
+            first += 1
+        return found

@@ -1,0 +1,192 @@
+"""`promise-ledger recover`: gathers what anybody kept of a log, and has it diagnosed or recovered."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+import psycopg
+from psycopg.rows import tuple_row
+
+from consumers import lost
+from consumers.lost import Command
+from deploy.copies import Published, read_checkpoint, site
+from ledger.app import Clock, system_clock
+from ledger.recovery.copies import Copies, Missing, find_missing
+from ledger.recovery.diagnosis import GUARD, Found, Guard
+from ledger.recovery.evidence import Kept, NotRecovered, Unrelated, opened, read_stored, stored_kept
+from ledger.recovery.records import ended_logs, records
+from ledger.recovery.steps import Recovery, refuse_running
+from ledger.settings import Settings
+from ledger.storage import keys
+from ledger.storage.guard import GuardDamaged, read_guard
+from ledger.storage.recorder import authenticator
+from ledger.storage.sql import QUERIES
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.errors import TlogError
+from ledger.tlog.merkle import leaf_hash
+from ledger.tlog.note import Note, Signer
+from projections import reports
+from projections.rebuilding import rebuild
+from projections.runner import status
+
+Connection = psycopg.Connection[Any]
+_HEAD = "SELECT origin FROM ledger.head"
+_THERE = "SELECT to_regclass('ledger.events') IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One log and all that was found out about it. `lost`: commands with a receipt for events that are not here."""
+
+    settings: Settings
+    connection: Connection
+    secrets: keys.Secrets
+    signer: Signer
+    found: Found
+    lost: dict[Command, tuple[int, ...]]
+    sites: Sequence[Copies]
+
+    def missing(self, *, strict: bool = True) -> Missing:
+        """The entries behind those of the database, from the sites and, behind these, from the stream of events."""
+        copies = [*self.sites]
+        if self.settings.broker_url is not None:
+            first = self.found.stored.size
+            with _queue():
+                copies.append(Published(lost.read_entries(self.settings.broker_url, first, self.signer.name)))
+        return find_missing(self.found, copies, strict=strict)
+
+    def recovery(self, grounds: str, clock: Clock = system_clock) -> Recovery:
+        """The steps, where no service is at work."""
+        refuse_running(self.connection)
+        return Recovery(self.connection, self.settings, self.secrets, self.signer, self.found, grounds, clock)
+
+    def ask_again(self) -> None:
+        """The senders of what is lost are asked for it; those of commands that were brought back are not."""
+        assert self.settings.broker_url is not None
+        with _queue():
+            lost.ask_again(self.settings.broker_url, self.lost)
+
+
+@contextmanager
+def opened_case(settings: Settings, *, kept: Sequence[str] = (), sites: Sequence[str] = ()) -> Iterator[Case]:
+    """The log of `settings` with everything that was kept of it: by itself, at the places `kept`, by `sites`, and on
+    the queue, where `settings` name one. Raises NotRecovered where one of them cannot be read.
+    """
+    assert settings.database_url is not None
+    secrets = keys.secrets_of(settings)
+    with psycopg.connect(settings.database_url, autocommit=True, row_factory=tuple_row) as connection:
+        if connection.execute(_THERE).fetchone() != (True,):
+            raise NotRecovered("the database has no tables of a ledger: run `promise-ledger migrate`, then this again")
+        yield _case(settings, connection, secrets, kept, sites)
+
+
+def _case(
+    settings: Settings, connection: Connection, secrets: keys.Secrets, places: Sequence[str], sites: Sequence[str]
+) -> Case:
+    guard, note = _guard(settings)
+    unfinished, signer = _signer(settings, connection, secrets, note)
+    verifier = signer.verifier
+    said = [] if note is None else [opened(note, verifier, GUARD, own=True)]
+    if note is not None and isinstance(said[0], Unrelated):
+        guard = "foreign"
+    opened_sites = [site(place) for place in sites]
+    said += [opened(each.note, verifier, f"the checkpoint of {each.place}", own=False) for each in opened_sites]
+    said += [opened(_read(place), verifier, f"the checkpoint of {place}", own=False) for place in places]
+    said += stored_kept(connection, verifier)
+    missing_commands: dict[Command, tuple[int, ...]] = {}
+    if settings.broker_url is not None:
+        receipts = _receipts(settings.broker_url, connection, signer)
+        missing_commands = receipts.lost
+        if receipts.newest is not None:
+            said.append(opened(receipts.newest, verifier, "the newest receipt on the queue", own=False))
+    kept = [each for each in said if isinstance(each, Kept)]
+    found = Found(
+        stored=read_stored(connection, kept, authenticator(secrets.digest)),
+        guard=guard,
+        kept=kept,
+        unrelated=[each for each in said if isinstance(each, Unrelated)],
+        lost=len(missing_commands),
+        not_looked_at=[] if settings.broker_url is not None else ["receipts and events on the queue"],
+        unfinished=unfinished,
+    )
+    return Case(settings, connection, secrets, signer, found, missing_commands, opened_sites)
+
+
+def _guard(settings: Settings) -> tuple[Guard, bytes | None]:
+    try:
+        note = read_guard(settings.guard_path)
+    except GuardDamaged:
+        return "damaged", None
+    return ("missing" if note is None else "there"), note
+
+
+def _signer(
+    settings: Settings, connection: Connection, secrets: keys.Secrets, note: bytes | None
+) -> tuple[str | None, Signer]:
+    """(the name under which a log that ended is to go on, where that is not finished; what it was signed with).
+
+    The name is the guard's, which no owner of the database can change; without one that of the database's head.
+    """
+    head = connection.execute(_HEAD).fetchone()
+    recoveries = records(connection)
+    last = recoveries[-1].event if recoveries else None
+    renewed = (settings.keys_dir / "log.new", settings.guard_path.with_name("guard.new"))
+    if last is not None and last.kind == "anew" and head is not None and any(map(Path.exists, renewed)):
+        assert last.old_origin is not None
+        return str(head[0]), Signer(last.old_origin, secrets.log)
+    origin = settings.origin if head is None else str(head[0])
+    if note is not None:
+        with suppress(TlogError):
+            origin = Checkpoint.parse(Note.parse(note).text).origin
+    return None, Signer(origin, secrets.log)
+
+
+def _read(place: str) -> bytes:
+    try:
+        return read_checkpoint(place)
+    except (OSError, HTTPException) as error:
+        raise NotRecovered(f"{place}: {error}") from error
+
+
+def _receipts(broker_url: str, connection: Connection, signer: Signer) -> lost.Receipts:
+    """What the receipts on the queue say, of this log and of those that it goes on from."""
+    verifiers = [signer.verifier, *(each.verifier for each in ended_logs(records(connection)))]
+    with _queue():
+        return lost.read_receipts(broker_url, verifiers, lambda *leaf: _holds(connection, *leaf))
+
+
+@contextmanager
+def _queue() -> Iterator[None]:
+    """Raises NotRecovered where the queue is away: what it would show must not be left out in silence."""
+    try:
+        yield
+    except (OSError, nats.errors.Error) as error:
+        raise NotRecovered(
+            f"the queue does not answer ({type(error).__name__}), and its receipts say what was signed: start it, or "
+            "go on with --without-queue"
+        ) from error
+
+
+def _holds(connection: Connection, leaf_index: int, expected: bytes) -> bool:
+    rows = connection.execute(QUERIES["entries"], {"ids": [leaf_index + 1]}).fetchall()
+    return bool(rows) and leaf_hash(bytes(rows[0][2])) == expected
+
+
+def still_lost(case: Case) -> Case:
+    """The case with those commands alone that the log, as it is now, does not hold."""
+    assert case.settings.broker_url is not None
+    return replace(case, lost=_receipts(case.settings.broker_url, case.connection, case.signer).lost)
+
+
+def rebuild_ahead(case: Case, size: int) -> list[str]:
+    """Read tables that know of more than the first `size` events are derived again; which they were."""
+    assert case.settings.database_url is not None
+    ahead = {each.name for each in status(case.settings.database_url) if each.position > size}
+    definitions = [definition for definition in reports.ALL if definition.name in ahead]
+    if definitions:
+        rebuild(case.settings.database_url, keys.secrets_of(case.settings), definitions)
+    return sorted(ahead)

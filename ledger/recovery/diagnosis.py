@@ -1,0 +1,129 @@
+"""What happened to a log, in sentences, and which command fits. Looks at what was found, and changes nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ledger.recovery.evidence import Kept, Stored, Unrelated
+
+Guard = Literal["there", "missing", "damaged", "foreign"]
+_STOP = "Stop every service that has this key, and keep one."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that was looked at. `lost` counts commands whose receipt names events that are not here."""
+
+    stored: Stored
+    guard: Guard
+    kept: Sequence[Kept]
+    unrelated: Sequence[Unrelated] = ()
+    lost: int = 0
+    not_looked_at: Sequence[str] = ()
+    unfinished: str | None = None
+    """The name of the log that `recover anew` began to make of this one."""
+
+    @property
+    def newest(self) -> Kept | None:
+        """The largest checkpoint known."""
+        return max(self.kept, key=lambda each: each.size, default=None)
+
+    @property
+    def guarded(self) -> Kept | None:
+        return next((each for each in self.kept if each.where == GUARD), None)
+
+    @property
+    def guard_fits(self) -> bool:
+        """The guard is whole, and nothing larger was signed."""
+        return self.guarded is not None and self.newest is not None and self.guarded.size >= self.newest.size
+
+
+GUARD = "the fork guard"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was found, what is wrong (nothing: all is well), and the commands that there are, the best first."""
+
+    found: tuple[str, ...]
+    problems: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+def diagnose(found: Found) -> Diagnosis:
+    """What is so, what is wrong with it, what can be done."""
+    problems, commands = _verdict(found)
+    if found.lost:
+        problems.append(
+            f"{found.lost} commands have a receipt for events that are not here: their senders are to be asked again"
+        )
+        if not commands:
+            commands.append("promise-ledger recover lost")
+    return Diagnosis(tuple(_facts(found)), tuple(problems), tuple(commands))
+
+
+def _facts(found: Found) -> list[str]:
+    stored = found.stored
+    facts = [
+        f"the database holds {stored.size} events of the log {stored.origin}"
+        if stored.origin is not None
+        else f"the head of the log is gone from the database, which holds {stored.size} events"
+    ]
+    facts += [f"{each.where} covers {each.size} events" for each in found.kept]
+    facts += [f"{each.where} holds no checkpoint of this log and key: {each.why}" for each in found.unrelated]
+    if found.guard != "there":
+        facts.append({"missing": "there is no fork guard", "damaged": "the fork guard is damaged"}.get(found.guard, ""))
+    facts += [f"not looked at: {each}" for each in found.not_looked_at]
+    facts += [each.sentence for each in stored.recoveries]
+    return [fact for fact in facts if fact]
+
+
+def _verdict(found: Found) -> tuple[list[str], list[str]]:
+    stored, newest = found.stored, found.newest
+    if found.unfinished is not None:
+        return (
+            [f"the recovery of this log as {found.unfinished} began, and is not finished"],
+            [f"promise-ledger recover anew --origin {found.unfinished}"],
+        )
+    if contradicted := [each for each in stored.contradicted if each.own]:
+        return [
+            f"the events are not those that {contradicted[0].where} was signed for: they were rewritten; "
+            "`promise-ledger verify` names the place"
+        ], ["restore the newest backup of the database, then promise-ledger recover"]
+    if stored.contradicted:
+        each = stored.contradicted[0]
+        return [
+            f"{each.where} was signed over {each.size} other events than the first {each.size} here: two services have "
+            f"signed with one key, each for a database of its own, and no command can make one log of them. {_STOP}"
+        ], ["promise-ledger recover anew --origin NAME"]
+    if newest is not None and newest.size > stored.size:
+        return _behind(newest, stored)
+    if stored.head_size is None or stored.head_size != stored.size:
+        return [f"the head of the log says {stored.head_size or 'nothing'} and {stored.size} events are there"], [
+            "restore the newest backup of the database, then promise-ledger recover"
+        ]
+    if not stored.authentic and stored.size and (newest is None or newest.size < stored.size):
+        return [
+            "nobody signed the last events that are stored, and no service of this log wrote its head: they were "
+            "appended by hand"
+        ], ["restore the newest backup of the database, then promise-ledger recover"]
+    if found.guard == "foreign":
+        return ["the fork guard is not of this log and key: put its own one back, or move this one away"], [
+            "promise-ledger recover guard"
+        ]
+    if not found.guard_fits and (newest is not None or stored.size):
+        what = {"missing": "missing", "damaged": "damaged"}.get(found.guard, "older than what was signed")
+        return [f"the fork guard is {what}, and the database is whole"], ["promise-ledger recover guard"]
+    return [], []
+
+
+def _behind(newest: Kept, stored: Stored) -> tuple[list[str], list[str]]:
+    missing = newest.size - stored.size
+    return [
+        f"{newest.where} covers {newest.size} events and the database holds {stored.size}: it is an older copy, or its "
+        f"tail was cut off. Missing are {missing} events, from leaf {stored.size} on"
+    ], [
+        "restore a newer backup of the database, where there is one, then promise-ledger recover",
+        "promise-ledger recover entries [SITE …]",
+        "promise-ledger recover anew --origin NAME [SITE …]",
+    ]

@@ -1,0 +1,227 @@
+"""The recoveries, step by step; what a crash leaves is said at each step. All is checked before anything is written.
+
+guard    1. log.recovered is committed             before: nothing happened. After: the guard is missing as it was,
+                                                   and the same again goes on
+         2. the guard is written, the head signed
+entries  1. events, inbox, keys, tiles, head and   before: nothing happened. After: the next start signs the head
+            log.recovered are committed
+         2. the head is signed
+anew     1. keys/log.new                           nothing happened
+         2. as above, and the log's new name       nobody can sign: the guard is of the old name. From here on the
+                                                   same again goes on
+         3. signed with the new key, in guard.new
+         4. keys/log is log.<key id>, log.new log
+         5. guard is guard.<key id>, guard.new guard
+"""
+
+import base64
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from psycopg import Connection
+
+from ledger.app import Clock, Ledger, Submission
+from ledger.domain.recoveries import Kind, RecoverLog
+from ledger.erasure.keyring import Keyring
+from ledger.receipts import Receipt
+from ledger.recovery.copies import Missing, refuse_rewritten
+from ledger.recovery.diagnosis import Found
+from ledger.recovery.evidence import Kept, NotRecovered
+from ledger.recovery.records import ended_logs
+from ledger.recovery.rows import BEGINNING_OF_TIME, Restored, restored
+from ledger.settings import Settings
+from ledger.storage import keys
+from ledger.storage.guard import ForkGuard, flush_directory
+from ledger.storage.recorder import Append, LogRecorder, authenticator, open_datastore
+from ledger.storage.sql import QUERIES
+from ledger.tlog.note import Signer, Verifier
+
+SOURCE: Final = "ledger-recovery"
+"""The source of what a recovery says; no sender may use it."""
+
+
+def refuse_running(connection: Connection[Any]) -> None:
+    """Raises NotRecovered where a part that writes was seen at work within the last seconds."""
+    for part, seconds in connection.execute(QUERIES["at_work"]).fetchall():
+        raise NotRecovered(f"{part} was at work {seconds:.0f} s ago: stop the services that write, then run this again")
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A recovery of what was `found`, on a `connection` of the owner's; each method may run again after a crash."""
+
+    connection: Connection[Any]
+    settings: Settings
+    secrets: keys.Secrets
+    signer: Signer
+    """What the log has been signed with so far."""
+    found: Found
+    grounds: str
+    clock: Clock
+
+    def guard(self) -> None:
+        """The guard holds the largest checkpoint known, and the log says so."""
+        newest = self._agreed()
+        if self.found.guard_fits:
+            raise NotRecovered("the fork guard is whole, and nothing larger was signed: nothing is to be recovered")
+        if newest.size > self.found.stored.size:
+            raise NotRecovered(
+                f"{newest.where} covers {newest.size} events and the database holds {self.found.stored.size}: the "
+                "guard is not all that is amiss; `promise-ledger recover` says what fits"
+            )
+        self._carry_on(self._command("guard", newest, None), newest, lambda append: None)
+
+    def entries(self, missing: Missing) -> None:
+        """The database holds what was signed again, and the log says which words were lost."""
+        newest = self._agreed()
+        if newest.size <= self.found.stored.size:
+            raise NotRecovered("nobody kept a checkpoint over more events than there are: no entries are missing")
+        if missing.size < newest.size:
+            raise NotRecovered(
+                f"the copies lead to {missing.size} of the {newest.size} events that {newest.where} covers: nothing "
+                f"can be signed under this name until the entries from leaf {missing.size} on are found"
+            )
+        self._begin_head()
+        back = self._restored(missing)
+        self._carry_on(self._command("entries", newest, back), newest, back.put_back)
+
+    def anew(self, origin: str, missing: Missing) -> str:
+        """The log goes on as `origin`, under a new key, and says what it lost; returns the new verifier key."""
+        refuse_rewritten(self.found.stored)
+        if self.found.unfinished == origin:
+            return self.finish(origin, ended_logs(self.found.stored.recoveries)[-1].verifier)
+        if self.found.stored.origin == origin:
+            raise NotRecovered(f"the log is called {origin} already: one that goes on anew needs another name")
+        self._rename(origin, missing)
+        return self.finish(origin, self.signer.verifier)
+
+    def finish(self, origin: str, old: Verifier) -> str:
+        """Steps 3 to 5 after the log signed under `old`; returns the new verifier key."""
+        directory, guard = self.settings.keys_dir, self.settings.guard_path
+        fresh, archived = guard.with_name("guard.new"), old.key_id.hex()
+        if Signer(old.name, self.secrets.log).vkey == old.vkey:
+            with self._ledger(Signer(origin, keys.new_log_key(directory)), fresh) as ledger:
+                ledger.begin()
+            keys.replace_log_key(directory, f"log.{archived}")
+        if fresh.exists():
+            if guard.exists():
+                guard.replace(guard.with_name(f"guard.{archived}"))
+            fresh.replace(guard)
+            flush_directory(guard.parent)
+        return Signer(origin, keys.secrets_of(self.settings).log).vkey
+
+    def _rename(self, origin: str, missing: Missing) -> None:
+        """Steps 1 and 2."""
+        self._refuse_unvouched(missing)
+        self._begin_head()
+        stored, back = self.found.stored, self._restored(missing)
+        newest = self.found.newest or Kept(stored.size, stored.frontier.root(), b"", "the database", own=True)
+        signer = Signer(origin, keys.new_log_key(self.settings.keys_dir))
+        fresh = self.settings.guard_path.with_name("guard.new")
+        fresh.unlink(missing_ok=True)
+
+        def within(append: Append) -> None:
+            back.put_back(append)
+            append.cursor.execute(QUERIES["rename_log"], {"origin": origin})
+            append.cursor.execute(QUERIES["announce_again"], {"size": missing.size})
+
+        with self._ledger(signer, fresh) as ledger:
+            ledger.append([self._command("anew", newest, back)], within=self._alone(within))
+
+    def _refuse_unvouched(self, missing: Missing) -> None:
+        """Raises NotRecovered where nobody vouches for the last events, or the key is not ours to replace."""
+        held, path = keys.log_key(self.settings), self.settings.keys_dir / "log"
+        if held is None or held.where != str(path):
+            raise NotRecovered(f"the signing key is not in {path}: another one can be made in its place only there")
+        signed = any(
+            each.size == missing.size for each in self.found.kept if each not in self.found.stored.contradicted
+        )
+        if not signed and not self.found.stored.authentic:
+            raise NotRecovered(
+                "nobody signed the last events that are stored, and no service of this log wrote its head: they may "
+                "have been appended or cut off by hand; restore a backup"
+            )
+
+    def _agreed(self) -> Kept:
+        """The largest checkpoint known, where the events contradict none of all."""
+        refuse_rewritten(self.found.stored)
+        for each in self.found.stored.contradicted:
+            raise NotRecovered(
+                f"{each.where} was signed over other events than these: two services have signed with one key, and no "
+                "recovery makes one log of them; `promise-ledger recover` says what fits"
+            )
+        if self.found.newest is None:
+            raise NotRecovered("nobody kept a checkpoint of this log: give one with --against")
+        return self.found.newest
+
+    def _carry_on(self, submission: Submission, newest: Kept, within: Callable[[Append], None]) -> None:
+        """Commit under the log's own name, see to the guard, sign."""
+        path = self.settings.guard_path
+        if self.found.guard in ("damaged", "foreign") and path.exists():
+            path.replace(path.with_name(f"guard.{self.found.guard}"))
+        with self._ledger(self.signer, path) as ledger:
+            appended = ledger.append([submission], within=self._alone(within))
+            if not self.found.guard_fits:
+                guard = ForkGuard(path)
+                with guard.locked():
+                    guard.write(newest.note)
+                guard.close()
+            (outcome,) = ledger.answer(appended)
+            assert isinstance(outcome, Receipt), "no rule refuses what was done in the same transaction"
+
+    def _alone(self, within: Callable[[Append], None]) -> Callable[[Append], None]:
+        """`within`, once the head lock is held and nobody has appended since it was looked at."""
+
+        def checked(append: Append) -> None:
+            stored = self.found.stored
+            if append.head.size != (stored.head_size or 0):
+                raise NotRecovered("somebody appends meanwhile: stop the services that write, then run this again")
+            within(append)
+
+        return checked
+
+    def _restored(self, missing: Missing) -> Restored:
+        keyring = Keyring(self.secrets.kek, reread=self.secrets.key_encryption_keys)
+        return restored(self.connection, keyring, missing)
+
+    def _begin_head(self) -> None:
+        """There is a head row to be locked. Where it was gone it says nothing yet, and nothing is signed over that."""
+        begun = {"origin": self.signer.name, "recorded_at": BEGINNING_OF_TIME}
+        self.connection.execute(QUERIES["begin_log"], begun)
+
+    def _command(self, kind: Kind, newest: Kept, back: Restored | None) -> Submission:
+        anew = kind == "anew"
+        command = RecoverLog(
+            actor=SOURCE,
+            occurred_at=self.clock(),
+            kind=kind,
+            grounds=self.grounds,
+            kept_size=self.found.stored.size,
+            restored=0 if back is None else len(back.missing.hashes),
+            texts_lost=0 if back is None else back.texts_lost,
+            signed_size=newest.size,
+            signed_root=base64.b64encode(newest.root).decode(),
+            old_origin=self.signer.name if anew else None,
+            old_vkey=self.signer.vkey if anew else None,
+        )
+        canonical = orjson.dumps(command.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+        return Submission(SOURCE, f"recover-{os.urandom(16).hex()}", command, canonical)
+
+    @contextmanager
+    def _ledger(self, signer: Signer, guard: Path) -> Iterator[Ledger]:
+        """A ledger that was not started: whether this database may be signed is what was found out here."""
+        assert self.settings.database_url is not None
+        ledger = Ledger(
+            LogRecorder(open_datastore(self.settings.database_url), authenticator(self.secrets.digest)),
+            secrets=replace(self.secrets, log=signer.private_key),
+            origin=signer.name,
+            guard=ForkGuard(guard),
+            clock=self.clock,
+        )
+        with ledger:
+            yield ledger
