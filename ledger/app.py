@@ -180,13 +180,12 @@ class Ledger:
 
     def _append(self, batch: Sequence[Submission], within: Callable[[Append], None] | None) -> Appended:
         with self._recorder.appending() as append:  # step 1: lock the head
-            head = append.head
+            if within is not None:
+                within(append)
+            head = append.head  # a recovery has moved it
             if not head.authentic:
                 with self._answering:
                     self._signer.require_signed(head.size, head.frontier.root())
-            if within is not None:
-                within(append)
-                head = append.head
             self._signer.refuse_behind(head.size)
             if self._streams.size != head.size:  # another writer was here: what we remember may be old
                 self._streams.forget()

@@ -285,6 +285,7 @@ def test_an_older_copy_gets_the_missing_entries_from_a_site(place: Place, tmp_pa
         inbox = place.ask("SELECT * FROM ledger.inbox ORDER BY 1, 2, 3")
         tiles = place.ask("SELECT * FROM ledger.tiles ORDER BY 1, 2")
         restored = older(place, url)
+        restored.harm("UPDATE ledger.head SET mac = NULL")  # as releases before wrote it
         with pytest.raises(Fork, match=r"600 events was signed, and the database holds fewer.*promise-ledger recover"):
             restored.open()
         diagnosis = restored.diagnosis()
