@@ -175,7 +175,7 @@ def _only(settings: Settings, name: str, given: SecretStr | None, provided: T | 
 
 def _spelled(variable: str, given: SecretStr) -> bytes:
     """The 32 bytes that a variable holds, as 64 hexadecimal digits or as base64; no error repeats any of it."""
-    text = given.get_secret_value()
+    text = given.get_secret_value().strip()  # a newline at the end comes from whoever made a variable of a file
     try:
         secret = bytes.fromhex(text) if len(text) == 2 * SECRET_SIZE else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):

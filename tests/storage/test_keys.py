@@ -25,7 +25,10 @@ HEX = {f"key_{name}": seed.hex() for name, seed in SEEDS.items()}
 BASE64 = {f"key_{name}": base64.b64encode(seed).decode() for name, seed in SEEDS.items()}
 
 
-@pytest.mark.parametrize("spelling", [HEX, BASE64], ids=["hex", "base64"])
+LINES = {name: f"{text}\n" for name, text in BASE64.items()}
+
+
+@pytest.mark.parametrize("spelling", [HEX, BASE64, LINES], ids=["hex", "base64", "base64 with its newline"])
 def test_a_log_is_written_and_verified_with_its_keys_in_the_environment(
     database: str, data_dir: Path, spelling: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +73,10 @@ def test_a_secret_is_nowhere_but_where_it_is_used(data_dir: Path) -> None:
         (base64.b64encode(b"s" * 31).decode(), "holds 31 bytes, not 32"),
         (base64.b64encode(b"s" * 33).decode(), "holds 33 bytes, not 32"),
         (base64.b64encode(b"s" * 32).decode().rstrip("="), "is neither base64 nor hexadecimal of 32 bytes"),
+        (
+            base64.b64encode(b"s" * 32).decode()[:20] + "*" + base64.b64encode(b"s" * 32).decode()[20:],
+            "is neither base64",
+        ),
         ("x" * 64, "is neither base64 nor hexadecimal of 32 bytes"),
         ("secret words, not a key", "is neither base64 nor hexadecimal of 32 bytes"),
         ("schlüssel" * 5, "is neither base64 nor hexadecimal of 32 bytes"),
