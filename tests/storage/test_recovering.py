@@ -367,9 +367,14 @@ def test_erasures_among_the_missing_entries_hold_also_for_customers_whose_key_is
         report = restored.verify()
         assert report.problem is None, "C-1's key is still there, as long as the eraser has not run"
         with restored.open() as ledger:
-            answers = told(ledger, make(4001, customer_id="N-1"), make(4002, customer_id="N-2"))
-        assert [answer["status"] for answer in answers] == ["refused", "recorded"]
+            answers = told(
+                ledger,
+                make(4001, customer_id="N-1"),
+                make(4002, customer_id="N-2"),
+                submission("subject.erase", "e-N-3", customer_id="N-3", grounds="art-17"),
+            )
         assert answers[0]["code"] == "customer-erased"
+        assert [answer["status"] for answer in answers[1:]] == ["recorded", "recorded"], "N-3 is known by its events"
 
 
 class Killed(Exception):
@@ -432,13 +437,15 @@ def _kill(broken: pytest.MonkeyPatch, at: str) -> None:
 
 @pytest.mark.parametrize("at", [None, "commit", "begin", "key", "rename"])
 def test_what_nobody_has_ends_the_log_and_another_goes_on(
-    place: Place, at: str | None, monkeypatch: pytest.MonkeyPatch
+    place: Place, at: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     with copied(place.log.url, "ledger_anew") as url:
         receipts = grow(place)
         first = place.ask("SELECT note FROM ledger.checkpoints ORDER BY size LIMIT 1")[0][0].encode()
         last = read_guard(place.settings.guard_path) or b""
         restored = older(place, url)
+        left = f"INSERT INTO ledger.checkpoints VALUES (600, '{last.decode()}', now())"
+        restored.harm(left)  # a table that whoever cut the tail off forgot
         if at is not None:
             with monkeypatch.context() as broken:
                 _kill(broken, at)
@@ -459,6 +466,8 @@ def test_what_nobody_has_ends_the_log_and_another_goes_on(
         with restored.open() as ledger:
             told(ledger, make(1000, customer_id="N-0"))
         restored.check_clean(302, vkey)
+        published = Note.parse((export(restored, tmp_path / "site") / "checkpoint").read_bytes())
+        assert Checkpoint.parse(published.text).origin == "example/again"
         check_receipts(receipts, place.log.vkey)
         assert restored.verify(vkey, kept=[first]).problem is None, "an old checkpoint is a prefix of the new tree"
         lost = restored.verify(vkey, kept=[last]).problem
