@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ledger.key_provider import KeyProblem
 from ledger.storage.guard import ForkGuard
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.tlog.errors import TlogError
+from ledger.tlog.errors import BadSignature, TlogError
 from ledger.tlog.note import Signer, Verifier
 
 STORE_INTERVAL = timedelta(seconds=1)
@@ -91,7 +92,7 @@ class CheckpointSigner:
                 return last
             if last is not None and (last.size, last.root) != grown_from:
                 self._require_consistent(last)
-            note = self._signer.sign(Checkpoint(self._signer.name, size, root).format())
+            note = self._sign(Checkpoint(self._signer.name, size, root))
             self._guard.write(note)
         signed = Signed(size, root, note)
         self._unstored = signed
@@ -113,6 +114,13 @@ class CheckpointSigner:
                 f"the log's head over {size} events was not written by a service of this log: somebody changed it or "
                 "appended by hand; run `promise-ledger verify` and restore the newest backup"
             )
+
+    def _sign(self, checkpoint: Checkpoint) -> bytes:
+        """Raises KeyProblem where a key that is kept elsewhere is away, or signs wrongly: no guard may hold that."""
+        try:
+            return checkpoint.sign(self._signer)
+        except BadSignature as error:
+            raise KeyProblem(f"nothing can be signed: {error}") from error
 
     def flush(self) -> None:
         """Store the newest checkpoint in the database if that has not been done; called when idle and at the end."""
