@@ -14,6 +14,7 @@ import pytest
 from deploy import recovering
 from deploy.exporting import export_tiles
 from ledger.app import Fork, Ledger
+from ledger.recovery.copies import find_missing
 from ledger.recovery.diagnosis import Diagnosis, diagnose
 from ledger.recovery.evidence import NotRecovered
 from ledger.recovery.steps import Recovery
@@ -298,6 +299,11 @@ def test_an_older_copy_gets_the_missing_entries_from_a_site(place: Place, tmp_pa
         record = restored.record()
         assert (record["kept_size"], record["restored"], record["texts_lost"]) == (300, 300, 290)
         check_brought_back(place, restored, receipts)
+        for leaf in (601, 5):
+            restored.harm(f"DELETE FROM ledger.sealed WHERE leaf_index = {leaf}")
+            problem = restored.verify().problem
+            assert problem is not None, "of the leaves on record alone a text may be missing"
+            assert (problem.table, problem.leaf_index) == ("sealed", leaf)
 
 
 def test_a_tail_cut_off_by_hand_comes_back_with_the_words_that_are_still_there(place: Place, tmp_path: Path):
@@ -375,6 +381,28 @@ def test_erasures_among_the_missing_entries_hold_also_for_customers_whose_key_is
             )
         assert answers[0]["code"] == "customer-erased"
         assert [answer["status"] for answer in answers[1:]] == ["recorded", "recorded"], "N-3 is known by its events"
+
+
+class Changing:
+    """Copies that are others when they are read for the second time."""
+
+    def __init__(self, entries: Sequence[bytes]) -> None:
+        self._entries = entries
+        self._times = 0
+
+    def read(self, first: int, stop: int) -> Sequence[bytes]:
+        self._times += 1
+        return [entry + b" " * (self._times > 1) for entry in self._entries[first:stop]]
+
+
+def test_what_is_written_is_what_was_checked(place: Place):
+    with copied(place.log.url, "ledger_changing") as url:
+        with place.open() as ledger:
+            told(ledger, make(900))
+        restored = older(place, url)
+        with restored.case() as case, pytest.raises(NotRecovered, match="the copy of leaf 300 changed"):
+            restored.recovery(case).entries(find_missing(case.found, [Changing(place.log.states())]))
+        assert restored.ask("SELECT count(*) FROM ledger.events") == [(300,)]
 
 
 class Killed(Exception):
