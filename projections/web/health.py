@@ -1,7 +1,7 @@
 """Health by progress: not whether processes answer, but whether commands, projections and the timer get on."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -9,12 +9,14 @@ from psycopg import Connection
 from psycopg.rows import dict_row, tuple_row
 from tzdata import IANA_VERSION  # type: ignore[import-untyped]
 
+from ledger.recovery.records import records
 from projections.published import Published, reckoned_otherwise
 from projections.runner import status
 from projections.versions import NotInstalled, ProjectionStatus
 
 STALE_SECONDS = 10.0
 LAG_SECONDS = 30.0
+RECOVERY_SHOWN = timedelta(days=30)
 PARTS = ("intake", "timer", "eraser", "projections", "relay", "checks")
 
 
@@ -69,6 +71,7 @@ def health(url: str) -> Health:
             beats = connection.execute("SELECT part, at, detail FROM service.heartbeat ORDER BY part").fetchall()
             runners = status(url)
             behind = [_behind(connection, runner) for runner in runners]
+            recoveries = records(connection)
             published = Published.read(connection.cursor(row_factory=tuple_row), log["size"] or 0 if log else 0)
     except psycopg.Error as error:
         sentence = f"the database does not answer: {str(error).strip().splitlines()[0]}"
@@ -100,7 +103,8 @@ def health(url: str) -> Health:
                 f"projection {runner.name} stopped at leaf {runner.stopped_at}: {runner.reason}; "
                 f"mend it, then `promise-ledger rebuild {runner.name}`"
             )
-    notices = [*reckoned_otherwise(published.calendars(), IANA_VERSION), *failing]
+    recent = [each.sentence for each in recoveries if now - each.recorded_at < RECOVERY_SHOWN]
+    notices = [*reckoned_otherwise(published.calendars(), IANA_VERSION), *recent, *failing]
     return Health(log["size"], log["signed_size"], parts, projections, tuple(problems), tuple(notices))
 
 

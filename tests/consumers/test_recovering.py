@@ -26,6 +26,7 @@ from ledger.settings import Settings
 from ledger.storage.guard import read_guard
 from ledger.storage.tree import TreeReader
 from ledger.tlog.note import Verifier
+from projections.web.health import health
 from tests.consumers.test_messages_page import example, same
 from tests.contracts.schemas import validate
 from tests.service.serving import served
@@ -116,6 +117,7 @@ def test_published_events_alone_bring_an_older_copy_back(log: Log, queue_url: st
         text = [row["text"] for row in command(url, "trail", "promise:P-4")[1]]
         assert text == ["[lost on " + log_date(url) + "]"]
         assert command(url, "trail", "log")[1][0]["data"]["texts_lost"] == 3
+        assert any("events 2 to 4 were brought back" in notice for notice in health(url).notices)
 
 
 def log_date(url: str) -> str:
