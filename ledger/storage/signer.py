@@ -113,7 +113,7 @@ class CheckpointSigner:
         else:
             raise Fork(
                 f"the log's head over {size} events was not written by a service of this log: somebody changed it or "
-                "appended by hand; run `promise-ledger verify` and restore the newest backup"
+                "appended by hand; run `promise-ledger verify`, then `promise-ledger recover`"
             )
 
     def _sign(self, checkpoint: Checkpoint) -> bytes:
