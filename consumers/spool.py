@@ -153,6 +153,8 @@ class Spool:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        except OSError as error:
+            raise SpoolProblem(f"the notepad {self.path} cannot be written ({error.strerror}): do it again") from error
         finally:
             os.close(lock)
 
@@ -191,7 +193,6 @@ def _append(path: Path, line: bytes) -> None:
 
     An unfinished line of an earlier power loss is ended first, so that it never swallows this one.
     """
-    fresh = not path.exists()
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -201,20 +202,20 @@ def _append(path: Path, line: bytes) -> None:
         size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":
             line = b"\n" + line
-        _write(file, line, size)
+        _write(file, line, size, path.parent)
     except OSError as error:
         raise SpoolProblem(f"the notepad {path} cannot be written ({error.strerror}): nothing was noted") from error
     finally:
         os.close(file)
-    if fresh:
-        _sync_directory(path.parent)
 
 
-def _write(file: int, line: bytes, size: int) -> None:
+def _write(file: int, line: bytes, size: int, directory: Path) -> None:
     try:
         if os.write(file, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file)
+        if size == 0:  # its name may be new as well
+            _sync_directory(directory)
     except OSError:
         os.ftruncate(file, size)
         raise

@@ -17,6 +17,7 @@ import orjson
 from consumers.importing.errors import ImportProblem
 from consumers.importing.mapping import IdRule
 from ledger.domain.model import ID_PATTERN
+from ledger.storage.guard import flush_directory
 
 KEY_BYTES: Final = 32
 _DOMAIN: Final = b"promise-ledger/import/v1\0"
@@ -53,14 +54,13 @@ def _create(path: Path) -> None:
     """A crash leaves at most a `.partial` file; two imports at once leave the key of one of them, for both."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(handle, os.urandom(KEY_BYTES))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(os.urandom(KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
     try:
         os.link(partial, path)
+        flush_directory(path.parent)
     except FileExistsError:
         pass
     finally:

@@ -5,11 +5,12 @@ guard remembers, and nothing inconsistent with it is ever signed. Two slots are 
 before the signature leaves the process, so a crash in the middle of a write leaves the other slot whole.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SLOT_SIZE = 4096
@@ -47,13 +48,23 @@ class ForkGuard:
         return self._newest()[1]
 
     def write(self, note: bytes) -> None:
-        """Keep `note` in place of the older slot; on disk when this returns."""
+        """Keep `note` in place of the older slot; on disk when this returns.
+
+        A note that could not be flushed is taken back: it would be read as kept, and be lost with the next power cut.
+        """
         assert len(note) <= SLOT_SIZE - _HEADER_SIZE, "a checkpoint is far shorter than a slot"
         generation = self._newest()[0] + 1
         body = generation.to_bytes(8, "big") + len(note).to_bytes(4, "big") + note
         slot = hashlib.sha256(body).digest() + body
-        os.pwrite(self._file, slot.ljust(SLOT_SIZE, b"\0"), generation % 2 * SLOT_SIZE)
-        os.fdatasync(self._file)
+        place = generation % 2 * SLOT_SIZE
+        try:
+            if os.pwrite(self._file, slot.ljust(SLOT_SIZE, b"\0"), place) != SLOT_SIZE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._file)
+        except OSError:
+            with suppress(OSError):  # a torn one counts as little as none
+                os.pwrite(self._file, bytes(_CHECKSUM_SIZE), place)
+            raise
 
     def _newest(self) -> tuple[int, bytes | None]:
         content = os.pread(self._file, 2 * SLOT_SIZE, 0)

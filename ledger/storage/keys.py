@@ -190,7 +190,6 @@ def new_log_key(directory: Path) -> bytes:
     path = directory / "log.new"
     if not path.exists():
         _write_new(path)
-        flush_directory(directory)
     return _load(path)
 
 
@@ -208,13 +207,12 @@ def _write_new(path: Path) -> None:
     """A fresh secret is in `path`, whole or not at all."""
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, os.urandom(SECRET_SIZE))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(os.urandom(SECRET_SIZE))
+        file.flush()
+        os.fsync(file.fileno())
     partial.rename(path)
+    flush_directory(path.parent)  # what is encrypted under it must not outlive its name
 
 
 def _load(path: Path) -> bytes:

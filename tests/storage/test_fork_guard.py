@@ -1,5 +1,6 @@
 """The fork guard: what is signed is committed, and nothing is signed that contradicts what was signed before."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -272,6 +273,31 @@ def test_a_note_is_on_disk_before_the_guard_lets_go(tmp_path: Path, monkeypatch:
     guard.write(b"a note")
     guard.close()
     assert order == ["write", "flush"]
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite"])
+def test_a_note_that_did_not_reach_the_disk_is_not_read_as_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Else the next one would be answered with a signature that a power cut can take out of the guard."""
+    guard = ForkGuard(tmp_path / "guard")
+    for note in (b"one", b"two"):
+        guard.write(note)
+    write = os.pwrite
+
+    def full(handle: int, *written: Any) -> int:
+        if call == "pwrite":
+            return write(handle, written[0][:100], written[1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, full)
+        with pytest.raises(OSError, match="No space left"):
+            guard.write(b"three" * 50)
+    assert guard.read() == b"two"
+    guard.write(b"four")
+    assert guard.read() == b"four"
+    guard.close()
 
 
 def test_what_an_owner_of_the_database_appends_by_hand_is_never_signed(log: Log, tmp_path: Path):
