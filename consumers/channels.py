@@ -112,6 +112,14 @@ def command_subject(command_type: str) -> str:
     return f"ledger.commands.{command_type}"
 
 
+def own_command_subject(source: str, command_type: str) -> str:
+    """The subject for commands of one source alone: `ledger.commands.from.crm.promise.make`.
+
+    Permissions in NATS are by subject: who may publish nowhere else cannot speak in another source's name.
+    """
+    return f"ledger.commands.from.{_token(source)}.{command_type}"
+
+
 def events_subject(topic: str) -> str:
     """The subject on which events of one kind are published: `ledger.events.promise.made`."""
     return f"ledger.events.{topic}"
@@ -123,4 +131,8 @@ def receipts_subject(source: str) -> str:
     A dot in a source would make two tokens of it (and `a..b` an illegal subject), so it is written `%2E`; `%` is not
     allowed in a source, so no two sources share a subject: `crm.eu` reads `ledger.receipts.crm%2Eeu`.
     """
-    return "ledger.receipts." + source.replace(".", "%2E")
+    return "ledger.receipts." + _token(source)
+
+
+def _token(source: str) -> str:
+    return source.replace(".", "%2E")

@@ -32,7 +32,7 @@ from nats.aio.msg import Msg
 
 from consumers.answers import Answer, NotStored, deliver
 from consumers.asking import NoAnswer, check
-from consumers.channels import COMMANDS, INTAKE_DURABLE, command_subject
+from consumers.channels import COMMANDS, INTAKE_DURABLE, command_subject, own_command_subject
 from consumers.cloudevents import Malformed, event_of, parse
 from consumers.connection import LedgerClient, Progress, connection_of
 from consumers.deadletters import Unburied, bury
@@ -404,7 +404,7 @@ def _parsed(message: Msg) -> Submission:
     """Raises `Malformed`, also where the subject belongs to another type: permissions in NATS are by subject."""
     submission = parse(message.headers or {}, message.data)
     expected = command_subject(submission.command.TYPE)
-    if message.subject != expected:
+    if message.subject not in (expected, own_command_subject(submission.source, submission.command.TYPE)):
         sentence = f"This command belongs to the subject {expected}, and came on another one."
         raise Malformed("wrong-subject", sentence, submission.source, submission.command_id)
     return submission

@@ -1,0 +1,129 @@
+"""The permissions that docs/operations.md gives: a source sends in its own name, reads its own answers, and no more."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import orjson
+import pytest
+
+from consumers.channels import own_command_subject
+from consumers.provision import provision
+from deploy.embedded import Nats
+from ledger.settings import Settings
+from tests.consumers.conftest import Sender, Service
+from tests.consumers.events import body, promise
+
+PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+RECIPE = json.loads(re.findall(r"```json nats\n(.*?)```", PAGE, re.DOTALL)[0])
+PASSWORDS = {each["user"]: each["password"] for each in RECIPE["authorization"]["users"]}
+
+
+class Guarded(Nats):
+    """NATS with the users of the page."""
+
+    def _configuration(self, store: Path, pid_file: Path) -> dict[str, object]:
+        return super()._configuration(store, pid_file) | RECIPE
+
+
+def url(server: Nats, user: str) -> str:
+    return f"nats://{user}:{PASSWORDS[user]}@127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def server(data_dir: Path) -> Iterator[Nats]:
+    server = Guarded(data_dir, None)
+    server.start()
+    yield server
+    server.stop()
+
+
+class Login:
+    """One source, connected as itself, and what the server refused it."""
+
+    def __init__(self, server: Nats, user: str) -> None:
+        self.url, self.user, self.refused = url(server, user), user, list[str]()
+
+    async def __aenter__(self) -> "Login":
+        async def note(error: Exception) -> None:
+            self.refused.append(str(error).lower())
+
+        prefix = f"_INBOX_{self.user}".encode()
+        self.connection = await nats.connect(self.url, error_cb=note, inbox_prefix=prefix)
+        self.sender = Sender(self.connection)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.connection.close()
+
+    async def may_not(self, subject: str, sent: bytes = b"") -> None:
+        """Publishing there, or listening there where nothing is `sent`, is refused by the server."""
+        before = len(self.refused)
+        if sent:
+            await self.connection.publish(subject, sent)
+        else:
+            await self.connection.subscribe(subject)
+        await self.connection.flush()
+        for _ in range(200):
+            if len(self.refused) > before:
+                break
+            await asyncio.sleep(0.02)
+        assert [each for each in self.refused[before:] if subject.lower() in each], (subject, self.refused)
+
+
+def command(source: str, number: int = 1) -> bytes:
+    return body(promise(promise_id=f"P-{source}-{number}"), id=f"{source}-{number}", source=source)
+
+
+def test_a_source_sends_in_its_own_name_alone(settings: Settings, server: Nats) -> None:
+    provision(ledger := url(server, "ledger"), ack_wait_seconds=2)
+    service = Service(settings.model_copy(update={"broker_url": ledger}))
+
+    def own(source: str) -> str:
+        return own_command_subject(source, "promise.make")
+
+    async def story() -> None:
+        async with service.running(), Login(server, "crm") as crm, Login(server, "tickets") as tickets:
+            answers: list[Any] = []
+
+            async def read(message: Any) -> None:
+                answers.append(orjson.loads(message.data))
+
+            await tickets.connection.subscribe("ledger.receipts.tickets", cb=read)
+            await tickets.connection.flush()
+            for login in (crm, tickets):
+                receipt = await login.sender.ask(command(login.user), subject=own(login.user))
+                assert (receipt["status"], receipt["source"]) == ("recorded", login.user)
+            lied = await crm.sender.ask(command("tickets", 2), subject=own("crm"))
+            assert (lied["status"], lied["code"]) == ("malformed", "wrong-subject")
+            assert crm.refused == []
+            await crm.may_not(own("tickets"), command("tickets", 3))
+            await crm.may_not("ledger.commands.promise.make", command("tickets", 4))
+            await crm.may_not("ledger.receipts.crm", b"{}")
+            await crm.may_not("$JS.API.STREAM.PURGE.LEDGER_COMMANDS", b"{}")
+            await crm.may_not("$JS.API.STREAM.DELETE.LEDGER_EVENTS", b"{}")
+            for heard in ("ledger.commands.>", "ledger.receipts.tickets", "ledger.events.>", "_INBOX_tickets.>"):
+                await crm.may_not(heard)
+            asked = await tickets.sender.ask(command("tickets", 5), subject=own("tickets"))
+            assert asked["status"] == "recorded"
+            assert [answer["id"] for answer in answers] == ["tickets-1", "tickets-2", "tickets-5"]
+
+    asyncio.run(story())
+
+
+def test_who_is_spoken_for_by_another_meets_it_in_the_receipts(service: Service) -> None:
+    """Without such permissions any sender may name any source: this is what shows it."""
+
+    async def story() -> None:
+        async with service.running() as impostor, service.sender() as crm:
+            receipts = await crm.connection.subscribe("ledger.receipts.crm")
+            await crm.connection.flush()
+            assert (await impostor.ask(command("crm")))["status"] == "recorded"
+            seen = orjson.loads((await receipts.next_msg(5)).data)
+            assert (seen["id"], seen["status"]) == ("crm-1", "recorded")
+
+    asyncio.run(story())
