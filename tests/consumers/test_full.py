@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from nats.js.errors import APIError
 
 from tests.consumers.conftest import Sender, Service
 from tests.consumers.events import body, promise
@@ -86,3 +87,26 @@ async def says(service: Service, why: str) -> bool:
 
 async def holds(sender: Sender, commands: int) -> bool:
     return await sender.stored("LEDGER_COMMANDS") == commands
+
+
+def test_a_queue_that_is_full_refuses_the_sender_and_loses_nothing_that_it_took(service: Service) -> None:
+    async def story() -> None:
+        async with service.sender() as sender:
+            await limit(sender, "LEDGER_COMMANDS", max_bytes=4_000)
+            taken = []
+
+            async def fill() -> None:
+                for number in range(100):
+                    taken.append(await sender.send(body(promise(promise_id=f"P-{number}"), id=f"c-{number}")))
+
+            with pytest.raises(APIError, match="maximum bytes exceeded"):
+                await fill()
+            assert len(taken) == await sender.stored("LEDGER_COMMANDS") > 0
+            async with service.running():
+                for future in taken:
+                    assert (await asyncio.wait_for(future, 15))["status"] == "recorded"
+                refused = body(promise(promise_id=f"P-{len(taken)}"), id=f"c-{len(taken)}")
+                await until(lambda: holds(sender, 0))
+                assert (await sender.ask(refused))["status"] == "recorded"
+
+    asyncio.run(story())
