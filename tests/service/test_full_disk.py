@@ -6,13 +6,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from consumers.client import LineAnswer
+from consumers.client import LineAnswer, record_file
 from deploy.finding import located
 from tests.service.full import Disk
 from tests.service.running import Up
-from tests.service.test_kill import check_all_there_once, send
-
-COMMANDS = 500
+from tests.service.test_kill import check_all_there_once, line
 
 
 @pytest.fixture
@@ -32,17 +30,34 @@ def recorded(up: Up) -> int:
     return int(row[0])
 
 
+def complained(up: Up, part: str) -> bool:
+    return b"o space left on device" in (up.data_dir / f"log/{part}.log").read_bytes()
+
+
 def test_a_full_disk_stops_the_service_and_room_starts_it_again(disk: Disk, up: Up) -> None:
+    sent: list[bytes] = []
     answers: list[LineAnswer] = []
-    sender = threading.Thread(target=send, args=(located(up.data_dir).broker_url, answers, COMMANDS))
-    sender.start()
-    up.until(lambda: recorded(up) > 0)
-    disk.fill()
-    full = b"No space left on device"
-    up.until(lambda: full in (up.data_dir / "log/postgres.log").read_bytes())
-    up.until(lambda: not up.healthy())
-    disk.clear()
+    enough = threading.Event()
+
+    def commands() -> Iterator[bytes]:
+        """A trickle of them, for as long as the disk is not full."""
+        while not enough.wait(0.1):
+            for _ in range(50):
+                sent.append(line(len(sent)))
+                yield sent[-1]
+
+    def send() -> None:
+        answers.extend(record_file(located(up.data_dir).broker_url, commands(), window=200))
+
+    (sender := threading.Thread(target=send)).start()
+    try:
+        up.until(lambda: recorded(up) > 0)
+        disk.fill()
+        up.until(lambda: complained(up, "postgres") or complained(up, "nats") or not up.healthy())
+    finally:
+        disk.clear()
+        enough.set()
     sender.join(120)
     assert not sender.is_alive(), "the sender still waits for answers"
     up.until(up.healthy)
-    check_all_there_once(up, answers, COMMANDS)
+    check_all_there_once(up, answers, len(sent))

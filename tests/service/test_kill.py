@@ -71,11 +71,11 @@ def line(number: int) -> bytes:
     )
 
 
-def send(broker_url: str, answers: list[LineAnswer], commands: int = COMMANDS) -> None:
+def send(broker_url: str, answers: list[LineAnswer]) -> None:
     """The commands in a trickle, so that every kill finds some on their way."""
 
     def lines() -> Iterator[bytes]:
-        for number in range(commands):
+        for number in range(COMMANDS):
             if number % 50 == 0:
                 time.sleep(0.1)
             yield line(number)
