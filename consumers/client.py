@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,8 +70,9 @@ class Delivery:
 class Client:
     """A backend service that sends commands and awaits their answers: `async with Client(url, "crm") as client`.
 
-    `vkey`: the log's key as you keep it (`promise-ledger vkey`, once); every receipt is then verified. `spool`: the
-    notepad that takes a command when no answer is to be had. Any number of `send` may run at once.
+    `vkey`: the log's key as you keep it (`promise-ledger vkey`, once); every receipt is then verified. Of a log whose
+    key was rotated, several: a receipt may be proven under either. `spool`: the notepad that takes a command when no
+    answer is to be had. Any number of `send` may run at once.
     """
 
     def __init__(
@@ -79,13 +80,14 @@ class Client:
         broker_url: str,
         source: str,
         *,
-        vkey: str | None = None,
+        vkey: str | Sequence[str] | None = None,
         spool: Path | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._broker_url = broker_url
         self._source = source
-        self._verifier = None if vkey is None else Verifier.parse(vkey)
+        pinned = [vkey] if isinstance(vkey, str) else vkey or ()
+        self._verifiers = [Verifier.parse(each) for each in pinned]
         self._spool = None if spool is None else Spool(spool)
         self._patience = patience_seconds
         self._asker: Asker | None = None
@@ -190,7 +192,7 @@ class Client:
         event = orjson.loads(body)
         asker = await self._connected()
         answer = await asker.ask(event["type"], body, self._patience)
-        return open_answer(answer, source=event["source"], command_id=event["id"], verifier=self._verifier)
+        return open_answer(answer, source=event["source"], command_id=event["id"], verifiers=self._verifiers)
 
     async def _connected(self) -> Asker:
         async with self._connecting:
@@ -212,7 +214,9 @@ class SyncClient:
     It has a loop in a thread of its own, so that the connection lives between two commands; threads may share it.
     """
 
-    def __init__(self, broker_url: str, source: str, *, vkey: str | None = None, spool: Path | None = None) -> None:
+    def __init__(
+        self, broker_url: str, source: str, *, vkey: str | Sequence[str] | None = None, spool: Path | None = None
+    ) -> None:
         self._client = Client(broker_url, source, vkey=vkey, spool=spool)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="promise-ledger client")

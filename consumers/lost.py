@@ -45,7 +45,7 @@ class Receipts(NamedTuple):
 
 def read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) -> Receipts:
     """The receipts in the stream, as far as they are proven: by the log's key, which comes first in `verifiers`, or by
-    that of a log that ended.
+    that of a log that ended, or one that it had before.
     """
     return asyncio.run(_read_receipts(broker_url, verifiers, holds))
 
@@ -59,7 +59,7 @@ async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: 
             if said is None:
                 continue
             command = (str(said["source"]), str(said["id"]))
-            receipt = _proven(message.data, *command, verifiers)
+            receipt, verifier = _proven(message.data, *command, verifiers)
             if receipt is None:
                 if said["status"] == "lost":  # asked for already
                     lost.pop(command, None)
@@ -70,7 +70,7 @@ async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: 
             for event in receipt.events:
                 note = ProofFile.parse(event.proof).checkpoint_note
                 checkpoint = Checkpoint.parse(Note.parse(note).text)
-                if checkpoint.origin == verifiers[0].name and checkpoint.size > size:
+                if verifier == verifiers[0] and checkpoint.size > size:
                     size, newest = checkpoint.size, note
     return Receipts(newest, lost)
 
@@ -84,15 +84,17 @@ def _said(body: bytes) -> Any | None:
     return said if isinstance(said, dict) and {"status", "source", "id"} <= said.keys() else None
 
 
-def _proven(body: bytes, source: str, command_id: str, verifiers: Sequence[Verifier]) -> Receipt | None:
-    """The receipt in `body`; None where it is none, or not one that a key of this log proves."""
+def _proven(
+    body: bytes, source: str, command_id: str, verifiers: Sequence[Verifier]
+) -> tuple[Receipt | None, Verifier | None]:
+    """The receipt in `body`, and the key that proves it; None where it is none, or no key of this log does."""
     for verifier in verifiers:
         try:
-            opened = open_answer(body, source=source, command_id=command_id, verifier=verifier)
+            opened = open_answer(body, source=source, command_id=command_id, verifiers=[verifier])
         except (UnprovenReceipt, Malformed, Lost):
             continue
-        return opened if isinstance(opened, Receipt) else None
-    return None
+        return (opened, verifier) if isinstance(opened, Receipt) else (None, None)
+    return None, None
 
 
 def ask_again(broker_url: str, lost: Mapping[Command, Sequence[int]]) -> None:

@@ -14,7 +14,7 @@ from consumers.cloudevents import Malformed
 from ledger.domain.model import utc_moment
 from ledger.receipts import ProvenEvent, Receipt, Refusal
 from ledger.tlog.errors import TlogError
-from ledger.tlog.note import Verifier
+from ledger.tlog.note import Note, Verifier
 from ledger.tlog.proof_file import ProofFile
 from ledger.tlog.spelling import hash_of
 
@@ -41,8 +41,8 @@ class UnprovenReceipt(Exception):
     """An answer that does not hold: not for this command, not a receipt, or not proven under the pinned key."""
 
 
-def open_answer(body: bytes, *, source: str, command_id: str, verifier: Verifier | None) -> Receipt | Refusal:
-    """The answer in `body` to this very command; with `verifier`, every event of a receipt is proven under its key.
+def open_answer(body: bytes, *, source: str, command_id: str, verifiers: Sequence[Verifier]) -> Receipt | Refusal:
+    """The answer in `body` to this very command; with `verifiers`, each event of a receipt is proven under one of them.
 
     Raises `Malformed` where the ledger says that the command was none, `Lost` where it was and is no more, and
     `UnprovenReceipt`.
@@ -58,9 +58,9 @@ def open_answer(body: bytes, *, source: str, command_id: str, verifier: Verifier
         raise UnprovenReceipt(f"The answer to {command_id} is neither a receipt nor a refusal.") from error
     if (opened.source, opened.command_id) != (source, command_id):
         raise UnprovenReceipt(f"The answer to {command_id} of {source} is for another command.")
-    if verifier is not None and isinstance(opened, Receipt):
+    if verifiers and isinstance(opened, Receipt):
         for event in opened.events:
-            _verify(event, verifier)
+            _verify(event, verifiers)
     return opened
 
 
@@ -81,12 +81,19 @@ def _refusal(answer: Any) -> Refusal:
     return Refusal(answer["source"], answer["id"], answer["code"], answer["message"])
 
 
-def _verify(event: ProvenEvent, verifier: Verifier) -> None:
+def _verify(event: ProvenEvent, verifiers: Sequence[Verifier]) -> None:
     leaf_hash = hash_of(event.leaf_hash)
     try:
         proof = ProofFile.parse(event.proof)
         if leaf_hash is None or proof.index != event.leaf_index:
             raise UnprovenReceipt(f"The proof of event {event.event_id} is for another leaf than its receipt names.")
-        proof.verify(leaf_hash, verifier)
+        named = {(signature.name, signature.key_id) for signature in Note.parse(proof.checkpoint_note).signatures}
+        pinned = [verifier for verifier in verifiers if (verifier.name, verifier.key_id) in named]
+        if not pinned and {name for name, _ in named} & {verifier.name for verifier in verifiers}:
+            raise UnprovenReceipt(
+                f"The receipt of event {event.event_id} is not proven under the key: it names another key of this log "
+                "than the pinned one. Where the log's key was rotated, get the new one from its operator and pin both."
+            )
+        proof.verify(leaf_hash, (pinned or verifiers)[0])
     except TlogError as error:
         raise UnprovenReceipt(f"The receipt of event {event.event_id} is not proven under the key: {error}.") from error

@@ -57,7 +57,7 @@ def note_down(pad: Path, noted: Sequence[Noted]) -> None:
         Spool(pad).append(event_of(command, SOURCE, command_id))
 
 
-def deliver(pad: Path, data_dir: Path | None, vkey: str | None) -> Delivery:
+def deliver(pad: Path, data_dir: Path | None, vkey: Sequence[str] | None) -> Delivery:
     """What came of delivering `pad` now; where no queue is to be reached, all of it waits."""
     settings = settings_for(data_dir)
     broker_url = settings.broker_url or (running(settings.data_dir) or {}).get("broker_url")
@@ -67,12 +67,12 @@ def deliver(pad: Path, data_dir: Path | None, vkey: str | None) -> Delivery:
     return deliver_to(broker_url, pad, vkey)
 
 
-def deliver_to(broker_url: str, pad: Path, vkey: str | None) -> Delivery:
+def deliver_to(broker_url: str, pad: Path, vkey: str | Sequence[str] | None) -> Delivery:
     """What came of delivering `pad` to that queue."""
     return asyncio.run(_deliver(broker_url, pad, vkey))
 
 
-async def _deliver(broker_url: str, pad: Path, vkey: str | None) -> Delivery:
+async def _deliver(broker_url: str, pad: Path, vkey: str | Sequence[str] | None) -> Delivery:
     async with Client(broker_url, SOURCE, vkey=vkey, spool=pad, patience_seconds=_PATIENCE_SECONDS) as client:
         return await client.deliver()
 

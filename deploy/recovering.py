@@ -23,6 +23,7 @@ from ledger.recovery.steps import Recovery, refuse_running
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import GuardDamaged, read_guard
+from ledger.storage.log_keys import read_rotations
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import Checkpoint
@@ -154,7 +155,8 @@ def _read(place: str) -> bytes:
 
 def _receipts(broker_url: str, connection: Connection, signer: Signer) -> lost.Receipts:
     """What the receipts on the queue say, of this log and of those that it goes on from."""
-    verifiers = [signer.verifier, *(each.verifier for each in ended_logs(records(connection)))]
+    earlier = [each.old for each in read_rotations(connection.cursor())]
+    verifiers = [signer.verifier, *(each.verifier for each in ended_logs(records(connection))), *earlier]
     with _queue():
         return lost.read_receipts(broker_url, verifiers, lambda *leaf: _holds(connection, *leaf))
 

@@ -30,7 +30,7 @@ from ledger.erasure.keyring import Keyring
 from ledger.mac import keyed
 from ledger.receipts import Outcome, ProvenEvent, Receipt, Refusal
 from ledger.settings import MAX_BATCH, Settings
-from ledger.storage import keys
+from ledger.storage import keys, log_keys
 from ledger.storage.entries import StoredEntry, decode
 from ledger.storage.guard import ForkGuard
 from ledger.storage.recorder import Append, Head, LogRecorder, authenticator, open_datastore
@@ -95,10 +95,12 @@ class Ledger:
         )
 
     @classmethod
-    def open(cls, settings: Settings, *, clock: Clock = system_clock) -> Self:
-        """The ledger that `settings` name, its head signed. Close it, or use it as a context manager.
+    def open(cls, settings: Settings, *, clock: Clock = system_clock, start: bool = True) -> Self:
+        """The ledger that `settings` name, its head signed (unless told not to `start`, by a rotation of its key that
+        goes on). Close it, or use it as a context manager.
 
-        Raises NoLog before `migrate`, KeyProblem without its secrets, Fork where database and guard contradict.
+        Raises NoLog before `migrate`, KeyProblem without its secrets or where another key signs this log by now, Fork
+        where database and guard contradict.
         """
         assert settings.database_url is not None, "the settings name no database"
         recorder = LogRecorder(open_datastore(settings.database_url))
@@ -111,7 +113,8 @@ class Ledger:
             recorder.datastore.close()
             raise
         try:
-            ledger.start()
+            if start:
+                ledger.start()
         except BaseException:
             ledger.close()
             raise
@@ -124,6 +127,7 @@ class Ledger:
             cursor = connection.cursor(row_factory=tuple_row)
             stored = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
             _require_events(cursor, head)
+            log_keys.refuse_replaced(cursor, self._verifier)  # read after the head: what follows is not signed here
         with self._answering:
             return self._signer.start(
                 head.size, head.frontier.root(), has_checkpoints=stored is not None, authentic=head.authentic
@@ -137,6 +141,14 @@ class Ledger:
             signed = self._signer.cover(head.size, head.frontier.root(), grown_from=(0, b""))
             self._signer.flush()
         return signed
+
+    def hand_over(self, size: int, successor: Signer) -> Signed:
+        """The head, of `size` events, signed by the key in use and by its `successor`; stored. Only for a rotation."""
+        head = self._recorder.head()
+        if head.size != size or not head.authentic:
+            raise Fork(f"the log does not end at {size} events as the rotation of its key left it: {RECOVER}")
+        with self._answering:
+            return self._signer.hand_over(size, head.frontier.root(), successor)
 
     def close(self) -> None:
         """Store the newest checkpoint if the database is there, and let go of everything."""
@@ -188,6 +200,7 @@ class Ledger:
                     self._signer.require_signed(head.size, head.frontier.root())
             self._signer.refuse_behind(head.size)
             if self._streams.size != head.size:  # another writer was here: what we remember may be old
+                log_keys.refuse_replaced(append.cursor, self._verifier)
                 self._streams.forget()
                 self._keyring.forget()
             recorded_at = max(self._clock(), head.recorded_at)  # never decreasing, also when the clock does
@@ -243,10 +256,12 @@ class Ledger:
     def witnessed(self) -> Signed | None:
         """The newest checkpoint that enough witnesses have cosigned, None where there is none."""
         with self._recorder.datastore.get_connection() as connection:
-            row = connection.cursor(row_factory=tuple_row).execute(QUERIES["last_witnessed"]).fetchone()
-        if row is None:
-            return None
-        checkpoint, _ = open_checkpoint(row[1], self._verifier)
+            cursor = connection.cursor(row_factory=tuple_row)
+            row = cursor.execute(QUERIES["last_witnessed"]).fetchone()
+            if row is None:
+                return None
+            verifier = log_keys.verifier_at(log_keys.read_rotations(cursor), row[0], self._verifier)
+        checkpoint, _ = open_checkpoint(row[1], verifier)
         return Signed(checkpoint.size, checkpoint.root, row[1].encode())
 
     def inclusion_proofs(self, leaf_indexes: Sequence[int], size: int) -> list[tuple[int, list[bytes]]]:

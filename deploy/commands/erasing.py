@@ -13,6 +13,7 @@ from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, err, out, print_json
 from ledger.app import Ledger
 from ledger.erasure.rotation import name_of, rotate
+from ledger.log_rotation import rotate_log_key
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.wrapping import fingerprint
@@ -118,6 +119,24 @@ def rotate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     elif settings.key_kek_old is not None:
         err.print("take LEDGER_KEY_KEK_OLD away and start every service anew")
     err.print("destroy the backups of the old one when no older backup of the database is to be restored any more")
+
+
+@keys_app.command("rotate-log")
+def rotate_log_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Sign the log with a new key from here on; the log says so under the old one, which is destroyed. Stop services.
+
+    Run it on the ledger's host, as the owner of the database. After a crash run it again: it goes on.
+    """
+    settings = located(data_dir, broker=False)
+    old, new = rotate_log_key(settings)
+    if as_json:
+        print_json({"old_vkey": old, "vkey": new})
+        return
+    out.print(f"the log is signed by {new} from here on; {old} is destroyed here", soft_wrap=True)
+    err.print(
+        f"back up {settings.keys_dir / 'log'} now: without it the log cannot be carried on; destroy older backups"
+    )
+    err.print("hand the new key out beside the old one: to those who verify receipts, to witnesses, to auditors")
 
 
 def _destroyed(secrets: keys.Secrets) -> str:

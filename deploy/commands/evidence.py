@@ -17,6 +17,7 @@ from deploy.timestamping import read_roots
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import read_guard
+from ledger.storage.log_keys import key_ranges, read_rotations
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint
@@ -215,13 +216,34 @@ def _witnessed_checkpoint(connection: psycopg.Connection[Any]) -> bytes | None:
 
 
 @app.command("vkey")
-def vkey_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def vkey_command(
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    every: Annotated[bool, typer.Option("--all", help="Every key that the log had, and what each may sign.")] = False,
+) -> None:
     """Print the log's verifier key, for those who verify: pin it, do not ask for it each time."""
-    vkey = vkey_of(located(data_dir, broker=False))
+    settings = located(data_dir, broker=False)
+    if every:
+        _tell_keys(settings, as_json)
+        return
+    vkey = vkey_of(settings)
     if as_json:
         print_json({"vkey": vkey})
     else:
         print(vkey)
+
+
+def _tell_keys(settings: Settings, as_json: bool) -> None:
+    """The keys as the log names them, the newest last; whether they hold is for `verify` to say."""
+    with connect(settings) as connection:
+        ranges = key_ranges(read_rotations(connection.cursor()))
+    rows = [{"vkey": each.verifier.vkey, "first_size": each.first, "last_size": each.last} for each in ranges]
+    rows = rows or [{"vkey": vkey_of(settings), "first_size": 0, "last_size": None}]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        print(row["vkey"], f"checkpoints of {row['first_size']} to {row['last_size'] or 'any'} events", sep="  ")
 
 
 @app.command()

@@ -45,7 +45,10 @@ def note(
     actor: Annotated[str | None, typer.Option("--actor", envvar="LEDGER_ACTOR", help="Who notes it down.")] = None,
     deliver: Annotated[bool, typer.Option("--deliver", help="Only deliver what waits.")] = False,
     notepad: Annotated[Path | None, typer.Option("--notepad", envvar="LEDGER_NOTEPAD", help="The file.")] = None,
-    vkey: Annotated[str | None, typer.Option("--vkey", envvar="LEDGER_VKEY", help="Verify receipts by it.")] = None,
+    vkey: Annotated[
+        list[str] | None,
+        typer.Option("--vkey", envvar="LEDGER_VKEY", help="Verify receipts by it; of a log with a new key, by either."),
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

@@ -28,7 +28,9 @@ from ledger.erasure.sealing import Opened, SealBroken, unseal
 from ledger.storage.entries import decode, moment
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
-from ledger.tlog.note import Verifier, open_note
+from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.errors import BadSignature
+from ledger.tlog.note import Verifier
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof_file import ProofFile
 from projections.findings.anew import derive
@@ -144,7 +146,13 @@ def _lines(lines: Iterable[bytes]) -> bytes:
 def _keys(source: Source, note: bytes) -> list[bytes]:
     """The log's key, and those of the policy's witnesses that cosigned this checkpoint."""
     witnesses = () if source.policy is None else source.policy.witnesses
-    verified = open_note(note, [source.verifier, *(witness.verifier for witness in witnesses)]).verified
+    try:
+        verified = open_checkpoint(note, source.verifier, [witness.verifier for witness in witnesses])[1].verified
+    except BadSignature as error:
+        raise ExportRefused(
+            "the checkpoint is not signed by the key in use: a pack needs one from after its last rotation; "
+            "choose a later --size, or wait for one to be cosigned"
+        ) from error
     signed = {(signature.name, signature.key_id) for signature in verified}
     keys = [each.verifier.vkey for each in witnesses if (each.verifier.name, each.verifier.key_id) in signed]
     return [f"log {source.verifier.vkey}".encode(), *(f"witness {vkey}".encode() for vkey in keys)]

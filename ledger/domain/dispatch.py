@@ -22,6 +22,7 @@ from ledger.domain import (
     goodwill,
     holds,
     key_wraps,
+    log_keys,
     needs,
     offerings,
     outages,
@@ -74,6 +75,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     erasures,
     key_wraps,
     recoveries,
+    log_keys,
     refusals,
 )
 

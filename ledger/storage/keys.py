@@ -6,6 +6,7 @@ keys/kek.old  the one before, only while it is replaced                     LEDG
 keys/digest   key of the command digests, so that an unkeyed hash of        LEDGER_KEY_DIGEST
               somebody's words is nowhere
 keys/log.new  only while `promise-ledger recover anew` replaces keys/log; the one before stays as log.<its key id>
+keys/log.next only while `promise-ledger keys rotate-log` replaces keys/log; the one before is log.<its key id> and goes
 """
 
 import base64
@@ -137,9 +138,14 @@ def replace_kek(secrets: Secrets) -> Secrets:
 
 def destroy_old_kek(directory: Path) -> None:
     """`kek.old` is overwritten and gone. Only after nothing is wrapped under it any more; again does no harm."""
-    old = directory / "kek.old"
+    destroy(directory, "kek.old", "kek")
+
+
+def destroy(directory: Path, name: str, in_use: str) -> None:
+    """The secret `name` is overwritten and gone; it is not the one `in_use`. Again does no harm."""
+    old = directory / name
     if old.exists():
-        assert not old.samefile(directory / "kek"), "the key in use is never destroyed"
+        assert not old.samefile(directory / in_use), "the key in use is never destroyed"
         with old.open("r+b") as file:
             file.write(os.urandom(SECRET_SIZE))
             file.flush()
@@ -185,17 +191,17 @@ def _spelled(variable: str, given: SecretStr) -> bytes:
     return secret
 
 
-def new_log_key(directory: Path) -> bytes:
-    """The seed in `log.new`, made where it is neither there nor in use already."""
-    path = directory / "log.new"
+def new_log_key(directory: Path, name: str = "log.new") -> bytes:
+    """The seed in the file `name`, made where it is neither there nor in use already."""
+    path = directory / name
     if not path.exists():
         _write_new(path)
     return _load(path)
 
 
-def replace_log_key(directory: Path, archive: str) -> None:
-    """`log.new` is `log` now, and what `log` was stays as `archive`. Again after a crash it goes on."""
-    current, old, new = (directory / name for name in ("log", archive, "log.new"))
+def replace_log_key(directory: Path, archive: str, name: str = "log.new") -> None:
+    """What `name` holds is `log` now, and what `log` was stays as `archive`. Again after a crash it goes on."""
+    current, old, new = (directory / each for each in ("log", archive, name))
     if not old.exists():
         os.link(current, old)
         flush_directory(directory)
@@ -235,6 +241,7 @@ __all__ = [
     "KeyProblem",
     "Secrets",
     "create",
+    "destroy",
     "destroy_old_kek",
     "digest_key",
     "find",

@@ -8,7 +8,7 @@ from ledger.key_provider import KeyProblem
 from ledger.storage.guard import ForkGuard
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadSignature, TlogError
-from ledger.tlog.note import Signer, Verifier
+from ledger.tlog.note import Note, Signer, Verifier
 
 STORE_INTERVAL = timedelta(seconds=1)
 RECOVER = "run `promise-ledger recover`, which says what happened and what can be done"
@@ -100,6 +100,26 @@ class CheckpointSigner:
         now = self._clock()
         if self._stored_at is None or not timedelta(0) <= now - self._stored_at < STORE_INTERVAL:
             self.flush()
+        return signed
+
+    def hand_over(self, size: int, root: bytes, successor: Signer) -> Signed:
+        """Sign the head with this key and with its `successor`, in one note, which either of them opens afterwards.
+
+        Raises Fork where it contradicts what was signed. Crash before the guard is written: nothing was signed over the
+        rotation. After it: the same again stores the same note.
+        """
+        with self._guard.locked():
+            last = self._last_signed()
+            if last is None:
+                raise Fork(f"the fork guard is missing: put it back, then rotate again; {RECOVER}")
+            if last.size > size:
+                raise Fork(_fewer(last.size))
+            self._require_consistent(last)
+            note = Note.parse(self._sign(Checkpoint(self._signer.name, size, root)))
+            both = Note(note.text, (*note.signatures, successor.signature(note.text))).format()
+            self._guard.write(both)
+        signed = Signed(size, root, both)
+        self._store(signed, self._clock())
         return signed
 
     def require_signed(self, size: int, root: bytes) -> None:

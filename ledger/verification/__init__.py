@@ -14,11 +14,13 @@ from typing import Any
 
 from cryptography.x509 import Certificate
 from psycopg import Connection
+from psycopg.rows import tuple_row
 
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.orders import orders
 from ledger.key_provider import WrappingKey
 from ledger.recovery.records import ended_logs, records
+from ledger.storage.log_keys import KeyRange, key_ranges, read_rotations
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import BadTimestamp, stamped_at
@@ -133,6 +135,11 @@ class _Run:
         self._recorded_at = ""
         self._recoveries = records(connection)  # of the same snapshot, whose leaves are checked here
         self._ended = ended_logs(self._recoveries)
+        self._rotations = read_rotations(connection.cursor(row_factory=tuple_row))
+        ended = {each.verifier for each in self._ended}
+        ranges = {each.verifier: each for each in key_ranges(self._rotations) if each.verifier not in ended}
+        self._ranges = {verifier: KeyRange(verifier, 0, None)} | ranges
+        self._signed_by = dict.fromkeys(self._ranges, 0)
         self.recoveries = tuple(each.sentence for each in self._recoveries)
 
     def all(self, guard_note: bytes | None, guard: Guard | None, kept: Sequence[bytes]) -> None:
@@ -167,6 +174,7 @@ class _Run:
         for expected in outside:
             self._witnessed(expected)
         self._events(size, sorted(outside, key=lambda expected: expected.size))
+        self._handed_over()
         self._head(frontier, recorded_at, origin)
         self._authentic(size, frontier, recorded_at, mac)
         self._strays(size)
@@ -181,9 +189,10 @@ class _Run:
         return self._signed(note, "the fork guard", "guard")
 
     def _signed(self, note: bytes, kept_in: str, table: str = "checkpoints") -> _Expected:
-        witnesses = () if self._policy is None else [witness.verifier for witness in self._policy.witnesses]
+        witnesses = [] if self._policy is None else [witness.verifier for witness in self._policy.witnesses]
         try:
-            checkpoint, opened = open_checkpoint(note, self._verifier, witnesses)
+            signers = self._signers(note)
+            checkpoint, opened = open_checkpoint(note, signers[0], [*signers[1:], *witnesses])
         except TlogError as error:
             for ended in self._ended if table != "guard" else ():
                 with suppress(TlogError):
@@ -191,8 +200,44 @@ class _Run:
                     where = f"{kept_in} of the log {ended.verifier.name}"
                     return _Expected(checkpoint.size, checkpoint.root, where, opened, ended.size)
             raise Wrong(table, f"{kept_in} holds no checkpoint signed by this log: {error}") from error
+        for signer in signers:
+            if not self._ranges[signer].has(checkpoint.size):
+                raise Wrong(
+                    table,
+                    f"{kept_in} covers {checkpoint.size} events and is signed by {signer.vkey}, which signs no such "
+                    "size: the log names another key for it, and whoever has this one signs on",
+                )
+            self._signed_by[signer] = max(self._signed_by[signer], checkpoint.size)
         self.signed_size = max(self.signed_size, checkpoint.size)
         return _Expected(checkpoint.size, checkpoint.root, kept_in, opened)
+
+    def _signers(self, note: bytes) -> list[Verifier]:
+        """The keys of this log that `note` names, all to be verified; where it names none the one asked for."""
+        named = {(signature.name, signature.key_id) for signature in Note.parse(note).signatures}
+        return [each for each in self._ranges if (each.name, each.key_id) in named] or [self._verifier]
+
+    def _handed_over(self) -> None:
+        """The key asked for vouches for every other one that was believed: for those before it by a checkpoint of its
+        own over the events that name them, for those after it step by step, each by the last checkpoint of the one
+        before, which covers the event that names the next.
+        """
+        trusted, newest, later = {self._verifier}, self._verifier, False
+        for rotation in self._rotations:
+            later = later or rotation.old == self._verifier
+            if not later and self._signed_by[self._verifier] >= rotation.size:
+                trusted |= {rotation.old, rotation.new}
+            elif rotation.old == newest and self._signed_by[newest] >= rotation.size:
+                newest = rotation.new
+                trusted.add(newest)
+        for rotation in self._rotations:
+            for key in (rotation.old, rotation.new):
+                if self._signed_by.get(key, 0) and key not in trusted:
+                    raise Wrong(
+                        "checkpoints",
+                        f"checkpoints are signed by {key.vkey}, and no checkpoint that {self._verifier.vkey} vouches "
+                        "for covers the event which names that key",
+                        rotation.leaf_index,
+                    )
 
     def _witnessed(self, expected: _Expected) -> None:
         """Where the quorum has cosigned this checkpoint, all that it covers is witnessed."""

@@ -157,7 +157,7 @@ def test_a_lost_answer_is_as_the_contract_and_the_page_say() -> None:
     contract = asyncapi()
     validate(said, contract["components"]["schemas"]["Lost"], contract)
     with pytest.raises(Lost) as caught:
-        open_answer(lost.to_json(), source="crm", command_id="crm-20261121-000001", verifier=None)
+        open_answer(lost.to_json(), source="crm", command_id="crm-20261121-000001", verifiers=())
     assert (caught.value.command_id, caught.value.leaf_indexes) == ("crm-20261121-000001", (0,))
 
 

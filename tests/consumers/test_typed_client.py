@@ -6,7 +6,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,8 @@ def test_a_receipt_that_was_touched_anywhere_does_not_hold(settings: Settings) -
         answers = ledger.submit([parse({}, body(promise(promise_id=f"P-{n}"), id=f"c-{n}")) for n in range(3)])
     verifier = Verifier.parse(vkey(settings))
 
-    def opened(answer: bytes, verifier: Verifier | None = verifier) -> Receipt | Refusal:
-        return open_answer(answer, source="crm", command_id="c-1", verifier=verifier)
+    def opened(answer: bytes, verifiers: Sequence[Verifier] = (verifier,)) -> Receipt | Refusal:
+        return open_answer(answer, source="crm", command_id="c-1", verifiers=verifiers)
 
     good = answers[1].to_json()
     assert opened(good).to_json() == good
@@ -136,7 +136,7 @@ def test_a_receipt_that_was_touched_anywhere_does_not_hold(settings: Settings) -
             opened(orjson.dumps(tampered(orjson.loads(good), what)))
     for answer in (b"", b"[]", b"null", b'{"status":"recorded"}', b'{"status":"refused"}'):
         with pytest.raises(UnprovenReceipt, match="neither a receipt nor a refusal"):
-            opened(answer, None)
+            opened(answer, ())
     with pytest.raises(Malformed, match="at most 65536"):
         opened(Malformed("too-large", "at most 65536", "crm", "c-1").to_json())
 
@@ -152,10 +152,10 @@ def test_every_event_of_a_receipt_is_verified(settings: Settings) -> None:
         answer = orjson.loads(ledger.submit([parse({}, each) for each in sent])[1].to_json())
     assert len(answer["events"]) == 2, answer
     verifier = Verifier.parse(vkey(settings))
-    open_answer(orjson.dumps(answer), source="crm", command_id="c-2", verifier=verifier)
+    open_answer(orjson.dumps(answer), source="crm", command_id="c-2", verifiers=[verifier])
     answer["events"][1]["leaf_hash"] = answer["events"][0]["leaf_hash"]
     with pytest.raises(UnprovenReceipt, match="not proven"):
-        open_answer(orjson.dumps(answer), source="crm", command_id="c-2", verifier=verifier)
+        open_answer(orjson.dumps(answer), source="crm", command_id="c-2", verifiers=[verifier])
 
 
 def test_an_answer_that_was_lost_is_asked_for_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

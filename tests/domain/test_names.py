@@ -38,7 +38,7 @@ def test_the_commands_of_this_step_are_all_here() -> None:
         "hold": "place lift",
         "subject": "erase complete_erasure",
         "keys": "rewrap",
-        "log": "recover",
+        "log": "recover rotate_key",
     }
     assert set(COMMANDS) == {f"{family}.{name}" for family, names in from_the_domain.items() for name in names.split()}
     internal = {name for name, command in COMMANDS.items() if command.INTERNAL}
@@ -49,6 +49,7 @@ def test_the_commands_of_this_step_are_all_here() -> None:
         "subject.complete_erasure",
         "keys.rewrap",
         "log.recover",
+        "log.rotate_key",
     }
 
 
