@@ -18,7 +18,7 @@ MAY_IMPORT = {
 PURE = """
     __future__ abc base64 binascii bisect collections copy dataclasses datetime decimal enum functools hashlib hmac
     itertools json math operator re string struct types typing unicodedata zoneinfo
-    annotated_types cryptography orjson pydantic pydantic_core typing_extensions
+    annotated_types cryptography orjson pydantic pydantic_core pyrsistent typing_extensions
 """
 IMPURE_CALLS = {"open", "input", "print"}
 IMPURE_METHODS = {"now", "today", "utcnow"}

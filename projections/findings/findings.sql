@@ -73,11 +73,14 @@ SELECT * FROM tails WHERE customer_id = ANY(string_to_array(%(ids)s, ' '));
 SELECT target FROM links WHERE kind = %(kind)s AND source = ANY(string_to_array(%(sources)s, ' ')) ORDER BY leaf_index, target;
 
 -- name: downstream
--- Asked by the fold when a disclosure is falsified: what rests on it, through whatever length of chain.
+-- Asked by the fold when a disclosure is falsified: what rests on it, through whatever length of chain. OFFSET 0 makes
+-- each step look its own links up: the planner, who cannot know how many steps there are, would else join all of them.
 WITH RECURSIVE resting AS (
     SELECT target FROM links WHERE kind = %(kind)s AND source = %(source)s
     UNION
-    SELECT l.target FROM resting AS r JOIN links AS l ON l.kind = %(kind)s AND l.source = r.target
+    SELECT found.target FROM resting AS r CROSS JOIN LATERAL (
+        SELECT l.target FROM links AS l WHERE l.kind = %(kind)s AND l.source = r.target OFFSET 0
+    ) AS found
 )
 SELECT target FROM resting WHERE target <> %(source)s ORDER BY target;
 

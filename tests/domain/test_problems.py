@@ -1,11 +1,12 @@
 """Problems: detection, cause, plan, ownership, resolution, and what each customer says of it."""
 
+import time
 from typing import Any
 
 import pytest
 
 from ledger.domain.customers import CustomerReportedProblem
-from ledger.domain.model import Event
+from ledger.domain.model import Event, Happened
 from ledger.domain.problems import (
     ActionPlanned,
     AffectCustomers,
@@ -27,6 +28,7 @@ from ledger.domain.problems import (
     ResolveProblem,
     TakeOwnership,
     VerifyResolution,
+    evolve,
 )
 from ledger.domain.promises import PromiseMade, PromiseTerms
 from tests.domain.story import Fact, day, detected, given, made, on, order
@@ -316,3 +318,14 @@ def test_what_others_say_of_a_problem_is_counted_in_its_versions() -> None:
     given(*RESOLVED, *(on(5, event) for event in events)).when(verify("C-1", True)).then(
         ResolutionVerified(**X1, customer_id="C-1")
     ).so("problem:X-1", version=7, open_concerns=set())
+
+
+def test_a_problem_that_very_many_hear_of_stays_quick() -> None:
+    """One event each, and each makes a new state: copies would cost a minute here, and hold up every other sender."""
+    happened = Happened(day(1), day(1), "u-1", "crm")
+    state = evolve(None, detected().event, happened)
+    began = time.process_time()
+    for number in range(50_000):
+        state = evolve(state, ProblemCustomerTold(**X1, customer_id=f"C-{number}", disclosure_id="D-1"), happened)
+    assert len(state.told) == 50_000
+    assert time.process_time() - began < 10.0
