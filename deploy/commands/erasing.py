@@ -1,13 +1,15 @@
 """Forget a customer's words; the keys of this log, and a new one in place of that which closes over all words."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deploy import erasing
 from deploy.commands.evidence import guarded_origin
-from deploy.finding import located, settings_for
+from deploy.finding import located, running, settings_for
 from deploy.noting import user
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, err, out, print_json
@@ -125,10 +127,11 @@ def rotate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 def rotate_log_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Sign the log with a new key from here on; the log says so under the old one, which is destroyed. Stop services.
 
-    Run it on the ledger's host, as the owner of the database. After a crash run it again: it goes on.
+    Run it on the ledger's host, as the owner of the database; that of `up` is started for it. After a crash run it
+    again: it goes on.
     """
-    settings = located(data_dir, broker=False)
-    old, new = rotate_log_key(settings)
+    with _database(data_dir) as settings:
+        old, new = rotate_log_key(settings)
     if as_json:
         print_json({"old_vkey": old, "vkey": new})
         return
@@ -137,6 +140,22 @@ def rotate_log_command(data_dir: DataDir = None, as_json: AsJson = False) -> Non
         f"back up {settings.keys_dir / 'log'} now: without it the log cannot be carried on; destroy older backups"
     )
     err.print("hand the new key out beside the old one: to those who verify receipts, to witnesses, to auditors")
+
+
+@contextmanager
+def _database(data_dir: Path | None) -> Iterator[Settings]:
+    """The settings with a database that answers: where `up` is stopped its PostgreSQL alone, as long as it is asked."""
+    from deploy.embedded import Postgres
+
+    settings = settings_for(data_dir)
+    if settings.database_url is not None or running(settings.data_dir) or not settings.guard_path.exists():
+        yield located(data_dir, broker=False)
+        return
+    postgres = Postgres(settings.data_dir)
+    try:
+        yield settings.model_copy(update={"database_url": postgres.start()})
+    finally:
+        postgres.stop()
 
 
 def _destroyed(secrets: keys.Secrets) -> str:
