@@ -1,8 +1,10 @@
 """The disk of the whole service becomes full under load: nothing answered is lost, and it goes on by itself."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
+import nats
 import psycopg
 import pytest
 
@@ -34,6 +36,15 @@ def complained(up: Up, part: str) -> bool:
     return b"o space left on device" in (up.data_dir / f"log/{part}.log").read_bytes()
 
 
+async def refused_by_nats(up: Up) -> bool:
+    """Whether the stream of commands has met the end of the disk; what is sent here is no command, and needs room."""
+    connection = await nats.connect(located(up.data_dir).broker_url)
+    for _ in range(100):
+        await connection.publish("ledger.commands.none", bytes(1_000))
+    await connection.close()
+    return complained(up, "nats")
+
+
 def test_a_full_disk_stops_the_service_and_room_starts_it_again(disk: Disk, up: Up) -> None:
     sent: list[bytes] = []
     answers: list[LineAnswer] = []
@@ -53,7 +64,8 @@ def test_a_full_disk_stops_the_service_and_room_starts_it_again(disk: Disk, up: 
     try:
         up.until(lambda: recorded(up) > 0)
         disk.fill()
-        up.until(lambda: complained(up, "postgres") or complained(up, "nats") or not up.healthy())
+        up.until(lambda: asyncio.run(refused_by_nats(up)))
+        up.until(lambda: complained(up, "postgres") or not up.healthy())
     finally:
         disk.clear()
         enough.set()
