@@ -33,10 +33,13 @@ _CHECK_ANSWERS: Final[tuple[type[BaseModel], ...]] = (Checked, Unavailable)
 
 
 def json_schemas(findings: Mapping[str, Any]) -> dict[str, Any]:
-    """{"commands", "events", "findings"}: each a JSON Schema by its type; `findings` as their registry has them."""
+    """{"commands", "events", "findings"}: by type the JSON Schema of the `data` of each command, as it may be sent, and
+    of each event, as it is stored and announced; `findings` as their registry has them.
+    """
+    said = announced.event_schemas(_schema)
     return {
         "commands": {name: _schema(command) for name, command in sorted(PUBLIC.items())},
-        "events": {name: _schema(event) for name, event in sorted(EVENTS.items())},
+        "events": {name: said[event.__name__] for name, event in sorted(EVENTS.items())},
         "findings": dict(findings),
     }
 
@@ -74,7 +77,10 @@ def asyncapi() -> dict[str, Any]:
 
 
 class _WithoutTitles(GenerateJsonSchema):
-    """A title for each model, none for its members: they would only say the member's name again."""
+    """A title for each model, none for its members: they would only say the member's name again.
+
+    A command's `occurred_at` may be left out: `cloudevents.parse` then puts the event's `time` there.
+    """
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -82,6 +88,9 @@ class _WithoutTitles(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
         """Without the docstring of pydantic's own BaseModel, which a model without one would inherit."""
         found = super().model_schema(schema)
+        if issubclass(schema["cls"], Command):
+            found["required"].remove("occurred_at")
+            found["properties"]["occurred_at"]["description"] = "Without it the CloudEvent's `time` counts."
         if found.get("description") == BaseModel.__doc__:
             del found["description"]
         return found

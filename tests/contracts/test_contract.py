@@ -21,10 +21,19 @@ from ledger.storage.entries import MalformedEntry, decode
 from tests.consumers.conftest import settings  # noqa: F401
 from tests.consumers.events import body, promise
 from tests.contracts.files import DECODED, ENTRIES, GOLDEN, pretty, topic_of
+from tests.contracts.proofs import ROOT
 from tests.contracts.samples import MOMENT, decoded
 from tests.contracts.schemas import Invalid, check_schema, validate
 
 STORED = ENTRIES.read_bytes().splitlines()
+README, MESSAGES = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/messages.md"))
+SHOWN = [
+    orjson.loads(text)
+    for text in [
+        *re.findall(r"^ *(\{.*)", README, re.MULTILINE),
+        *re.findall(r"```json \w+\n(.*?)```", MESSAGES, re.DOTALL),
+    ]
+]
 VALUES = DECODED.read_bytes().splitlines()
 FINDING = ExpectedFinding(
     code="unowned",
@@ -82,18 +91,35 @@ def test_every_schema_says_only_what_a_validator_knows() -> None:
     assert contract["commands"].keys() == PUBLIC.keys()
     assert contract["events"].keys() == EVENTS.keys()
     for schema in (*contract["commands"].values(), *contract["events"].values()):
-        check_schema(schema, schema)
+        check_schema(schema)
     document = asyncapi()
     for schema in document["components"]["schemas"].values():
-        check_schema(schema, document)
+        check_schema(schema)
 
 
 def test_every_stored_entry_fits_the_schema_of_its_event() -> None:
-    events = json_schemas(findings={})["events"]
-    for entry in STORED:
-        members = orjson.loads(entry)
-        owner = {"customer_id": members["customer_id"]} if "customer_id" in members else {}
-        validate(members["data"] | owner, events[members["type"]], events[members["type"]])
+    contract, document = json_schemas(findings={}), asyncapi()
+    for members in map(orjson.loads, STORED):
+        schema = contract["events"][members["type"]]
+        validate(members["data"], schema, schema)
+        payload = document["components"]["messages"][f"events.{members['type']}"]["payload"]
+        validate(members, payload["allOf"][1]["properties"]["data"], document)
+
+
+def test_the_schema_of_an_event_names_no_member_that_is_not_in_its_data() -> None:
+    for name, schema in json_schemas(findings={})["events"].items():
+        assert not schema["properties"].keys() & {"customer_id", *EVENTS[name].PERSONAL}, name
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [event for event in SHOWN if event.get("type") in PUBLIC],
+    ids=lambda event: event["id"],
+)
+def test_the_commands_that_our_pages_show_fit_their_schema(sent: Any) -> None:
+    document, schema = asyncapi(), json_schemas(findings={})["commands"][sent["type"]]
+    validate(sent["data"], schema, schema)
+    validate(sent, document["components"]["messages"][sent["type"]]["payload"], document)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +136,7 @@ def test_every_stored_entry_fits_the_schema_of_its_event() -> None:
         {"kind": "wish"},
         {"surprise": 1},
         {"due_at": 17},
+        {"occurred_at": None},
         {"based_on": ["a b"]},
         {"condition": {"text": "Form"}},
     ],
