@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from consumers.channels import BINARY_PREFIX, COMMAND_BYTES, CONTENT_TYPE, TIMER_SOURCE
 from ledger.app import Submission
 from ledger.domain.dispatch import PUBLIC
-from ledger.domain.model import ID_PATTERN, Command, Id, utc_moment
+from ledger.domain.model import ID_PATTERN, WANTED, Command, Id, utc_moment
 from ledger.erasure import eraser, rotation
 from ledger.recovery import steps
 
@@ -33,7 +33,6 @@ _ATTRIBUTES: Final = frozenset(_REQUIRED + _OPTIONAL + _TRACING + _ORDERING)
 _ID: Final = TypeAdapter(Id).validator
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Names that may be repeated in an answer: anything longer or stranger might be somebody's words."""
-_ID_RULE: Final = "1 to 128 characters of A-Z a-z 0-9 . _ : -"
 
 
 class Malformed(Exception):
@@ -71,7 +70,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> Submission:
         raise
     if source is None or command_id is None:
         missing = "source" if source is None else "id"
-        found = "missing" if missing not in event else f"not {_ID_RULE}"
+        found = "missing" if missing not in event else f"not {WANTED[ID_PATTERN]}"
         raise Malformed(f"bad-{missing}", f"The event's {missing} is {found}.", source, command_id)
     if source in OWN_SOURCES:
         raise Malformed("bad-source", f"The source {source} is the ledger's own: choose another.", None, command_id)
@@ -207,9 +206,7 @@ def _bad_member(kind: type[Command], error: ValidationError) -> Malformed:
     if what == "missing":
         return Malformed("missing-member", f"{member} is missing.")
     if what == "string_pattern_mismatch":
-        id_wanted = first.get("ctx", {}).get("pattern") == ID_PATTERN
-        rule = _ID_RULE if id_wanted else "text without NUL and other control characters"
-        return Malformed("bad-member", f"{member} must be {rule}.")
+        return Malformed("bad-member", f"{member} must be {WANTED[first['ctx']['pattern']]}.")
     if sentence.startswith(("must ", "has ", "is ")):
         return Malformed("bad-member", f"{member} {sentence}.")
     return Malformed("bad-member", f"{member} is not as it must be: {sentence.removeprefix('Value error, ')}.")

@@ -16,6 +16,7 @@ from consumers.cloudevents import event_of
 from consumers.spool import Spool
 from deploy.finding import running, settings_for
 from ledger.app import system_clock
+from ledger.domain.errors import describe
 from ledger.domain.model import Command
 from ledger.domain.outages import DeclareOutage, TakeNote
 
@@ -46,8 +47,7 @@ def commands(
             words: dict[str, Any] = {"customer_id": customer, "text": text, "read_back": read}
             found.append((capture_id, TakeNote(**said, capture_id=capture_id, captured_at=now, **words)))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{first['loc'][0]} is not as it must be: {first['msg']}") from None
+        raise ValueError(describe(error)) from None
     return found
 
 

@@ -6,15 +6,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from ledger.domain.model import (
-    CURRENCY_PATTERN,
-    DAY_PATTERN,
-    DURATION_PATTERN,
-    HOURS_PATTERN,
-    ID_PATTERN,
-    TZDATA_PATTERN,
-    ZONE_PATTERN,
-)
+from ledger.domain.model import ID_PATTERN, WANTED
 
 
 class DomainError(Exception):
@@ -86,16 +78,6 @@ def describe(error: ValidationError) -> str:
     return _sentence(kind, where, context)
 
 
-_FORMS: Mapping[str, str] = {
-    DURATION_PATTERN: "P3D (days), PT8H, PT1H30M or PT90M",
-    HOURS_PATTERN: "mon 09:00-12:30",
-    DAY_PATTERN: "2026-12-25",
-    ZONE_PATTERN: "Europe/Berlin",
-    TZDATA_PATTERN: "2025b",
-    CURRENCY_PATTERN: "EUR",
-}
-
-
 def _sentence(kind: str, where: str, context: Mapping[str, Any]) -> str:
     match kind:
         case "extra_forbidden":
@@ -104,7 +86,7 @@ def _sentence(kind: str, where: str, context: Mapping[str, Any]) -> str:
             return f"{where} is missing: send it."
         case "string_pattern_mismatch" if context["pattern"] == ID_PATTERN:
             return (
-                f"{where} must be a pseudonym of 1 to 128 characters A-Z a-z 0-9 . _ : - and nothing else: an e-mail "
+                f"{where} must be a pseudonym of {WANTED[ID_PATTERN]} and nothing else: an e-mail "
                 "address or a name is refused so that no id is personal data; send the id that your system uses."
             )
         case "moment":
@@ -114,9 +96,7 @@ def _sentence(kind: str, where: str, context: Mapping[str, Any]) -> str:
         case "moment_out_of_range":
             return f"{where} is outside the years 1 to 9999 in UTC: send a time within them."
         case "string_pattern_mismatch":
-            if (form := _FORMS.get(context["pattern"])) is not None:
-                return f"{where} must be of the form {form}."
-            return f"{where} holds a character that is not accepted here (NUL, or a control character): remove it."
+            return f"{where} must be {WANTED[context['pattern']]}."
         case "literal_error":
             return f"{where} must be one of {_choices(context)}."
         case "string_too_long" | "too_long":

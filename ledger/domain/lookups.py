@@ -23,10 +23,11 @@ def existing(states: States, kind: type[S], stream: str, customer_id: str | None
     Refused `unknown-promise` (or `unknown-` and whatever the stream is of) where it has no events, and
     `wrong-customer` where it is not of `customer_id`.
     """
-    noun, _, name = stream.partition(":")
+    kind_of, _, name = stream.partition(":")
+    noun = _noun(kind_of)
     state = states(stream)
     if state is None:
-        raise Refused(f"unknown-{noun}", f"There is no {noun} {name}: send that one first, or correct the id.")
+        raise Refused(f"unknown-{kind_of}", f"There is no {noun} {name}: send that one first, or correct the id.")
     assert isinstance(state, kind)
     if customer_id is not None and state.customer_id != customer_id:
         raise Refused(WRONG_CUSTOMER, f"The {noun} {name} is not one of customer {customer_id}: correct either id.")
@@ -35,9 +36,16 @@ def existing(states: States, kind: type[S], stream: str, customer_id: str | None
 
 def refuse_taken(states: States, stream: str) -> None:
     """Refused `id-taken` where `stream` has events already."""
-    noun, _, name = stream.partition(":")
+    kind, _, name = stream.partition(":")
     if states(stream) is not None:
-        raise Refused(ID_TAKEN, f"There is a {noun} {name} already: a new one needs an id of its own.")
+        noun = _noun(kind)
+        article = "an" if noun[0] in "aeiou" else "a"
+        raise Refused(ID_TAKEN, f"There is {article} {noun} {name} already: a new one needs an id of its own.")
+
+
+def _noun(kind: str) -> str:
+    """What a sentence calls the thing whose stream is `kind:…`."""
+    return {"followup": "follow-up", "goodwill": "grant of goodwill"}.get(kind, kind)
 
 
 def refuse_unknown_basis(states: States, based_on: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """The kinds of value, and the bases of commands, events and states, that every family of the domain is made of."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Protocol, get_args
@@ -20,6 +20,22 @@ DAY_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 ZONE_PATTERN: Final = r"^[A-Z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}$"
 TZDATA_PATTERN: Final = r"^[0-9]{4}[a-z]{1,2}$"
 CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
+TEXT_PATTERN: Final = r"^[^\x00]*$"
+LINE_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+PRINTABLE_PATTERN: Final = r"^[\x21-\x7e]*$"
+WANTED: Final[Mapping[str, str]] = {
+    ID_PATTERN: "1 to 128 characters of A-Z a-z 0-9 . _ : -",
+    DURATION_PATTERN: "a duration such as P3D (days), PT3H, PT1H30M or PT90M",
+    HOURS_PATTERN: "working hours of one day such as mon 09:00-12:00",
+    DAY_PATTERN: "a day such as 2026-02-03",
+    ZONE_PATTERN: "a time zone such as Europe/Berlin",
+    TZDATA_PATTERN: "a version of the time zone database such as 2025b",
+    CURRENCY_PATTERN: "a currency code such as EUR",
+    TEXT_PATTERN: "text without NUL characters",
+    LINE_PATTERN: "text without NUL and other control characters",
+    PRINTABLE_PATTERN: "printable ASCII without spaces",
+}
+"""What a sentence asks for where a member does not match its pattern; a test goes over those of all commands."""
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII | re.IGNORECASE)
 
 
@@ -64,10 +80,10 @@ Moment = Annotated[
         lambda _schema, _handler: {"type": "string", "format": "date-time"},
     ),
 ]
-PersonalText = Annotated[str, StringConstraints(min_length=1, max_length=16384, pattern=r"^[^\x00]*$"), Personal()]
+PersonalText = Annotated[str, StringConstraints(min_length=1, max_length=16384, pattern=TEXT_PATTERN), Personal()]
 # A short reference or statement about a thing ("ticket 4711", "signed delivery note 88"), stored in the clear for
 # ever: never words about a person, never a customer's own words. Those belong into a PersonalText.
-Evidence = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Evidence = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=LINE_PATTERN)]
 Ids = Annotated[tuple[Id, ...], Field(max_length=256)]
 Channel = Literal["in_person", "phone", "video", "chat", "email", "letter", "voicemail", "post"]
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN)]

@@ -10,13 +10,13 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints
 
-from ledger.domain.model import Command, Event, Evidence, Happened, State, States
+from ledger.domain.model import PRINTABLE_PATTERN, Command, Event, Evidence, Happened, State, States
 
 RULES: Mapping[str, str] = {}
 STREAM: Final = "log"
 
 Count = Annotated[int, Field(ge=0)]
-Line = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]*$")]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=PRINTABLE_PATTERN)]
 Kind = Literal["guard", "entries", "anew"]
 
 

@@ -124,6 +124,8 @@ def test_the_sentence_names_the_member_and_the_way_out() -> None:
     assert "promise-ledger schema" in malformed(body(type="promise.forget")).reason
     assert "data.occurred_at has no offset" in malformed(body(promise(occurred_at="2026-11-21T12:00:00"))).reason
     assert "NUL" in malformed(body(promise(text="a\x00"))).reason
+    in_words = malformed(body(promise(due_in="3 hours"))).reason
+    assert in_words == "data.due_in must be a duration such as P3D (days), PT3H, PT1H30M or PT90M."
     assert "strange name" in malformed(body(promise(**{"Mrs Miller called": 1}))).reason
     assert "65536" in malformed(body(promise(text="x" * 65_536))).reason
 

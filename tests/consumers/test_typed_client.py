@@ -423,7 +423,7 @@ def test_a_note_that_lacks_something_is_one_sentence_without_its_words(note: Not
         assert "a note needs --outage, --customer and a text" in said
     code, said = note("--outage", "O-1", "--customer", "anna@example.com", "Asks for her order.")
     assert code == 2
-    assert "customer_id is not as it must be" in said
+    assert "`customer_id` must be a pseudonym" in said
     assert "Asks" not in said
     assert not note.home.exists()
 

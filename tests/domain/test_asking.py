@@ -111,5 +111,7 @@ def test_an_exposure_is_on_record_once() -> None:
     given().when(order(NoteExposure, **members)).then(ExposureNoted(**members)).so(
         "exposure:E-1", customer_id="C-1", version=1
     )
-    given(on(2, ExposureNoted(**members))).when(order(NoteExposure, **members)).refused("id-taken", "E-1")
+    given(on(2, ExposureNoted(**members))).when(order(NoteExposure, **members)).refused(
+        "id-taken", "There is an exposure E-1 already"
+    )
     assert ExposureNoted.PERSONAL == ("url",)

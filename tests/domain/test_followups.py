@@ -73,7 +73,7 @@ def test_due_before_it_was_scheduled() -> None:
 
 
 def test_an_id_names_one_follow_up_for_ever() -> None:
-    given(scheduled()).when(schedule(problem_id="X-2")).refused("id-taken", "F-1")
+    given(scheduled()).when(schedule(problem_id="X-2")).refused("id-taken", "There is a follow-up F-1 already")
 
 
 def test_attempts_are_counted_and_the_first_success_remembered() -> None:

@@ -1,15 +1,16 @@
 """What commands may hold, and the sentence for each mistake. Nothing that was sent is ever repeated."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from ledger.domain.dispatch import COMMANDS
+from ledger.domain.dispatch import CHECKS, COMMANDS
 from ledger.domain.errors import describe
-from ledger.domain.model import Command
+from ledger.domain.model import WANTED, Command
 from ledger.domain.policies import PublishPolicy, Times
 from ledger.domain.promises import MakePromise, PromiseMade
 
@@ -110,17 +111,17 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"channel": "pigeon"}, "`channel` must be one of in_person, phone,"),
     ({"text": ""}, "`text` is too short: at least 1 characters"),
     ({"text": "Max" * 5462}, "`text` is too long: at most 16384 characters"),
-    ({"text": "Max\0"}, "`text` holds a character that is not accepted here (NUL"),
+    ({"text": "Max\0"}, "`text` must be text without NUL characters"),
     ({"condition": {"text": "x"}}, "`condition.by` is missing"),
     ({"condition": {"text": "x", "by": "2026-03-01T10:00:00Z", "who": "Max"}}, "`condition.who` is not a member"),
     ({"condition": "Max"}, "`condition` must be an object"),
     ({"txet": "Max"}, "`txet` is not a member of this command"),
     ({"max@example.org": 1}, "`the command` has an unknown member whose name is no word"),
-    ({"due_in": "8 hours"}, "`due_in` must be of the form P3D (days), PT8H"),
-    ({"due_in": "PT8H\n"}, "`due_in` must be of the form"),
-    ({"due_in": "P0D"}, "`due_in` must be of the form"),
-    ({"due_in": "PT"}, "`due_in` must be of the form"),
-    ({"due_in": "P1DT4H"}, "`due_in` must be of the form"),
+    ({"due_in": "8 hours"}, "`due_in` must be a duration such as P3D (days), PT3H"),
+    ({"due_in": "PT8H\n"}, "`due_in` must be a duration"),
+    ({"due_in": "P0D"}, "`due_in` must be a duration"),
+    ({"due_in": "PT"}, "`due_in` must be a duration"),
+    ({"due_in": "P1DT4H"}, "`due_in` must be a duration"),
 ]
 
 
@@ -132,6 +133,20 @@ def test_a_mistake_is_described_in_one_sentence_that_repeats_nothing(change: dic
     assert "\n" not in words
     assert "max@" not in words
     assert "Max" not in words
+
+
+def test_every_pattern_of_a_command_says_what_is_wanted_with_an_example() -> None:
+    used = {pattern for command in (COMMANDS | CHECKS).values() for pattern in patterns(command.model_json_schema())}
+    assert used == set(WANTED)
+    for pattern, wanted in WANTED.items():
+        for example in re.findall(r" such as (mon \S+|[^\s,]+)", wanted):
+            assert re.search(pattern, example), wanted
+
+
+def patterns(schema: Any) -> set[str]:
+    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    own = {schema["pattern"]} if isinstance(schema, dict) and isinstance(schema.get("pattern"), str) else set()
+    return own.union(*map(patterns, inner))
 
 
 def test_a_missing_member_is_named() -> None:
@@ -158,7 +173,7 @@ def test_json_that_is_no_object(body: bytes) -> None:
         ("promise.announce_warning", {"due_at": GOOD["due_at"], "percent": "50"}, "`percent` must be a whole number."),
         ("promise.announce_warning", {"due_at": GOOD["due_at"], "percent": 50.5}, "`percent` must be a whole number."),
         ("promise.release", {"evidence": "x" * 257}, "`evidence` is too long: at most 256 characters"),
-        ("promise.release", {"evidence": "x\x85"}, "`evidence` holds a character"),
+        ("promise.release", {"evidence": "x\x85"}, "`evidence` must be text without NUL and other control characters"),
         ("promise.release", {}, "`evidence` is missing"),
     ],
 )
@@ -178,12 +193,12 @@ RULES_OF_A_CALENDAR = {
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"time_zone": "europe/berlin"}, "`calendars.0.time_zone` must be of the form Europe/Berlin."),
-        ({"time_zone": "../etc/passwd"}, "`calendars.0.time_zone` must be of the form Europe/Berlin."),
-        ({"hours": ["mon 9-17"]}, "`calendars.0.hours.0` must be of the form mon 09:00-12:30."),
-        ({"hours": ["mon 24:00-24:00"]}, "`calendars.0.hours.0` must be of the form"),
+        ({"time_zone": "europe/berlin"}, "`calendars.0.time_zone` must be a time zone such as Europe/Berlin."),
+        ({"time_zone": "../etc/passwd"}, "`calendars.0.time_zone` must be a time zone such as Europe/Berlin."),
+        ({"hours": ["mon 9-17"]}, "`calendars.0.hours.0` must be working hours of one day such as mon 09:00-12:00."),
+        ({"hours": ["mon 24:00-24:00"]}, "`calendars.0.hours.0` must be working hours"),
         ({"hours": []}, "`calendars.0.hours` is too short: at least 1 elements"),
-        ({"covers_until": "31.12.2026"}, "`calendars.0.covers_until` must be of the form 2026-12-25."),
+        ({"covers_until": "31.12.2026"}, "`calendars.0.covers_until` must be a day such as 2026-02-03."),
     ],
 )
 def test_mistakes_of_a_calendar(change: dict[str, Any], expected: str) -> None:
@@ -197,13 +212,14 @@ def test_mistakes_of_a_calendar(change: dict[str, Any], expected: str) -> None:
     }
     calendars = {"calendars": [RULES_OF_A_CALENDAR | change], "tzdata_version": "2025b"}
     assert expected in sentence(policy | calendars, PublishPolicy)
-    assert "`tzdata_version` must be of the form 2025b." in sentence(policy | {"tzdata_version": "new"}, PublishPolicy)
+    in_words = sentence(policy | {"tzdata_version": "new"}, PublishPolicy)
+    assert in_words == "`tzdata_version` must be a version of the time zone database such as 2025b."
 
 
 def test_a_currency_is_three_capital_letters() -> None:
     members: dict[str, Any] = {"actor": "u-1", "occurred_at": "2026-03-01T10:00:00Z", "goodwill_id": "G-1"}
     members |= {"customer_id": "C-1", "amount": 1, "authority_limit": 1, "currency": "euro"}
-    assert "`currency` must be of the form EUR." in sentence(members, COMMANDS["goodwill.grant"])
+    assert "`currency` must be a currency code such as EUR." in sentence(members, COMMANDS["goodwill.grant"])
 
 
 def test_evidence_may_be_a_short_statement() -> None:

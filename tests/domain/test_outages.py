@@ -48,7 +48,7 @@ def test_an_outage_is_declared_and_ends_once() -> None:
     given().when(DECLARE).then(OutageDeclared(**O1, tool="crm")).so(
         "outage:O-1", tool="crm", declared_at=day(5), ended_at=None, list_done=False, customer_id=None, version=1
     )
-    given(DECLARED).when(DECLARE).refused("id-taken", "O-1")
+    given(DECLARED).when(DECLARE).refused("id-taken", "There is an outage O-1 already")
     given(DECLARED, ENDED).when(END).refused("not-allowed", "2026-03-03")
 
 
