@@ -2,11 +2,12 @@
 
 import os
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from ledger.domain import dispatch
 from ledger.domain.dispatch import decide, evolve
 from ledger.domain.erasures import CUSTOMER_ERASED, EraseSubject, ErasureRequested
 from ledger.domain.errors import Refused
@@ -20,6 +21,15 @@ from ledger.storage.recorder import Append, EventRow, InboxRow, SealedRow
 CACHED_STREAMS = 200_000
 REFUSALS = "source:"
 _HEX_VARIANT = "89ab"
+ID_REUSED: Final = "id-reused"
+TOO_LARGE: Final = "too-large"
+UNKNOWN_CUSTOMER: Final = "unknown-customer"
+RULES: Final[Mapping[str, str]] = dispatch.RULES | {
+    ID_REUSED: "`source` and `id` name one command for ever: under them other content is refused.",
+    TOO_LARGE: "An entry has 65,535 bytes at most, the most that a tile bundle can carry.",
+    UNKNOWN_CUSTOMER: "Nobody is erased of whom no words were ever recorded: the id would be a wrong one.",
+}
+"""Every code that a command is refused under, with the rule behind it."""
 
 
 class Submission(NamedTuple):
@@ -185,16 +195,17 @@ class Batch:
             except Refused as refused:
                 code, message = refused.code, refused.message
             except EntryTooLarge as error:
-                code, message = "too-large", f"{error}: shorten it"
+                code, message = TOO_LARGE, f"{error}: shorten it."
         else:
             for seen, earlier in known:
                 if seen == digest:
                     return earlier
-            code = "id-reused"
+            code = ID_REUSED
             message = (
-                f"the id {submission.command_id} of source {submission.source} was used before with other content: "
-                "a command is never rewritten, send the new one under a new id"
+                f"The id {submission.command_id} of source {submission.source} was used before with other content: "
+                "a command is never rewritten, send the new one under a new id."
             )
+        assert code in RULES, f"{code} is refused by no rule that our pages list"
         refusal = CommandRefused(
             customer_id=None,
             refused_source=submission.source,
@@ -210,8 +221,8 @@ class Batch:
         if isinstance(command, EraseSubject) and self._keys.get(command.customer_id) is None:
             customer_id = command.customer_id
             raise Refused(
-                "unknown-customer",
-                f"no words of a customer {customer_id} were ever recorded: nothing to erase, or the id is wrong",
+                UNKNOWN_CUSTOMER,
+                f"No words of a customer {customer_id} were ever recorded: nothing to erase, or the id is wrong.",
             )
         return decide(command, self._state, self._recorded_at)
 
@@ -285,8 +296,8 @@ def refuse_erased(customer_id: str, key: DataKey | Erased) -> DataKey:
     if isinstance(key, Erased):
         raise Refused(
             CUSTOMER_ERASED,
-            f"the data of customer {customer_id} was erased on {key.destroyed_at:%Y-%m-%d}: nothing personal is "
-            "recorded about them any more",
+            f"The data of customer {customer_id} was erased on {key.destroyed_at:%Y-%m-%d}: nothing personal is "
+            "recorded about them any more.",
         )
     return key
 

@@ -102,7 +102,7 @@ def encode(event: Event, heading: Heading, personal: dict[str, Any] | None) -> b
         members["personal"] = personal
     entry = orjson.dumps(members, option=_CANONICAL)
     if len(entry) > MAX_ENTRY_BYTES:
-        raise EntryTooLarge(f"the event {event.TOPIC} would take {len(entry)} bytes; an entry has 65535 at most")
+        raise EntryTooLarge(f"The event {event.TOPIC} would take {len(entry)} bytes; an entry has 65535 at most")
     return entry
 
 

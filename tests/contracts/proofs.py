@@ -13,7 +13,8 @@ KINDS = ("opens", "closes", "spares")
 
 
 class Shown(NamedTuple):
-    """What one test shows. `records`: classes of commands in `when(…).then(…)`; `refuses`: codes in `.refused(…)`;
+    """What one test shows. `records`: classes of commands in `when(…).then(…)`; `refuses`: codes in `.refused(…)`, or
+    that `codes(…)` or `….erase(…)`, which send to a real ledger, are compared with;
     `findings`: (code, one of `KINDS`) by what `intervals(code)` is compared with.
     """
 
@@ -33,7 +34,7 @@ def shown_in(path: Path) -> dict[str, Shown]:
             nodes = list(ast.walk(test))
             found[name] = Shown(
                 frozenset(each for call in _ends(nodes, "then") for each in _names(call.func.value.args[0], here)),
-                frozenset(each for call in _ends(nodes, "refused") for each in _words(call.args[0], here)),
+                frozenset(each for code in _refused(nodes) for each in _words(code, here)),
                 frozenset(each for node in nodes for each in _findings(node, here)),
             )
     return found
@@ -79,6 +80,19 @@ def _ends(nodes: list[ast.AST], outcome: str) -> Iterator[ast.Call]:
             case ast.Call(func=ast.Attribute(attr=attribute, value=ast.Call(func=ast.Attribute(attr="when")))):
                 if attribute == outcome:
                     yield node
+
+
+def _refused(nodes: list[ast.AST]) -> Iterator[ast.AST]:
+    """Where a code stands that something is refused under."""
+    yield from (call.args[0] for call in _ends(nodes, "refused"))
+    for node in nodes:
+        match node:
+            case ast.Compare(
+                left=ast.Call(func=ast.Name(id="codes") | ast.Attribute(attr="erase")),
+                ops=[ast.Eq()],
+                comparators=[expected],
+            ):
+                yield expected
 
 
 def _used(node: ast.AST, known: Known) -> Iterator[ast.AST]:

@@ -7,7 +7,8 @@ import pytest
 import typer
 
 from deploy import cli
-from ledger.domain.dispatch import CHECKS, COMMANDS, RULES
+from ledger.deciding import RULES
+from ledger.domain.dispatch import CHECKS, COMMANDS
 from projections.findings.registry import FINDINGS
 from tests.contracts.proofs import ROOT, Shown, shown_in
 

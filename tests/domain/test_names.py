@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from ledger import deciding
 from ledger.domain.dispatch import COMMANDS, EVENTS, FAMILIES, RULES
 from ledger.domain.model import is_personal
 
@@ -54,7 +55,7 @@ def test_the_commands_of_this_step_are_all_here() -> None:
 
 
 def test_the_glossary_lists_every_refusal_code_with_its_rule() -> None:
-    rows = [f"| `{code}` | {rule} |" for code, rule in sorted(RULES.items())]
+    rows = [f"| `{code}` | {rule} |" for code, rule in sorted(deciding.RULES.items())]
     page = (ROOT / "docs" / "glossary.md").read_text()
     listed = [line for line in page.split("## Refusal codes")[1].splitlines() if line.startswith("| `")]
     assert listed == rows
