@@ -60,7 +60,7 @@ SCHEMAS: Final[Schema] = {
             "data": {"type": "object"},
         },
         ["specversion", "id", "source", "type", "time", "datacontenttype", "data"],
-        description="One CloudEvent 1.0 from the ledger. No words of a customer, or about one, are in it.",
+        description="One CloudEvent 1.0 from the ledger. Sealed texts are not in it; members in the clear are.",
     ),
     "Entry": _object(
         {
