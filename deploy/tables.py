@@ -20,7 +20,7 @@ _COLOURS = {
 }
 
 
-_LONG = ("text", "data", "reason", "rule")
+_LONG = ("text", "data", "detail", "reason", "rule")
 _WIDE = 160
 
 

@@ -65,7 +65,10 @@ def findings(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is wrong: open findings, gravest first, each with the event that proves it."""
+    """What is wrong: open findings, gravest first, each with the event that proves it.
+
+    With --code also what each rests on: of an overpromised promise the lead time or percentile it is held against.
+    """
     if code is not None and code not in FINDINGS:
         raise typer.BadParameter(f"there is no finding {code}: {', '.join(FINDINGS)}")
     with reading(data_dir) as (connection, _):
@@ -73,7 +76,8 @@ def findings(
     if as_json:
         print_json(rows)
         return
-    show(out, "findings", rows, ("code", "severity", "subject", "customer_id", "opened_at", "opened_by", "case_id"))
+    columns = ("code", "severity", "subject", "customer_id", "opened_at", "opened_by", "case_id")
+    show(out, "findings", rows, columns if code is None else (*columns, "detail"))
 
 
 @app.command()

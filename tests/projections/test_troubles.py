@@ -378,6 +378,16 @@ def test_the_commands_say_who_knows_of_a_problem_and_who_does_not(command: Comma
     assert command("problems", "--customer", "C-1")[0] == 2
 
 
+def test_the_findings_of_one_code_say_what_they_rest_on(world: World, command: Command) -> None:
+    offer = {"offering_id": "S-1", "lead_time": "P5D", "valid_from": at(16)}
+    tell(world, "offering.publish", 16, **offer)
+    made = {"kind": "fix", "text": "Soon.", "owner": "u-1", "channel": "phone", "basis": "known", "offering_id": "S-1"}
+    tell(world, "promise.make", 17, promise_id="P-1", customer_id="C-1", due_at=at(65), **made)
+    world.catch_up()
+    said = command("findings", "--code", "overpromised", "--as-of", "2026-03-03T12:00:00Z")
+    assert "promised_seconds 172800, lead_time_seconds 432000" in " ".join(said.split())
+
+
 def test_one_customers_no_takes_back_what_the_others_said(world: World) -> None:
     detect(world, "B-1", 4, "C-1", "C-2")
     for number in (1, 2):
