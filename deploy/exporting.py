@@ -22,6 +22,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed
 from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import Note
+from ledger.tlog.policy import Policy
 from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, parse_bundle, split_tile, tile_path, tiles_between
 from projections.site import Site
 
@@ -42,23 +43,23 @@ class Exported:
 
 
 def export_tiles(
-    url: str, directory: Path, progress: Callable[[int, int], None], *, witnessed: bool = False
+    url: str, directory: Path, progress: Callable[[int, int], None], policy: Policy | None = None
 ) -> Exported:
     """`directory` serves the newest checkpoint of the log at `url`, with all tiles and bundles of that size.
 
-    `witnessed`: the newest that enough witnesses have cosigned.
+    With a `policy` the newest that enough of its witnesses have cosigned.
 
     Raises ExportRefused where there is no checkpoint yet, where files there are another log's or a longer one's, and
     where the database does not lead to the signed root.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    site = Site(witnessed=witnessed)
+    site = Site(policy)
     with _held(directory), psycopg.connect(url, autocommit=True, row_factory=tuple_row) as connection:
         cursor = connection.cursor()
         note = site.checkpoint(cursor)
         if note is None:
             raise ExportRefused(
-                f"nothing was {'cosigned' if witnessed else 'signed'} yet: there is no checkpoint to export"
+                f"nothing was {'signed' if policy is None else 'cosigned'} yet: there is no checkpoint to export"
             )
         checkpoint = Checkpoint.parse(Note.parse(note).text)
         try:

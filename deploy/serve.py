@@ -17,7 +17,7 @@ from consumers.connection import Progress
 from deploy.heartbeat import beat
 from deploy.places import SetupError
 from deploy.timestamping import Anchor, anchor_of, keep_stamping
-from deploy.witnessing import Collector, keep_collecting, policy_of
+from deploy.witnessing import Collector, keep_collecting, policy_of, read_policy
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
@@ -65,6 +65,7 @@ def serve_intake(settings: Settings) -> None:
     with Ledger.open(settings) as ledger:
         _log.info("intake begins", origin=ledger.origin, vkey=ledger.vkey)
         policy = policy_of(settings, ledger.vkey)
+        ledger.witness_policy = policy
         collector = None if policy is None else Collector(url, Verifier.parse(ledger.vkey), policy)
         intake.run(_serve_intake(settings, url, ledger, collector, anchor_of(settings)))
 
@@ -128,7 +129,7 @@ def serve_projections(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     pool = open_pool(url)
     config = uvicorn.Config(
-        create_app(url, pool, witnessed=settings.witness_policy is not None),
+        create_app(url, pool, None if settings.witness_policy is None else read_policy(settings.witness_policy)),
         host="127.0.0.1",
         port=settings.http_port,
         log_config=None,

@@ -46,7 +46,7 @@ def submit(
             return _cosigned(parsed, answer, witness)
         cosigned = number_of(answer.decode("ascii", "replace").removesuffix("\n"))
         if status != 409 or content_type != SIZE_TYPE or cosigned is None:
-            raise NotCosigned(f"{witness.name} answered {status}: {answer[:200].decode('utf-8', 'replace').strip()}")
+            raise NotCosigned(f"{witness.name} answered {status}: {_printable(answer)}")
         if cosigned > checkpoint.size:
             raise NotCosigned(
                 f"{witness.name} has cosigned {cosigned} events and this checkpoint has {checkpoint.size}: it is an "
@@ -54,6 +54,11 @@ def submit(
             )
         old_size = cosigned
     raise NotCosigned(f"{witness.name} was asked {TRIES} times, and somebody else was faster each time")
+
+
+def _printable(answer: bytes) -> str:
+    """The beginning of an answer, without what a terminal or a database would take amiss."""
+    return "".join(each if each.isprintable() else " " for each in answer[:200].decode("utf-8", "replace")).strip()
 
 
 def _cosigned(note: Note, answer: bytes, witness: CosignatureVerifier) -> Note:

@@ -22,6 +22,7 @@ from deploy.places import SetupError
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import MAX_RESPONSE, BadTimestamp, certificates, request_for, stamped_at
+from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note
 
 SECONDS = 30.0
@@ -110,7 +111,7 @@ def keep_stamping(anchor: Anchor, stop: threading.Event) -> None:
             anchor.failure = None
         except psycopg.Error as error:
             _log.warning("no timestamp: the database is away", error=str(error).strip().split("\n")[0])
-        except (BadTimestamp, OSError, HTTPException) as error:
+        except (BadTimestamp, TlogError, OSError, HTTPException) as error:
             anchor.failure = f"{anchor.authority} gives no timestamp: {error}"
             _log.warning("no timestamp", reason=anchor.failure)
             stop.wait(RETRY_SECONDS)

@@ -39,13 +39,16 @@ LAST_REST_SECONDS = 60.0
 _log = structlog.get_logger("witnesses")
 
 
-def read_policy(path: Path, vkey: str) -> Policy:
-    """The policy in the file at `path`, every witness with its address. Raises SetupError with what to do."""
+def read_policy(path: Path, vkey: str | None = None) -> Policy:
+    """The policy in the file at `path`, every witness with its address; for the log `vkey` where that is given.
+
+    Raises SetupError with what to do.
+    """
     try:
         policy = Policy.parse(path.read_bytes())
     except (OSError, TlogError) as error:
         raise SetupError(f"{path} is no witness policy (c2sp.org/tlog-policy): {error}") from error
-    if policy.logs and vkey not in {log.verifier.vkey for log in policy.logs}:
+    if vkey is not None and policy.logs and vkey not in {log.verifier.vkey for log in policy.logs}:
         raise SetupError(f"{path} is for another log: it has no line `log {vkey}`")
     for witness in policy.witnesses:
         if witness.url is None or not witness.url.startswith(("http://", "https://")):
@@ -100,6 +103,7 @@ class Collector:
         self._pool = ThreadPoolExecutor(max(1, len(policy.witnesses)), thread_name_prefix="witness")
         self._waiting_since: float | None = None
         self.published_size = 0
+        self.failure: str | None = None
 
     def close(self) -> None:
         """Let go of everything; a witness that hangs is not waited for."""
@@ -136,6 +140,7 @@ class Collector:
             "published_size": self.published_size,
             "waiting_seconds": 0.0 if self._waiting_since is None else round(now - self._waiting_since, 1),
             "quorum": self._policy.quorum,
+            "failure": self.failure,
             "failing": {
                 name: {"seconds": round(now - standing.failing_since, 1), "reason": standing.failure}
                 for name, standing in self._standings.items()
@@ -193,6 +198,10 @@ def keep_collecting(collector: Collector, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 collector.round()
+                collector.failure = None
             except psycopg.Error as error:
                 _log.warning("no cosignatures: the database is away", error=str(error).strip().split("\n")[0])
+            except (TlogError, LookupError) as error:  # a row that nobody of ours wrote; once it is gone, this goes on
+                collector.failure = f"the newest checkpoint cannot be published ({error}): run `promise-ledger verify`"
+                _log.error("no cosignatures", reason=collector.failure)
             stop.wait(ROUND_SECONDS)

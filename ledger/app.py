@@ -38,9 +38,12 @@ from ledger.storage.signer import RECOVER, CheckpointSigner, Fork, Signed
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.merkle import Extension, leaf_hash
 from ledger.tlog.note import Signer
+from ledger.tlog.policy import Policy
 from ledger.tlog.proof_file import ProofFile, format_many
+from ledger.tlog.proofs import verify_inclusion
 
 Clock = Callable[[], datetime]
 
@@ -89,6 +92,8 @@ class Ledger:
         signer = Signer(origin, secrets.log)
         self._verifier = signer.verifier
         self.origin = origin
+        self.witness_policy: Policy | None = None
+        """Whose cosignatures make a checkpoint witnessed; None: nobody's."""
         self.vkey = signer.vkey
         self._signer = CheckpointSigner(
             signer=signer, guard=guard, root_at=self._root_at, store=self._store_checkpoint, clock=clock
@@ -195,15 +200,17 @@ class Ledger:
             if within is not None:
                 within(append)
             head = append.head  # a recovery has moved it
+            not_before = head.recorded_at
             if not head.authentic:
                 with self._answering:
                     self._signer.require_signed(head.size, head.frontier.root())
+                not_before = self._last_recorded_at(head)
             self._signer.refuse_behind(head.size)
             if self._streams.size != head.size:  # another writer was here: what we remember may be old
                 log_keys.refuse_replaced(append.cursor, self._verifier)
                 self._streams.forget()
                 self._keyring.forget()
-            recorded_at = max(self._clock(), head.recorded_at)  # never decreasing, also when the clock does
+            recorded_at = max(self._clock(), not_before)  # never decreasing, also when the clock does
             work = Batch(
                 append,
                 streams=self._streams,
@@ -253,15 +260,34 @@ class Ledger:
             )
         return [(decode(row[0], row[1], bytes(row[2])), leaf_hash(bytes(row[2]))) for row in rows]
 
+    def _last_recorded_at(self, head: Head) -> datetime:
+        """When the last event under a signed head was recorded, as its proven entry says: anybody can write a head."""
+        last = head.size - 1
+        ((entry, leaf),) = self.stored_entries([last])
+        ((_, proof),) = self.inclusion_proofs([last], head.size)
+        try:
+            verify_inclusion(leaf, last, head.size, proof, head.frontier.root())
+        except BadProof as error:
+            raise Fork(f"the last event, leaf {last}, is not the one that was signed: {RECOVER}") from error
+        return entry.happened.recorded_at
+
     def witnessed(self) -> Signed | None:
-        """The newest checkpoint that enough witnesses have cosigned, None where there is none."""
+        """The newest checkpoint that enough witnesses of the policy have cosigned, None where there is none."""
+        if self.witness_policy is None:
+            return None
         with self._recorder.datastore.get_connection() as connection:
             cursor = connection.cursor(row_factory=tuple_row)
             row = cursor.execute(QUERIES["last_witnessed"]).fetchone()
             if row is None:
                 return None
             verifier = log_keys.verifier_at(log_keys.read_rotations(cursor), row[0], self._verifier)
-        checkpoint, _ = open_checkpoint(row[1], verifier)
+        try:
+            checkpoint, note = open_checkpoint(
+                row[1], verifier, [witness.verifier for witness in self.witness_policy.witnesses]
+            )
+            self.witness_policy.check(note.verified)
+        except TlogError:  # somebody put it there: `verify` names it, and nothing is said under it
+            return None
         return Signed(checkpoint.size, checkpoint.root, row[1].encode())
 
     def inclusion_proofs(self, leaf_indexes: Sequence[int], size: int) -> list[tuple[int, list[bytes]]]:

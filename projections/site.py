@@ -7,7 +7,10 @@ from psycopg import Cursor
 
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import subtree_root
+from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import HASH_SIZE, leaf_hash
+from ledger.tlog.note import open_note
+from ledger.tlog.policy import Policy
 from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, format_bundle, split_tile, tile_width
 
 _KEPT_ROOTS = 4096
@@ -16,17 +19,22 @@ _KEPT_ROOTS = 4096
 class Site:
     """Checkpoint, tiles and bundles of one log, read through cursors whose rows are tuples. Thread-safe.
 
-    `witnessed`: only what enough witnesses have cosigned is published.
+    With a `policy` only what enough of its witnesses have cosigned is published.
     """
 
-    def __init__(self, *, witnessed: bool = False) -> None:
-        self._newest = "last_witnessed" if witnessed else "last_checkpoint"
+    def __init__(self, policy: Policy | None = None) -> None:
+        self._policy = policy
         self._roots: dict[tuple[int, int], bytes] = {}  # of full tiles below partial ones: they never change
 
     def checkpoint(self, cursor: Cursor[Any]) -> bytes | None:
         """The newest checkpoint that may be published, None where there is none yet."""
-        row = cursor.execute(QUERIES[self._newest]).fetchone()
-        return None if row is None else row[1].encode()
+        if self._policy is None:
+            row = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
+            return None if row is None else row[1].encode()
+        for (note,) in cursor.execute(QUERIES["newest_witnessed"]).fetchall():
+            if cosigned(note, self._policy):
+                return str(note).encode()
+        return None
 
     def tile(self, cursor: Cursor[Any], tile: Tile) -> bytes | None:
         """The bytes of a tile or bundle, None where the log is not that long. LookupError: the database is damaged."""
@@ -63,3 +71,14 @@ def _entries(cursor: Cursor[Any], tile: Tile) -> Sequence[bytes]:
     if len(rows) != tile.width:
         raise LookupError(f"{len(rows)} events from leaf {first}, not {tile.width}: run `promise-ledger verify`")
     return [bytes(row[2]) for row in rows]
+
+
+def cosigned(note: str, policy: Policy) -> bool:
+    """Whether enough witnesses of `policy` have cosigned; a row may be anybody's."""
+    if policy.quorum is None:
+        return True
+    try:
+        policy.check(open_note(note, [witness.verifier for witness in policy.witnesses]).verified)
+    except TlogError:
+        return False
+    return True

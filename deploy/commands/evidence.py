@@ -304,5 +304,5 @@ def export_tiles_command(
     """Write the log as a static site (checkpoint, tiles, entries) that any web server can serve; again: what is new."""
     settings = located(data_dir, broker=False)
     with bar("exporting") as advance:
-        exported = export_tiles(database(settings), directory, advance, witnessed=settings.witness_policy is not None)
+        exported = export_tiles(database(settings), directory, advance, policy_in(settings.witness_policy))
     out.print(f"{exported.size} events under the checkpoint in {directory}, {exported.written} files written")

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
 
 from ledger.domain.erasures import ErasureCompleted, ErasureRequested
 from ledger.storage.entries import MalformedEntry, decode
@@ -19,7 +19,7 @@ class Order(NamedTuple):
     completions: int
 
 
-def orders(connection: Connection[Any]) -> dict[str, Order]:
+def orders(connection: Connection[Any] | Cursor[Any]) -> dict[str, Order]:
     """Every erasure in effect, by customer. Bytes that are no entry are passed over: `verify` names their leaf."""
     found: dict[str, Order] = {}
     for leaf_index, topic, state in connection.execute(QUERIES["erasures"]).fetchall():

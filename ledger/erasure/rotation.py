@@ -18,6 +18,7 @@ import orjson
 from ledger.app import Clock, Ledger, Submission, system_clock
 from ledger.domain.key_wraps import RewrapKeys
 from ledger.erasure.keyring import Keyring
+from ledger.erasure.orders import orders
 from ledger.key_provider import KeyProblem, WrappingKey
 from ledger.receipts import Receipt
 from ledger.storage import keys
@@ -53,7 +54,8 @@ def rewrap(ledger: Ledger, keyring: Keyring, name: str, clock: Clock = system_cl
     """Every data key is wrapped under the key-encryption key in use, and the log says so."""
 
     def within(append: Append) -> None:
-        rows = append.ask("all_keys", {})
+        erased = orders(append.cursor)  # a key that a restored copy brought back opens nothing from now on
+        rows = [row for row in append.ask("all_keys", {}) if row[0] not in erased]
         append.cursor.executemany(
             QUERIES["rewrap_key"],
             [

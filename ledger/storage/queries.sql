@@ -205,6 +205,10 @@ ON CONFLICT (size) DO NOTHING;
 SELECT size, note, stored_at FROM ledger.witnessed
 WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size DESC LIMIT 1;
 
+-- name: newest_witnessed
+-- Asked by whoever publishes: a row that is not cosigned as the policy wants is passed over.
+SELECT note FROM ledger.witnessed ORDER BY size DESC LIMIT 16;
+
 -- name: all_witnessed
 -- Asked by verify.
 SELECT size, note FROM ledger.witnessed ORDER BY size;
@@ -241,6 +245,26 @@ ORDER BY leaf_index;
 -- name: level_tiles
 -- Asked by verify: the stored tiles of one level in order.
 SELECT index, hashes FROM ledger.tiles WHERE level = %(level)s ORDER BY index;
+
+-- name: repeated_versions
+-- Asked by verify: two events that claim one place in a stream. No index is trusted to have kept them apart.
+SELECT originator_id, max(notification_id) - 1 FROM ledger.events
+GROUP BY originator_id, originator_version HAVING count(*) > 1 ORDER BY 2 LIMIT 1;
+
+-- name: stream_gaps
+-- Asked by verify: streams whose versions are not 1, 2, 3 … without gap.
+SELECT originator_id, max(notification_id) - 1 FROM ledger.events
+GROUP BY originator_id HAVING count(*) <> max(originator_version) OR min(originator_version) <> 1 ORDER BY 2 LIMIT 1;
+
+-- name: repeated_commands
+-- Asked by verify: a command that is in the inbox twice with the same content.
+SELECT command_id, source, max(leaf_index) FROM ledger.inbox
+GROUP BY source, command_id, digest HAVING count(*) > 1 ORDER BY 3 LIMIT 1;
+
+-- name: holds
+-- Asked by verify: the holds on customers whose erasure the log orders.
+SELECT notification_id - 1 AS leaf_index, topic, state FROM ledger.events
+WHERE originator_id = ANY(%(streams)s::text[]) ORDER BY notification_id;
 
 -- name: strays
 -- Asked by verify: rows at leaves that the log does not have.

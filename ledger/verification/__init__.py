@@ -16,10 +16,12 @@ from cryptography.x509 import Certificate
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
+from ledger.domain.holds import HoldLifted, HoldPlaced
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.orders import orders
 from ledger.key_provider import WrappingKey
 from ledger.recovery.records import ended_logs, records
+from ledger.storage.entries import decode
 from ledger.storage.log_keys import KeyRange, key_ranges, read_rotations
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
@@ -178,6 +180,8 @@ class _Run:
         self._head(frontier, recorded_at, origin)
         self._authentic(size, frontier, recorded_at, mac)
         self._strays(size)
+        self._told_apart()
+        self._holds()
         self._spare_keys()
         newest = self.signed_size
         if guard is not None and guarded[0].size < newest and self._guarded(guard()).size < newest:
@@ -347,6 +351,36 @@ class _Run:
         """No row may stand outside the log, where no leaf asks for it."""
         for table, leaf_index in self._connection.execute(QUERIES["strays"], {"size": size}).fetchall():
             raise Wrong(table, "this row lies outside the log", leaf_index)
+
+    def _told_apart(self) -> None:
+        """No place in a stream has two events and no command was decided twice, as where a row was hidden meanwhile."""
+        for stream, leaf_index in self._connection.execute(QUERIES["repeated_versions"]).fetchall():
+            raise Wrong(
+                "events", "two events have this place in their stream: one was hidden meanwhile", leaf_index, stream
+            )
+        for stream, leaf_index in self._connection.execute(QUERIES["stream_gaps"]).fetchall():
+            raise Wrong("events", "the versions of this stream have a gap", leaf_index, stream)
+        for command_id, source, leaf_index in self._connection.execute(QUERIES["repeated_commands"]).fetchall():
+            raise Wrong(
+                "inbox", f"command {command_id} of {source} was decided twice: it was hidden meanwhile", leaf_index
+            )
+
+    def _holds(self) -> None:
+        """No erasure was ordered while a hold stood, as happens where the hold is hidden for a while."""
+        ordered = orders(self._connection)
+        standing: dict[str, set[str]] = {}
+        streams = [f"hold:{customer_id}" for customer_id in ordered]
+        for leaf_index, topic, state in self._connection.execute(QUERIES["holds"], {"streams": streams}).fetchall():
+            event = decode(leaf_index, topic, bytes(state)).event
+            assert isinstance(event, HoldPlaced | HoldLifted)
+            if leaf_index < ordered[event.customer_id].leaf_index:
+                holds = standing.setdefault(event.customer_id, set())
+                (holds.add if isinstance(event, HoldPlaced) else holds.discard)(event.hold_id)
+        for customer_id, holds in standing.items():
+            if holds:
+                order = ordered[customer_id]
+                sentence = f"the erasure of {customer_id} was ordered while a hold stood: the hold was hidden meanwhile"
+                raise Wrong("events", sentence, order.leaf_index, f"erasure:{customer_id}")
 
     def _spare_keys(self) -> None:
         """A key that seals nothing (its first text was refused) is whole all the same: nobody adds one by hand."""

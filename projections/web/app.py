@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from ledger.tlog.policy import Policy
 from projections.web import tiles
 from projections.web.health import Health, health
 
@@ -48,13 +49,13 @@ def _parts(now: Health) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily("ledger_relay_lag_events", "Events not published on the queue yet", lag)
 
 
-def create_app(url: str, pool: ConnectionPool[psycopg.Connection[TupleRow]], *, witnessed: bool = False) -> FastAPI:
+def create_app(url: str, pool: ConnectionPool[psycopg.Connection[TupleRow]], policy: Policy | None = None) -> FastAPI:
     """The application over the database at `url`; the log is read through `pool` (`tiles.open_pool`), of the same.
 
-    `witnessed`: a checkpoint is published only once enough witnesses have cosigned it.
+    With a `policy` a checkpoint is published only once enough of its witnesses have cosigned it.
     """
     app = FastAPI(title="promise ledger", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.include_router(tiles.routes(pool, witnessed=witnessed))
+    app.include_router(tiles.routes(pool, policy))
     registry = CollectorRegistry()
     registry.register(LedgerMetrics(url))
 

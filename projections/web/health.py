@@ -143,6 +143,8 @@ def _witnesses(said: dict[str, Any] | None) -> tuple[list[str], list[str]]:
         for name, failing in said["failing"].items()
         if failing["seconds"] > STALE_SECONDS
     ]
+    if said.get("failure"):
+        return [said["failure"]], notices
     if said["waiting_seconds"] <= LAG_SECONDS:
         return [], notices
     waits = f"no checkpoint was published for {said['waiting_seconds']:.0f} s: the quorum {said['quorum']} is not met"

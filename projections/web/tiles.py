@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from ledger.tlog.errors import MalformedTile
+from ledger.tlog.policy import Policy
 from ledger.tlog.tiles import ENTRIES, WIDTH, parse_tile_path
 from projections.site import Site
 
@@ -53,9 +54,9 @@ def _only_read(connection: Connection[TupleRow]) -> None:
     connection.execute("SET statement_timeout = '10s'")
 
 
-def routes(pool: ConnectionPool[Connection[TupleRow]], *, witnessed: bool = False) -> APIRouter:
-    """The three kinds of resources, each for GET and HEAD, over the log that `pool` reaches; `witnessed` as in Site."""
-    router, site = APIRouter(), Site(witnessed=witnessed)
+def routes(pool: ConnectionPool[Connection[TupleRow]], policy: Policy | None = None) -> APIRouter:
+    """The three kinds of resources, each for GET and HEAD, over the log that `pool` reaches; `policy` as in Site."""
+    router, site = APIRouter(), Site(policy)
 
     @router.api_route("/checkpoint", methods=["GET", "HEAD"])
     def get_checkpoint() -> Response:

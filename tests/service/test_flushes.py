@@ -188,7 +188,7 @@ STORIES: dict[str, Story] = {
     "a new log's keys": Story(beginning, {("ledger/storage/keys.py", "_write_new")}),
     "another key-encryption key": Story(
         rotating,
-        {("ledger/storage/keys.py", name) for name in ("_write_new", "replace_kek", "destroy_old_kek")},
+        {("ledger/storage/keys.py", name) for name in ("_write_new", "replace_kek", "destroy")},
     ),
     "another log key": Story(
         another_log_key,

@@ -1,8 +1,9 @@
 """The service collects cosignatures: what is published, what proofs say, what a witness in trouble costs."""
 
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,7 +22,7 @@ from deploy.exporting import ExportRefused, export_tiles
 from deploy.places import SetupError
 from deploy.witness import open_witness
 from deploy.witness_http import create_app
-from deploy.witnessing import Collector, read_policy
+from deploy.witnessing import Collector, keep_collecting, read_policy
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
@@ -90,7 +91,9 @@ def watched(log: Log, tmp_path: Path) -> Iterator[Watched]:
             cosigners.append(cosigner)
         path = tmp_path / "policy"
         path.write_text(policy_text(cosigners, urls))
-        yield Watched(log, log.open(), read_policy(path, log.vkey), path, cosigners, stack)
+        ledger, policy = log.open(), read_policy(path, log.vkey)
+        ledger.witness_policy = policy
+        yield Watched(log, ledger, policy, path, cosigners, stack)
 
 
 @pytest.fixture
@@ -111,11 +114,11 @@ DOWN = "http://127.0.0.1:9"
 
 
 def test_a_checkpoint_is_published_once_the_quorum_has_cosigned_it(watched: Watched, tmp_path: Path):
-    with open_pool(watched.log.url) as pool, served(ledger_app(watched.log.url, pool, witnessed=True)) as port:
+    with open_pool(watched.log.url) as pool, served(ledger_app(watched.log.url, pool, watched.policy)) as port:
         watched.grow(1, 2, 3)
         assert ask(port, "/checkpoint").status == 404, "signed, and cosigned by nobody yet"
         with pytest.raises(ExportRefused, match="nothing was cosigned yet"):
-            export_tiles(watched.log.url, tmp_path / "site", lambda done, total: None, witnessed=True)
+            export_tiles(watched.log.url, tmp_path / "site", lambda done, total: None, watched.policy)
         collector = watched.collector()
         assert collector.round()
         assert not collector.round(), "nothing is new"
@@ -131,7 +134,7 @@ def test_a_checkpoint_is_published_once_the_quorum_has_cosigned_it(watched: Watc
         assert ask(port, "/checkpoint").body == note, "the next one waits for its cosignatures"
         assert collector.round()
         assert watched.published() == [3, 4]
-        export_tiles(watched.log.url, tmp_path / "site", lambda done, total: None, witnessed=True)
+        export_tiles(watched.log.url, tmp_path / "site", lambda done, total: None, watched.policy)
         assert (tmp_path / "site/checkpoint").read_bytes() == ask(port, "/checkpoint").body
 
 
@@ -197,6 +200,43 @@ def test_a_receipt_says_whether_its_checkpoint_is_witnessed_and_a_later_one_is(w
 def _opened(watched: Watched, proof: str) -> Note:
     cosigners = [cosigner.verifier for cosigner in watched.cosigners]
     return open_checkpoint(ProofFile.parse(proof).checkpoint_note, Verifier.parse(watched.log.vkey), cosigners)[1]
+
+
+def test_a_row_that_nobody_cosigned_is_neither_published_nor_called_witnessed(watched: Watched):
+    watched.grow(1)
+    assert watched.collector().round()
+    watched.grow(2)
+    with psycopg.connect(watched.log.url) as connection:
+        connection.execute("INSERT INTO ledger.witnessed SELECT * FROM ledger.checkpoints WHERE size = 2")
+    with open_pool(watched.log.url) as pool, served(ledger_app(watched.log.url, pool, watched.policy)) as port:
+        assert ask(port, "/checkpoint").body.split(b"\n")[1] == b"1"
+    assert [answer["witnessed"] for answer in watched.grow(1, 2)] == [False, False]
+
+
+def test_a_row_that_is_no_checkpoint_stops_the_collector_for_no_longer_than_it_stands(watched: Watched):
+    watched.grow(1)
+    collector = watched.collector()
+    stop = threading.Event()
+    with psycopg.connect(watched.log.url, autocommit=True) as owner:
+        owner.execute("SET session_replication_role = replica")
+        ((note,),) = owner.execute("SELECT note FROM ledger.checkpoints WHERE size = 1").fetchall()
+        owner.execute("UPDATE ledger.checkpoints SET note = %s WHERE size = 1", [note.split("\n")[0] + "\ngarbage"])
+        thread = threading.Thread(target=keep_collecting, args=(collector, stop))
+        thread.start()
+        try:
+            wait_for(lambda: "run `promise-ledger verify`" in (collector.detail()["failure"] or ""))
+            owner.execute("UPDATE ledger.checkpoints SET note = %s WHERE size = 1", [note])
+            wait_for(lambda: watched.published() == [1])
+        finally:
+            stop.set()
+            thread.join()
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_witness_that_saw_another_log_says_so_and_does_not_cosign(watched: Watched):

@@ -336,3 +336,15 @@ def test_a_head_that_was_signed_needs_no_mac(log: Log):
     log.check_clean(1)
     told(log.open(), make(2))
     log.check_clean(2)
+
+
+def test_a_time_that_somebody_wrote_into_the_head_is_never_signed(log: Log):
+    """No later event could be recorded before it: one UPDATE would spoil every question of what was known when."""
+    ledger = log.open()
+    told(ledger, make(1), make(2))
+    with psycopg.connect(log.url) as connection:
+        connection.execute("UPDATE ledger.head SET recorded_at = '2099-12-31T00:00:00Z'")
+    for again in (ledger, log.open()):
+        (receipt,) = told(again, make(3))
+        assert receipt["recorded_at"].startswith("2026-03-01T12:00:00")
+    log.check_clean(3)
