@@ -22,6 +22,7 @@ from ledger.storage.migrations import create_log
 from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Note, Signer, Verifier
+from ledger.tlog.policy import Policy
 from ledger.tlog.witness import AddCheckpoint
 from tests.storage.log import Log, make, told
 
@@ -128,6 +129,7 @@ def test_an_earlier_command_is_proven_under_a_witnessed_checkpoint_of_the_old_ke
     with psycopg.connect(log.url) as connection:
         connection.execute("INSERT INTO ledger.witnessed VALUES (4, %s, now())", (rotated.old_note.decode(),))
     with opened_on(log) as ledger:
+        ledger.witness_policy = Policy.parse("quorum none\n")
         answer = ledger.submit([make(0)])[0].to_json()
     opened = open_answer(answer, source="crm", command_id="m-0", verifiers=[Verifier.parse(rotated.old)])
     assert isinstance(opened, Receipt)
