@@ -23,7 +23,8 @@ from deploy.pack.selecting import SQL, Sample, Selection, Wanted, ranges, spelle
 from ledger.domain.dispatch import evolve
 from ledger.domain.promises import late_against_original, timeliness
 from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
-from ledger.erasure.orders import Order, orders
+from ledger.erasure.order import Order
+from ledger.erasure.orders import orders
 from ledger.erasure.sealing import Opened, SealBroken, unseal
 from ledger.storage.entries import decode, moment
 from ledger.storage.sql import QUERIES

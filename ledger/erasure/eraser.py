@@ -26,7 +26,8 @@ from psycopg.errors import Diagnostic
 from ledger.app import Clock, Ledger, Submission, system_clock
 from ledger.domain.erasures import CompleteErasure
 from ledger.erasure.keyring import Keyring, reader
-from ledger.erasure.orders import Order, orders
+from ledger.erasure.order import Order
+from ledger.erasure.orders import orders
 from ledger.receipts import Refusal
 from ledger.storage.sql import QUERIES
 

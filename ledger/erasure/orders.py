@@ -1,22 +1,13 @@
 """The erasures that the log orders: from the events of the streams `erasure:…`, and from nothing else."""
 
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import Connection, Cursor
 
 from ledger.domain.erasures import ErasureCompleted, ErasureRequested
+from ledger.erasure.order import Order
 from ledger.storage.entries import MalformedEntry, decode
 from ledger.storage.sql import QUERIES
-
-
-class Order(NamedTuple):
-    """An erasure in effect: the leaf of its request, when that was recorded, how often it was completed."""
-
-    customer_id: str
-    leaf_index: int
-    requested_at: datetime
-    completions: int
 
 
 def orders(connection: Connection[Any] | Cursor[Any]) -> dict[str, Order]:

@@ -5,7 +5,7 @@ canonical JSON, r = 32 random bytes. Sealed = nonce || AES-256-GCM(data key, r |
 sealed row makes P unreadable and unguessable, while the entry, its hash and every proof stay as they are.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,8 +22,7 @@ class SealBroken(ValueError):
     """A sealed row does not open under its key, or opens to something else than was committed to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """What a seal holds: the opening r (32 bytes) and the personal members as canonical JSON."""
 
     opening: bytes

@@ -27,6 +27,11 @@ class Record(NamedTuple):
         return self.event.kept_size + self.event.restored
 
     @property
+    def brought_back(self) -> range:
+        """The leaves that came back from copies of their entries alone, so that some lack their words."""
+        return range(self.event.kept_size, self.size)
+
+    @property
     def sentence(self) -> str:
         """What was done, for a reader."""
         event, on = self.event, f"on {self.recorded_at:%Y-%m-%d} (leaf {self.leaf_index}; {self.event.grounds})"
@@ -65,14 +70,9 @@ def records(connection: Connection[Any]) -> list[Record]:
     return found
 
 
-def without_words(found: Sequence[Record], leaf_index: int) -> Record | None:
-    """The recovery that brought this leaf back from a copy of its entry alone; None where none did."""
-    return next((each for each in found if each.event.kept_size <= leaf_index < each.size), None)
-
-
 def lost_mark(found: Sequence[Record], leaf_index: int) -> str | None:
     """What readers see where words stood that no copy of the entry could bring back."""
-    record = without_words(found, leaf_index)
+    record = next((each for each in found if leaf_index in each.brought_back), None)
     return None if record is None else f"[lost on {record.recorded_at:%Y-%m-%d}]"
 
 

@@ -30,7 +30,7 @@ from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.note import Note, Verifier
 from ledger.tlog.policy import Policy
-from ledger.verification.leaves import Leaves, earlier, open_key
+from ledger.verification.leaves import Leaves, Missing, earlier, open_key
 from ledger.verification.report import CheckerDied, Problem, Progress, Report, Wrong, connect
 from ledger.verification.stripes import checked_leaves
 from ledger.verification.tree import Tree
@@ -137,6 +137,7 @@ class _Run:
         self._recorded_at = ""
         self._recoveries = records(connection)  # of the same snapshot, whose leaves are checked here
         self._ended = ended_logs(self._recoveries)
+        self._orders = orders(connection)
         self._rotations = read_rotations(connection.cursor(row_factory=tuple_row))
         ended = {each.verifier for each in self._ended}
         ranges = {each.verifier: each for each in key_ranges(self._rotations) if each.verifier not in ended}
@@ -287,7 +288,8 @@ class _Run:
         """One pass over the log, in order; the signed roots are compared on the way."""
         expected_roots = _merge(outside, self._checkpoints(size))
         awaited = next(expected_roots, None)
-        with closing(checked_leaves(self._connection, self._url, self._key_encryption_key, size)) as ranges:
+        missing = Missing(self._orders, [each.brought_back for each in self._recoveries])
+        with closing(checked_leaves(self._connection, self._url, self._key_encryption_key, missing, size)) as ranges:
             while True:
                 while awaited is not None and awaited.size == self.tree.frontier.size:
                     self._compare(awaited)
@@ -367,7 +369,7 @@ class _Run:
 
     def _holds(self) -> None:
         """No erasure was ordered while a hold stood, as happens where the hold is hidden for a while."""
-        ordered = orders(self._connection)
+        ordered = self._orders
         standing: dict[str, set[str]] = {}
         streams = [f"hold:{customer_id}" for customer_id in ordered]
         for leaf_index, topic, state in self._connection.execute(QUERIES["holds"], {"streams": streams}).fetchall():
@@ -385,9 +387,8 @@ class _Run:
     def _spare_keys(self) -> None:
         """A key that seals nothing (its first text was refused) is whole all the same: nobody adds one by hand."""
         keyring = None if self._key_encryption_key is None else Keyring(self._key_encryption_key)
-        ordered = orders(self._connection)
         for customer_id, version, wrapped, destroyed_at in self._pages("spare_keys"):
-            order = ordered.get(customer_id)
+            order = self._orders.get(customer_id)
             if isinstance(problem := open_key(keyring, order, customer_id, version, wrapped, destroyed_at), str):
                 raise Wrong("customer_keys", problem)
 

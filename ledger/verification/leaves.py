@@ -1,7 +1,7 @@
 """Checks the events of a range of leaves, and what belongs to each: columns, order of times, inbox, sealed texts."""
 
 from binascii import b2a_base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -11,10 +11,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
 from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
-from ledger.erasure.orders import Order, orders
+from ledger.erasure.order import Order
 from ledger.erasure.sealing import SealBroken, commitment, unseal
 from ledger.key_provider import WrappingKey
-from ledger.recovery.records import records, without_words
 from ledger.storage.sql import QUERIES
 from ledger.verification.report import Problem, Wrong
 
@@ -36,6 +35,14 @@ class Leaves(NamedTuple):
     problem: Problem | None
 
 
+class Missing(NamedTuple):
+    """What the log itself gives as the reason where words are missing, as the parent's snapshot has it."""
+
+    erased: dict[str, Order]
+    brought_back: list[range]
+    """Leaves that a recovery had no more than the entries of."""
+
+
 class LeafChecker:
     """Checks every `stripes`-th range of leaves, from range `stripe` on, in order; memory stays flat."""
 
@@ -43,6 +50,7 @@ class LeafChecker:
         self,
         connection: Connection[Any],
         key_encryption_key: bytes | WrappingKey | None,
+        missing: Missing,
         *,
         size: int,
         stripe: int,
@@ -52,8 +60,8 @@ class LeafChecker:
         self._size = size
         self._firsts = range(stripe * RANGE, size, stripes * RANGE)
         self._inbox = _Inbox(_inbox_rows(connection, stripe, stripes), shared=stripes > 1)
-        self._keys = _Keys(connection, key_encryption_key)
-        self._recoveries = records(connection)
+        self._keys = _Keys(connection, key_encryption_key, missing.erased)
+        self._brought_back = missing.brought_back
 
     def ranges(self) -> Iterator[Leaves]:
         """The ranges in order; the one with a problem is the last."""
@@ -125,8 +133,8 @@ class LeafChecker:
         personal, customer_id = entry["personal"], entry["customer_id"]
         key_version = personal["key"]
         if text is None:
-            if without_words(self._recoveries, index) is not None:
-                return  # on record: the entry was brought back, and its words were not
+            if any(index in leaves for leaves in self._brought_back):
+                return
             if self._keys.cipher(index, customer_id, key_version) is not DESTROYED:
                 raise Wrong("sealed", "the sealed text of this event is gone", index, stream)
             return
@@ -220,10 +228,15 @@ class _Inbox:
 class _Keys:
     """The customers' data keys, as far as the sealed rows at hand need them."""
 
-    def __init__(self, connection: Connection[Any], key_encryption_key: bytes | WrappingKey | None) -> None:
+    def __init__(
+        self,
+        connection: Connection[Any],
+        key_encryption_key: bytes | WrappingKey | None,
+        erased: Mapping[str, Order],
+    ) -> None:
         self._connection = connection
         self._keyring = None if key_encryption_key is None else Keyring(key_encryption_key)
-        self._orders = orders(connection)  # of the same snapshot, whose leaves are checked here
+        self._erased = erased
         self._known: dict[tuple[str, int], AESGCM | Destroyed | str | None] = {}
 
     def load(self, texts: list[tuple[Any, ...]]) -> None:
@@ -245,7 +258,7 @@ class _Keys:
         if customers:
             rows = self._connection.execute(QUERIES["stored_keys"], {"customers": " ".join(customers)}, binary=True)
             for customer_id, version, wrapped, destroyed_at in rows.fetchall():
-                order = self._orders.get(customer_id)
+                order = self._erased.get(customer_id)
                 found = open_key(self._keyring, order, customer_id, version, wrapped, destroyed_at)
                 self._known[customer_id, version] = found
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg.sql import SQL, Literal
 
-from ledger.verification.leaves import LeafChecker
+from ledger.verification.leaves import LeafChecker, Missing
 from ledger.verification.report import CheckerDied, connect
 
 
@@ -18,6 +18,7 @@ class Stripe(NamedTuple):
     url: str
     snapshot: str
     key_encryption_key: bytes | None
+    missing: Missing
     size: int
     stripe: int
     stripes: int
@@ -31,9 +32,8 @@ def main() -> None:
     try:
         with connect(task.url) as connection:
             connection.execute(SQL("SET TRANSACTION SNAPSHOT {}").format(Literal(task.snapshot)))
-            checker = LeafChecker(
-                connection, task.key_encryption_key, size=task.size, stripe=task.stripe, stripes=task.stripes
-            )
+            whole = (connection, task.key_encryption_key, task.missing)
+            checker = LeafChecker(*whole, size=task.size, stripe=task.stripe, stripes=task.stripes)
             for leaves in checker.ranges():
                 pickle.dump(leaves, out, pickle.HIGHEST_PROTOCOL)
                 out.flush()

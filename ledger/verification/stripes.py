@@ -11,7 +11,7 @@ from typing import IO, Any
 from psycopg import Connection
 
 from ledger.key_provider import WrappingKey
-from ledger.verification.leaves import RANGE, LeafChecker, Leaves
+from ledger.verification.leaves import RANGE, LeafChecker, Leaves, Missing
 from ledger.verification.report import CheckerDied
 from ledger.verification.stripe import Stripe
 
@@ -21,7 +21,11 @@ WORTH_A_PROCESS = 8 * RANGE
 
 
 def checked_leaves(
-    connection: Connection[Any], url: str, key_encryption_key: bytes | WrappingKey | None, size: int
+    connection: Connection[Any],
+    url: str,
+    key_encryption_key: bytes | WrappingKey | None,
+    missing: Missing,
+    size: int,
 ) -> Generator[Leaves, None, None]:
     """All ranges of the first `size` leaves in order, as `connection` sees them; close it to stop early.
 
@@ -29,12 +33,13 @@ def checked_leaves(
     """
     processes = min(os.cpu_count() or 1, MOST_PROCESSES, size // WORTH_A_PROCESS)
     if processes < 2 or isinstance(key_encryption_key, WrappingKey):
-        yield from LeafChecker(connection, key_encryption_key, size=size, stripe=0, stripes=1).ranges()
+        yield from LeafChecker(connection, key_encryption_key, missing, size=size, stripe=0, stripes=1).ranges()
         return
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
     with ExitStack() as running:
-        stripes = [Stripe(url, str(row[0]), key_encryption_key, size, stripe, processes) for stripe in range(processes)]
+        common = (url, str(row[0]), key_encryption_key, missing, size)
+        stripes = [Stripe(*common, stripe, processes) for stripe in range(processes)]
         pipes = [running.enter_context(_started(stripe)) for stripe in stripes]
         yield from _in_turn(pipes, -(-size // RANGE))
 

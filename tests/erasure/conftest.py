@@ -18,7 +18,8 @@ from consumers.erasing import Letters, connect
 from consumers.provision import provision
 from ledger.app import Ledger
 from ledger.erasure.eraser import Eraser
-from ledger.erasure.orders import Order, orders
+from ledger.erasure.order import Order
+from ledger.erasure.orders import orders
 from ledger.storage.guard import read_guard
 from ledger.tlog.note import Signer
 from ledger.verification import Report, verify

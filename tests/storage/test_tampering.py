@@ -22,7 +22,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import Signer
 from ledger.verification import CheckerDied, Problem, Report, verify
-from ledger.verification.leaves import RANGE, LeafChecker
+from ledger.verification.leaves import RANGE, LeafChecker, Missing
 from ledger.verification.report import connect
 from tests.storage.log import Log, claim, copied, make, submission, tell, told
 
@@ -512,7 +512,7 @@ def _in_stripes(attack: Attack, stripes: int) -> list[Problem]:
     for stripe in range(stripes):
         with connect(attack.url) as connection:
             kek = attack.backup.log.secrets.kek
-            checker = LeafChecker(connection, kek, size=SIZE, stripe=stripe, stripes=stripes)
+            checker = LeafChecker(connection, kek, Missing({}, []), size=SIZE, stripe=stripe, stripes=stripes)
             problems += [leaves.problem for leaves in checker.ranges() if leaves.problem is not None]
     return problems
 
