@@ -1,6 +1,7 @@
 """Check the log, prove from it, hand it out."""
 
 import sys
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,10 +26,12 @@ from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note, Signer, Verifier
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof_file import ProofFile
-from ledger.verification import Problem, Report, verify
+from ledger.verification import Problem, Report, definitions, verify
+from ledger.verification.definitions import Difference
 from projections import checking
 
 app = typer.Typer()
+_DIFFERENCES_SHOWN = 20
 
 
 def pinned(text: str) -> str:
@@ -91,13 +94,13 @@ def verify_command(
             timestamp_roots=() if roots is None else read_roots(roots),
             progress=advance,
         )
-    found = _report(report, anchored=guarded or bool(kept))
+    found = _report(report, definitions.check(database(settings)), anchored=guarded or bool(kept))
     if with_projections and report.problem is None:
         secrets = keys.secrets_of(settings)
         with bar("deriving the read tables") as advance:
             difference = checking.check(database(settings), secrets, advance)
         found["projections"] = "ok" if difference is None else difference.to_dict()
-        found["ok"] = difference is None
+        found["ok"] = found["ok"] and difference is None
     if as_json:
         print_json(found)
     else:
@@ -126,9 +129,9 @@ def _guarded(settings: Settings) -> bool:
     return settings.guard_path.exists() or keys.log_key(settings) is not None
 
 
-def _report(report: Report, *, anchored: bool) -> dict[str, Any]:
+def _report(report: Report, differing: Sequence[Difference], *, anchored: bool) -> dict[str, Any]:
     return {
-        "ok": report.problem is None,
+        "ok": report.problem is None and not differing,
         "size": report.size,
         "root": report.root,
         "signed_size": report.signed_size,
@@ -140,6 +143,7 @@ def _report(report: Report, *, anchored: bool) -> dict[str, Any]:
         "checkpoints": report.checkpoints,
         "compared_with_something_kept_outside": anchored,
         "problem": None if report.problem is None else _problem(report.problem),
+        "definitions": [difference.to_dict() for difference in differing],
     }
 
 
@@ -153,6 +157,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 
 def _tell(report: Report, found: dict[str, Any]) -> None:
+    _tell_definitions(found["definitions"])
     if (problem := report.problem) is not None:
         where = "" if problem.leaf_index is None else f", leaf {problem.leaf_index}"
         stream = "" if problem.stream is None else f", stream {problem.stream}"
@@ -181,6 +186,18 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
         out.print("nothing kept outside the database was compared: an older copy would look the same; use --against")
     if difference == "ok":
         out.print("the read tables are what the log makes them")
+
+
+def _tell_definitions(differing: Sequence[dict[str, Any]]) -> None:
+    for difference in differing[:_DIFFERENCES_SHOWN]:
+        out.print(Text.assemble(("NOT AS DEFINED", "bold red"), f": {difference['place']}: {difference['message']}"))
+    if (more := len(differing) - _DIFFERENCES_SHOWN) > 0:
+        out.print(f"and {more} more, all of them with --json")
+    if differing:
+        out.print(
+            "the rows were checked all the same; `promise-ledger migrate` renews grants, the rest stands in "
+            "ledger/storage/schema.sql, and what is not of this release is to be removed by the database's owner"
+        )
 
 
 @app.command()

@@ -4,6 +4,7 @@ A migration never touches a stored event. Who runs it owns the tables; the servi
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,6 +63,11 @@ def migrate(url: str) -> list[str]:
         with connection.transaction():
             connection.execute(ROLES.read_bytes())
     return applied
+
+
+def role_names() -> tuple[str, ...]:
+    """The roles that roles.sql makes, in its order."""
+    return tuple(re.findall(r"CREATE ROLE (\w+)", ROLES.read_text(encoding="utf-8")))
 
 
 def create_log(settings: Settings) -> bool:

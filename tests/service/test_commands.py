@@ -319,6 +319,23 @@ def test_a_deleted_log_is_called_deleted_by_everyone(home: Path, ledger: Command
     assert "the log's head row is gone" in health.json["problems"][0]
 
 
+def test_an_open_door_is_bad_news_before_anybody_goes_through_it(home: Path, ledger: Command) -> None:
+    trigger = "ALTER TABLE ledger.sealed {} TRIGGER append_only"
+    with psycopg.connect(located(home).database_url or "", autocommit=True) as owner:
+        owner.execute(trigger.format("DISABLE").encode())
+        try:
+            said, written = ledger("verify", "--json"), ledger("verify")
+        finally:
+            owner.execute(trigger.format("ENABLE").encode())
+    assert (said.code, said.json["ok"], said.json["problem"]) == (1, False, None)
+    assert [(each["place"], each["what"]) for each in said.json["definitions"]] == [
+        ("ledger.sealed", "trigger append_only")
+    ]
+    assert written.code == 1
+    assert "NOT AS DEFINED: ledger.sealed: trigger append_only was changed: disabled: CREATE TRIGGER" in written.out
+    assert ledger("verify", "--json").json["definitions"] == []
+
+
 def test_what_is_shown_is_spelled_as_it_is(ledger: Command, tmp_path: Path) -> None:
     shown = ledger("customer", "C:heart:1").out
     assert "outstanding promises to C:heart:1" in shown

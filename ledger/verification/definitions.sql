@@ -1,0 +1,142 @@
+-- What a database says that it is, one row a fact: (place, what, definition). Asked by `verify` of the log, by
+-- `verify --projections` of the read side. Catalogs only, which everybody may read; names are spelled whole because the
+-- search path is empty. The usual makes no row: row security that is off, an owner that owns the rest.
+
+-- name: of_schemas
+-- The objects in `schemas`, and the table of `migrate`, which stands in a schema that is not ours alone.
+WITH ours AS (
+    SELECT oid, nspname, nspowner, nspacl FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s)
+), relation AS (
+    SELECT c.*, format('%%I.%%I', n.nspname, c.relname) AS place
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      AND (n.oid IN (SELECT oid FROM ours)
+           OR 'ledger' = ANY (%(schemas)s) AND (n.nspname, c.relname) = ('public', 'ledger_migrations'))
+), function AS (
+    SELECT p.*, p.oid::regprocedure::text AS place
+    FROM pg_catalog.pg_proc AS p WHERE p.pronamespace IN (SELECT oid FROM ours)
+), owned AS (
+    SELECT format('schema %%I', nspname) AS place, nspowner AS owner, 'n'::"char" AS kind, nspacl AS acl FROM ours
+    UNION ALL SELECT place, relowner, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relacl FROM relation
+    UNION ALL SELECT place, proowner, 'f', proacl FROM function
+), granted AS (
+    SELECT place, owner, '' AS on_column, g.* FROM owned, aclexplode(coalesce(acl, acldefault(kind, owner))) AS g
+    UNION ALL
+    SELECT place, relowner, format(' (%%I)', attname), g.*
+    FROM relation JOIN pg_catalog.pg_attribute AS a ON attrelid = relation.oid AND attacl IS NOT NULL,
+         aclexplode(attacl) AS g
+)
+SELECT identity AS place, 'kind' AS what, type AS definition
+FROM pg_catalog.pg_depend, pg_identify_object(classid, objid, 0)
+WHERE refclassid = 'pg_catalog.pg_namespace'::regclass AND refobjid IN (SELECT oid FROM ours)
+  AND classid <> 'pg_catalog.pg_publication_namespace'::regclass
+UNION ALL
+SELECT place, 'kind', 'table' FROM relation WHERE relnamespace NOT IN (SELECT oid FROM ours)
+UNION ALL
+SELECT format('schema %%I', nspname), 'kind', 'schema' FROM ours
+UNION ALL
+SELECT place, 'persistence', relpersistence::text FROM relation WHERE relpersistence <> 'p'
+UNION ALL
+SELECT place, 'options', array_to_string(reloptions, ', ')
+FROM relation WHERE relkind IN ('v', 'm') AND reloptions <> '{}'
+UNION ALL
+SELECT place, 'owner', pg_get_userbyid(owner)
+FROM owned WHERE pg_get_userbyid(owner) <> %(owner)s OR pg_get_userbyid(owner) = ANY (%(roles)s)
+UNION ALL
+SELECT place, format('grant of %%s%%s to %%s', privilege_type, on_column, coalesce(r.rolname, 'PUBLIC')),
+       CASE WHEN bool_or(is_grantable) THEN 'with grant option' ELSE 'granted' END
+FROM granted LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = grantee
+WHERE grantee <> owner
+GROUP BY 1, 2
+UNION ALL
+SELECT place, format('column %%I', attname),
+       concat_ws(' ', row_number() OVER (PARTITION BY attrelid ORDER BY attnum) || '.',
+                 format_type(atttypid, atttypmod),
+                 CASE WHEN attcollation <> typcollation THEN format('COLLATE %%s', attcollation::regcollation) END,
+                 CASE WHEN attnotnull THEN 'NOT NULL' END,
+                 CASE attgenerated WHEN '' THEN 'DEFAULT ' ELSE format('GENERATED %%s ', attgenerated) END
+                     || pg_get_expr(adbin, adrelid),
+                 CASE WHEN attidentity <> '' THEN format('IDENTITY %%s', attidentity) END,
+                 CASE WHEN attstorage <> typstorage THEN format('STORAGE %%s', attstorage) END)
+FROM relation
+JOIN pg_catalog.pg_attribute AS a ON attrelid = relation.oid AND attnum > 0 AND NOT attisdropped
+JOIN pg_catalog.pg_type AS t ON t.oid = atttypid
+LEFT JOIN pg_catalog.pg_attrdef ON adrelid = attrelid AND adnum = attnum
+UNION ALL
+SELECT place, format('constraint %%I', conname), pg_get_constraintdef(k.oid)
+FROM relation JOIN pg_catalog.pg_constraint AS k ON conrelid = relation.oid AND contype <> 'n' -- said by the column
+UNION ALL
+SELECT place, format('index %%s', indexrelid::regclass),
+       pg_get_indexdef(indexrelid) || CASE WHEN NOT indisvalid THEN ', invalid' ELSE '' END
+FROM relation JOIN pg_catalog.pg_index ON indrelid = relation.oid
+UNION ALL
+SELECT place, format('trigger %%I', tgname),
+       CASE tgenabled WHEN 'O' THEN '' WHEN 'D' THEN 'disabled: ' ELSE format('%%s: ', tgenabled) END
+       || pg_get_triggerdef(t.oid)
+FROM relation JOIN pg_catalog.pg_trigger AS t ON tgrelid = relation.oid AND NOT tgisinternal
+UNION ALL
+SELECT place, CASE WHEN rulename = '_RETURN' THEN 'query' ELSE format('rule %%I', rulename) END,
+       CASE ev_enabled WHEN 'O' THEN '' ELSE format('%%s: ', ev_enabled) END || pg_get_ruledef(r.oid)
+FROM relation JOIN pg_catalog.pg_rewrite AS r ON ev_class = relation.oid
+UNION ALL
+SELECT place, 'row security', CASE WHEN relforcerowsecurity THEN 'forced' ELSE 'enabled' END FROM relation
+WHERE relrowsecurity OR relforcerowsecurity
+UNION ALL
+SELECT place, format('policy %%I', polname),
+       concat_ws(' ', CASE WHEN polpermissive THEN 'permissive' ELSE 'restrictive' END, polcmd, polroles::regrole[],
+                 'USING ' || pg_get_expr(polqual, polrelid), 'WITH CHECK ' || pg_get_expr(polwithcheck, polrelid))
+FROM relation JOIN pg_catalog.pg_policy ON polrelid = relation.oid
+UNION ALL
+SELECT inhparent::regclass::text, format('child %%s', inhrelid::regclass), 'its rows are read as rows of the parent'
+FROM pg_catalog.pg_inherits WHERE inhparent IN (SELECT oid FROM relation)
+UNION ALL
+SELECT place, 'body', to_json(pg_get_functiondef(oid))::text FROM function WHERE prokind <> 'a'
+ORDER BY 1, 2;
+
+-- name: around
+-- What decides over all schemas how statements are carried out, and what the services' roles may beyond their grants.
+WITH role AS (
+    SELECT * FROM pg_catalog.pg_roles WHERE rolname = ANY (%(roles)s)
+), database AS (
+    SELECT * FROM pg_catalog.pg_database WHERE datname = current_database()
+)
+SELECT 'database' AS place, format('event trigger %%I', evtname) AS what,
+       concat_ws(' ', evtevent, evtfoid::regprocedure, evtenabled) AS definition
+FROM pg_catalog.pg_event_trigger AS e
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend
+    WHERE classid = 'pg_catalog.pg_event_trigger'::regclass AND objid = e.oid AND deptype = 'e' -- an extension's own
+)
+UNION ALL
+SELECT 'database', format('grant of CREATE to %%s', coalesce(rolname, 'PUBLIC')), 'granted'
+FROM database, aclexplode(datacl) AS g LEFT JOIN role ON role.oid = grantee
+WHERE privilege_type = 'CREATE' AND (grantee = 0 OR role.oid IS NOT NULL)
+UNION ALL
+SELECT 'database',
+       format('default grant of %%s on %%s to %%s', privilege_type, defaclobjtype, coalesce(rolname, 'PUBLIC')), 'granted'
+FROM pg_catalog.pg_default_acl, aclexplode(defaclacl) AS g LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = grantee
+WHERE defaclnamespace = 0 AND pg_get_userbyid(defaclrole) = %(owner)s AND grantee <> defaclrole
+  AND NOT (grantee = 0 AND defaclobjtype IN ('f', 'T')) -- as PostgreSQL itself gives
+UNION ALL
+SELECT coalesce('role ' || rolname, 'database'), format('setting %%s', split_part(setting, '=', 1)), setting
+FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN unnest(setconfig) AS setting
+LEFT JOIN pg_catalog.pg_roles AS u ON u.oid = setrole
+WHERE split_part(setting, '=', 1) IN
+      ('search_path', 'session_replication_role', 'session_preload_libraries', 'local_preload_libraries')
+  AND setdatabase IN (0, (SELECT oid FROM database))
+  AND (setrole = 0 OR NOT rolsuper AND EXISTS (SELECT FROM role WHERE pg_has_role(setrole, role.oid, 'MEMBER')))
+UNION ALL
+SELECT 'role ' || rolname, 'is there', 'yes' FROM role
+UNION ALL
+SELECT 'role ' || rolname, 'attribute ' || attribute, 'yes'
+FROM role, LATERAL (VALUES ('SUPERUSER', rolsuper), ('BYPASSRLS', rolbypassrls), ('CREATEROLE', rolcreaterole),
+                           ('CREATEDB', rolcreatedb), ('REPLICATION', rolreplication)) AS a (attribute, has)
+WHERE has
+UNION ALL
+SELECT 'role ' || rolname, format('member of %%s', roleid::regrole), 'yes'
+FROM role JOIN pg_catalog.pg_auth_members ON member = role.oid
+UNION ALL
+SELECT 'server', format('grant of %%s on %%s to %%s', privilege_type, parname, coalesce(rolname, 'PUBLIC')), 'granted'
+FROM pg_catalog.pg_parameter_acl, aclexplode(paracl) AS g LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = grantee
+WHERE parname = 'session_replication_role' AND NOT coalesce(rolsuper, false)
+ORDER BY 1, 2;
