@@ -22,6 +22,9 @@ _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?")
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
 _NOTHING: Final = timedelta(0)
+_LAST_MOMENT: Final = datetime.max.replace(tzinfo=UTC)
+LAST_DAY: Final = date(9998, 12, 31)
+"""No calendar is counted beyond it: the last days of 9999 end, by some wall clocks, in no year that there is."""
 
 
 class NotCovered(Exception):
@@ -50,6 +53,11 @@ def elapsed(duration: str) -> timedelta:
     assert found is not None, duration
     days, hours, minutes = (int(part or 0) for part in found.groups())
     return timedelta(days=days, hours=hours, minutes=minutes)
+
+
+def later(at: datetime, span: timedelta) -> datetime:
+    """The moment that lies `span` after `at`, by any clock; where there is no such moment, the last one there is."""
+    return at + min(span, _LAST_MOMENT - at)
 
 
 def week(hours: tuple[str, ...]) -> tuple[tuple[Stretch, ...], ...]:
@@ -108,7 +116,7 @@ def working_between(calendar: Calendar, start: datetime, end: datetime) -> timed
 
 
 def _after_days(calendar: Calendar, start: datetime, days: int) -> datetime:
-    day = start.astimezone(ZoneInfo(calendar.time_zone)).date()
+    day = _day_of(calendar, start)
     while day < calendar.covers_until:
         day += _DAY
         stretches = list(_stretches(calendar, day))
@@ -118,9 +126,15 @@ def _after_days(calendar: Calendar, start: datetime, days: int) -> datetime:
     raise NotCovered
 
 
+def _day_of(calendar: Calendar, moment: datetime) -> date:
+    if moment.date() > LAST_DAY:
+        raise NotCovered
+    return moment.astimezone(ZoneInfo(calendar.time_zone)).date()
+
+
 def _working(calendar: Calendar, start: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Every stretch of work from `start` on, the first one cut, as moments in UTC, until the calendar ends."""
-    day = start.astimezone(ZoneInfo(calendar.time_zone)).date()
+    day = _day_of(calendar, start)
     while day <= calendar.covers_until:
         for begin, end in _stretches(calendar, day):
             if end > start:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from ledger.domain.calendars import Calendar, add_working, working_between
+from ledger.domain.calendars import Calendar, add_working, later, working_between
 from ledger.domain.errors import Refused
 from ledger.domain.lifecycle import allows
 from ledger.domain.lookups import existing
@@ -114,7 +114,7 @@ def escalations_ahead(promise: Promise, after_hours: Sequence[int]) -> tuple[dat
     looked_after = promise.paused_at is not None or promise.overdue_acknowledged_at is not None
     if looked_after or not allows(AnnounceDeadline.TYPE, promise):
         return ()
-    return tuple(promise.due_at + timedelta(hours=hours) for hours in after_hours)
+    return tuple(later(promise.due_at, timedelta(hours=hours)) for hours in after_hours)
 
 
 def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from ledger.domain.calendars import Calendar, week
+from ledger.domain.calendars import LAST_DAY, Calendar, week
 from ledger.domain.errors import ID_TAKEN, Refused
 from ledger.domain.lookups import refuse_same_person
 from ledger.domain.model import (
@@ -316,7 +316,7 @@ def _rules(event: CalendarPublished) -> Calendar:
         time_zone=event.time_zone,
         week=week(event.hours),
         holidays=frozenset(map(date.fromisoformat, event.holidays)),
-        covers_until=date.fromisoformat(event.covers_until),
+        covers_until=min(date.fromisoformat(event.covers_until), LAST_DAY),
     )
 
 

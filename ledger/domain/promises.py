@@ -729,7 +729,7 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
             return {"owner": owner, "pending_owner": None, "accepted": True}
         case PromiseSuspended(review_at=review_at):
             pauses = promise.calendar_id is not None and at < promise.due_at
-            return {"review_at": review_at, "paused_at": at if pauses else None}
+            return {"review_at": review_at, "paused_at": max(at, promise.made_at) if pauses else None}
         case PromiseResumed(new_due_at=None):
             return {"paused_at": None}
         case PromiseResumed(new_due_at=new_due_at):

@@ -39,9 +39,9 @@ def _concern_event(facts: Facts, event: ConcernEvent) -> None:
 
 def _waits(facts: Facts, event: ConcernEvent) -> None:
     key, customer_id = event.stream, event.customer_id
-    acknowledge_by = facts.at + facts.limit("acknowledge_within_hours", facts.at)
+    acknowledge_by = facts.by("acknowledge_within_hours", facts.at)
     facts.open(key, "concern-unacknowledged", acknowledge_by, customer_id=customer_id)
-    address_by = facts.at + facts.limit("address_within_hours", facts.at)
+    address_by = facts.by("address_within_hours", facts.at)
     facts.open(key, "concern-unaddressed", address_by, customer_id=customer_id)
 
 

@@ -120,14 +120,14 @@ def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool
     elif not gone and (news or silent[0] is None):
         since = at if said_at is None else max(said_at, at)
         _cut(facts, customer, _SILENT, silent)
-        silent = (since + facts.limit("silent_after_hours", since), facts.leaf_index, facts.happened.recorded_at)
+        silent = (facts.by("silent_after_hours", since), facts.leaf_index, facts.happened.recorded_at)
     neglected: _Tail = (customer.neglected_from, customer.neglected_by, customer.neglected_recorded_at)
     if lost:
         neglected = _cut(facts, customer, _NEGLECTED, neglected)
     elif (said or heard) and (heard_at is None or at >= heard_at):
         heard_at = at
         _cut(facts, customer, _NEGLECTED, neglected)
-        neglected = (at + facts.limit("neglected_after_hours", at), facts.leaf_index, facts.happened.recorded_at)
+        neglected = (facts.by("neglected_after_hours", at), facts.leaf_index, facts.happened.recorded_at)
     return Customer(customer.customer_id, owed, gone, said_at, heard_at, *silent, *neglected)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from ledger.domain.calendars import later
 from ledger.domain.model import Event, Happened
 from ledger.domain.policies import in_effect
 from ledger.storage.entries import StoredEntry
@@ -230,6 +231,10 @@ class Facts:
     def downstream(self, kind: str, source: str) -> list[str]:
         """What hangs on `source`, directly or through others."""
         return self._store.downstream(kind, source)
+
+    def by(self, name: str, at: datetime) -> datetime:
+        """Until when the policy that was in effect at `at` allows it from then on, by the name of one of its times."""
+        return later(at, self.limit(name, at))
 
     def limit(self, name: str, at: datetime) -> timedelta:
         """How long the policy that was in effect at `at` allows, by the name of a time of `policy.publish`."""

@@ -18,7 +18,7 @@ def _declared(facts: Facts, event: OutageDeclared) -> None:
 def _ended(facts: Facts, event: OutageEnded) -> None:
     outage = facts.recall(event.stream, Outage) or Outage()
     facts.remember(event.stream, outage._replace(ended_at=facts.at))
-    facts.open(event.stream, "outage-list-open", facts.at + facts.limit("clear_within_hours", facts.at))
+    facts.open(event.stream, "outage-list-open", facts.by("clear_within_hours", facts.at))
 
 
 def _done(facts: Facts, event: OutageListDone) -> None:
@@ -28,7 +28,7 @@ def _done(facts: Facts, event: OutageListDone) -> None:
 def _taken(facts: Facts, event: NoteTaken) -> None:
     outage = facts.recall(event.stream, Outage)
     if outage is not None and outage.ended_at is not None:  # it reached us after the end: the list is open again
-        facts.open(event.stream, "outage-list-open", facts.at + facts.limit("clear_within_hours", facts.at))
+        facts.open(event.stream, "outage-list-open", facts.by("clear_within_hours", facts.at))
     if not event.read_back:
         key, detail = f"note:{event.outage_id}/{event.capture_id}", {"capture_id": event.capture_id}
         facts.open(

@@ -110,7 +110,7 @@ def _made(facts: Facts, key: str, promise: Promise) -> None:
     if promise.for_team is not None:
         _handed_over(facts, key, promise)
     if promise.basis == "assumed":
-        confirm_by = facts.at + facts.limit("confirm_within_hours", facts.at)
+        confirm_by = facts.by("confirm_within_hours", facts.at)
         facts.open(key, "assumption-open", confirm_by, customer_id=promise.customer_id)
     if promise.owner == promise.customer_id:
         facts.open(key, "unowned", facts.at, customer_id=promise.customer_id)
@@ -128,7 +128,7 @@ def _run(facts: Facts, key: str, promise: Promise, opens_at: datetime) -> None:
 
 
 def _handed_over(facts: Facts, key: str, promise: Promise) -> None:
-    accept_by = facts.at + facts.limit("accept_within_hours", facts.at)
+    accept_by = facts.by("accept_within_hours", facts.at)
     to = promise.pending_owner or promise.for_team
     facts.open(key, "handover-unaccepted", accept_by, customer_id=promise.customer_id, detail={"to": to})
 
@@ -168,7 +168,7 @@ def _claimed(facts: Facts, key: str, _: PromiseClaimedKept, before: Promise, pro
 
 def claimed(facts: Facts, key: str, customer_id: str, subject: str | None = None) -> None:
     """We say that it is done: the customer's word is missing, and after a while it is closed by silence."""
-    verify_by = facts.at + facts.limit("verify_within_hours", facts.at)
+    verify_by = facts.by("verify_within_hours", facts.at)
     facts.open(key, "claimed-not-verified", facts.at, subject=subject, customer_id=customer_id)
     facts.open(key, "closed-by-silence", verify_by, subject=subject, customer_id=customer_id)
 

@@ -42,7 +42,7 @@ def _made(facts: Facts, event: DisclosureMade) -> None:
     if event.owner == customer_id:
         facts.open(key, "unowned", facts.at, customer_id=customer_id)
     if event.basis == "assumed":
-        confirm_by = facts.at + facts.limit("confirm_within_hours", facts.at)
+        confirm_by = facts.by("confirm_within_hours", facts.at)
         facts.open(key, "assumption-open", confirm_by, customer_id=customer_id)
     if event.solution_ref is None and event.next_update_at is None:
         facts.open(key, "disclosure-without-way-forward", facts.at, customer_id=customer_id)
@@ -113,9 +113,11 @@ def apology_owed(facts: Facts, key: str, topics: Sequence[str], customer_id: str
     limit = facts.limit("apologise_within_hours", facts.at)
     for topic in topics:
         known = facts.recall(topic, Topic)
-        if known is not None and known.apologised_at is not None and known.apologised_at >= facts.at - limit:
+        if known is not None and known.apologised_at is not None and facts.at - known.apologised_at <= limit:
             return
-    facts.open(key, "unapologised", facts.at + limit, subject=subject, customer_id=customer_id)
+    facts.open(
+        key, "unapologised", facts.by("apologise_within_hours", facts.at), subject=subject, customer_id=customer_id
+    )
 
 
 def _apologised(facts: Facts, topic: str) -> None:

@@ -52,7 +52,7 @@ def _trouble(facts: Facts, key: str) -> Trouble:
 
 
 def _affects(facts: Facts, key: str, customers: Iterable[str], since: datetime) -> None:
-    disclose_by = since + facts.limit("disclose_within_hours", since)
+    disclose_by = facts.by("disclose_within_hours", since)
     topics = {customer_id: topic_key(key, customer_id) for customer_id in customers}
     facts.prefetch(topics.values())
     for customer_id, topic in topics.items():

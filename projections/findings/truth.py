@@ -91,7 +91,7 @@ def _contaminated(facts: Facts, key: str, falsehood: str, known_since: datetime,
     if said.false_since is None or known_since < said.false_since:
         facts.remember(key, said._replace(false_since=known_since, falsehood=falsehood))
     opens_at = max(known_since, said.made_at)
-    correct_by = opens_at + facts.limit("correct_within_hours", opens_at)
+    correct_by = facts.by("correct_within_hours", opens_at)
     detail: dict[str, Any] = {"falsehood": falsehood}
     facts.open(
         key, "correction-owed", opens_at, customer_id=said.customer_id, detail=detail | {"correct_by": correct_by}

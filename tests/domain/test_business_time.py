@@ -4,7 +4,7 @@ The calendar works Monday to Thursday, 9 to 12 and 13 to 17 in Berlin, which is 
 Sunday. PT14H from Monday the 2nd at 9 (08:00 UTC) are the seven hours of Monday and of Tuesday: due on the 3rd at 17.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -48,6 +48,7 @@ TERMS: dict[str, Any] = {
     "calendar_id": "de",
 }
 DUE = day(3, 16)
+LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def calendar(effective: int = 1, **changes: Any) -> Fact:
@@ -112,6 +113,19 @@ def test_before_the_calendar_is_in_effect() -> None:
 
 def test_beyond_what_the_calendar_covers() -> None:
     given(calendar(covers_until="2026-03-02")).when(make()).refused("beyond-calendar", "PT14H", "2026-03-02")
+
+
+@pytest.mark.parametrize("made_at", [LAST, LAST.replace(month=1, day=1), LAST.replace(year=9998)])
+@pytest.mark.parametrize("due_in", ["P3D", "PT99H"])
+def test_no_calendar_is_counted_to_the_end_of_all_years(made_at: datetime, due_in: str) -> None:
+    for_ever = calendar(covers_until="9999-12-31", time_zone="Asia/Tokyo")
+    given(for_ever).when(make(occurred_at=made_at, due_in=due_in)).refused("beyond-calendar")
+
+
+def test_a_pause_from_before_the_promise_was_made_is_none_before_it() -> None:
+    first = at(datetime(1, 1, 1, tzinfo=UTC), SUSPENDED.event)
+    moved = PromiseResumed(**P1, old_due_at=DUE, new_due_at=day(4, 10))  # Monday from 9 to 11: two hours
+    given(calendar(), MADE, first).when(order(ResumePromise, occurred_at=day(2, 10))).then(moved)
 
 
 def test_a_pause_moves_the_due_time_by_the_business_time_that_stood_still() -> None:

@@ -1,5 +1,6 @@
 """Escalation: whom an overdue promise is called out to, and that an acknowledgement ends it, for one round."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ledger.domain.promises import (
 from tests.domain.story import Fact, day, given, made, on, order, promise_after
 
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}
+LAST = datetime.max.replace(tzinfo=UTC)
 SEEN = PromiseOverdueAcknowledged(**P1)
 ACKNOWLEDGED = on(11, SEEN)
 MOVED = on(12, PromiseRescheduled(**P1, old_due_at=day(10), new_due_at=day(19), disclosure_id="D-1"))
@@ -73,6 +75,7 @@ def test_what_is_claimed_or_ended_needs_no_acknowledgement(over: Fact) -> None:
         ((made(), ACKNOWLEDGED), ()),
         ((made(), CLAIMED), ()),
         ((made(condition_by=day(8)),), ()),
+        ((made(due_at=LAST),), (LAST, LAST)),
         ((made(), ACKNOWLEDGED, CLAIMED, DISPUTED), (day(10), day(11))),
         ((made(), ACKNOWLEDGED, MOVED), (day(19), day(20))),
         ((IN_BUSINESS_TIME, SUSPENDED), ()),
