@@ -76,7 +76,7 @@ def _published(facts: Facts, event: OfferingPublished) -> None:
     facts.remember(
         event.stream,
         Lead(
-            (*lead.valid_from, event.valid_from),
+            (*lead.valid_from, max(event.valid_from, facts.at)),  # nobody knew it before it was published
             (*lead.valid_to, event.valid_to),
             (*lead.seconds, whole_seconds(elapsed(event.lead_time))),
         ),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from ledger.domain.assumptions import AssumptionConfirmed, AssumptionRefuted
+from ledger.domain.assumptions import Assumption, AssumptionConfirmed, AssumptionRefuted
 from ledger.domain.deadlines import ConditionExpired, DeadlinePassed, DeadlineWarned
 from ledger.domain.dispatch import evolve
 from ledger.domain.escalations import PromiseOverdueAcknowledged
@@ -98,6 +98,8 @@ def _accepted(facts: Facts, key: str, _: PromiseAccepted, before: Promise, after
     facts.close(key, "handover-unaccepted")
     if after.owner != after.customer_id:
         facts.close(key, "unowned")
+    else:
+        facts.open(key, "unowned", facts.at, customer_id=after.customer_id)
 
 
 def _superseded(facts: Facts, key: str, event: PromiseSuperseded, before: Promise, after: Promise) -> None:
@@ -107,16 +109,25 @@ def _superseded(facts: Facts, key: str, event: PromiseSuperseded, before: Promis
 def _made(facts: Facts, key: str, promise: Promise) -> None:
     if promise.standing == "active":
         _run(facts, key, promise, promise.due_at)
-    if promise.for_team is not None:
-        _handed_over(facts, key, promise)
-    if promise.basis == "assumed":
-        confirm_by = facts.by("confirm_within_hours", facts.at)
-        facts.open(key, "assumption-open", confirm_by, customer_id=promise.customer_id)
-    if promise.owner == promise.customer_id:
-        facts.open(key, "unowned", facts.at, customer_id=promise.customer_id)
     _overpromised(facts, key, promise)
     for disclosure_id in dict.fromkeys(promise.based_on):
         facts.link("rests", f"disclosure:{disclosure_id}", key)
+    _owed(facts, key, promise)
+
+
+def _owed(facts: Facts, key: str, promise: Promise) -> None:
+    """What is wrong with it while it is owed: from its making on, and again from a dispute on that reopens it."""
+    if promise.pending_owner is not None or not promise.accepted:
+        _handed_over(facts, key, promise)
+    if promise.basis == "assumed":
+        assumption = facts.recall(f"assumption:{key}", Assumption)
+        if assumption is None:
+            confirm_by = facts.by("confirm_within_hours", promise.made_at)
+            facts.open(key, "assumption-open", max(confirm_by, facts.at), customer_id=promise.customer_id)
+        elif assumption.outcome == "refuted":
+            _refuted(facts, key, promise)
+    if promise.owner == promise.customer_id:
+        facts.open(key, "unowned", facts.at, customer_id=promise.customer_id)
     truth.rests(facts, key, promise)
 
 
@@ -140,13 +151,13 @@ def _overpromised(facts: Facts, key: str, promise: Promise) -> None:
         lead = lead_seconds(facts.recall(f"offering:{promise.offering_id}", Lead), facts.at)
     usual = quantile(facts.recall(f"pace:{promise.kind}", Pace), facts.at)
     promised = whole_seconds(promise.due_at - facts.at)
-    detail: dict[str, Any] = {"promised_seconds": promised}
+    detail = {"promised_seconds": promised}
     if lead is not None and promised < lead:
         detail["lead_time_seconds"] = lead
     if usual is not None and promised < usual[0]:
         detail |= {"percentile_20_seconds": usual[0], "deliveries": usual[1]}
     if len(detail) > 1:
-        facts.remember(f"realistic:{key}", Realistic(max(lead or 0, 0 if usual is None else usual[0])))
+        facts.remember(f"realistic:{key}", Realistic(max(lead or 0, 0 if usual is None else usual[0]), detail))
         facts.open(key, "overpromised", facts.at, customer_id=promise.customer_id, detail=detail)
 
 
@@ -175,17 +186,26 @@ def claimed(facts: Facts, key: str, customer_id: str, subject: str | None = None
 
 def _disputed(facts: Facts, key: str, _: PromiseDisputed, before: Promise, after: Promise) -> None:
     """It was not kept: the clock runs again, and where it was due already it is overdue from now on."""
-    facts.close(key, *_UNANSWERED, "kept-late")
+    _withdrawn(facts, key, before)
     if after.latched or after.due_at < facts.at:
         facts.open(key, "overdue", facts.at, customer_id=after.customer_id)
     else:
         _run(facts, key, after, after.due_at)
-    if before.claimed_at is not None:
-        pace = facts.recall(f"pace:{after.kind}", Pace)
-        taken = disputed(pace, before.claimed_at, whole_seconds(before.claimed_at - before.made_at))
-        facts.remember(f"pace:{after.kind}", taken)
+    realistic = facts.recall(f"realistic:{key}", Realistic)
+    if realistic is not None and not _is_realistic(after, realistic):
+        detail = dict(realistic.detail)
+        facts.open(key, "overpromised", facts.at, customer_id=after.customer_id, detail=detail)
     if before.standing == "ended":
-        truth.rests(facts, key, after)
+        _owed(facts, key, after)
+
+
+def _withdrawn(facts: Facts, key: str, before: Promise) -> None:
+    """Our claim counts no more: it was no delivery."""
+    facts.close(key, *_UNANSWERED, "kept-late")
+    if before.claimed_at is not None:
+        pace = facts.recall(f"pace:{before.kind}", Pace)
+        taken = disputed(pace, before.claimed_at, whole_seconds(before.claimed_at - before.made_at))
+        facts.remember(f"pace:{before.kind}", taken)
 
 
 def _rescheduled(facts: Facts, key: str, event: PromiseRescheduled, before: Promise, after: Promise) -> None:
@@ -205,11 +225,16 @@ def _rescheduled(facts: Facts, key: str, event: PromiseRescheduled, before: Prom
 def _reconsider(facts: Facts, key: str, promise: Promise) -> None:
     """A due time moved to what is realistic, as known when the promise was made, is no overpromise any more."""
     realistic = facts.recall(f"realistic:{key}", Realistic)
-    if realistic is not None and promise.due_at - promise.made_at >= timedelta(seconds=realistic.seconds):
+    if realistic is not None and _is_realistic(promise, realistic):
         facts.close(key, "overpromised")
 
 
+def _is_realistic(promise: Promise, realistic: Realistic) -> bool:
+    return promise.due_at - promise.made_at >= timedelta(seconds=realistic.seconds)
+
+
 def _broken(facts: Facts, key: str, event: PromiseBroken, before: Promise, promise: Promise) -> None:
+    _withdrawn(facts, key, before)
     topics = [topic_key(key, promise.customer_id)]
     if event.problem_id is not None:
         topic = topic_key(f"problem:{event.problem_id}", promise.customer_id)
@@ -227,11 +252,16 @@ def _ended(facts: Facts, key: str, before: Promise, after: Promise) -> None:
 def _settled(facts: Facts, event: AssumptionConfirmed | AssumptionRefuted) -> None:
     key = f"promise:{event.promise_id}" if event.promise_id is not None else f"disclosure:{event.disclosure_id}"
     facts.close(key, "assumption-open")
+    facts.remember(event.stream, evolve(None, event, facts.happened))
     if isinstance(event, AssumptionRefuted) and event.promise_id is not None:
         promise = facts.recall(key, Promise)
         if promise is not None and promise.standing != "ended":
-            detail = {"refuted_assumption": True}
-            facts.open(key, "rests-on-falsehood", facts.at, customer_id=promise.customer_id, detail=detail)
+            _refuted(facts, key, promise)
+
+
+def _refuted(facts: Facts, key: str, promise: Promise) -> None:
+    detail = {"refuted_assumption": True}
+    facts.open(key, "rests-on-falsehood", facts.at, customer_id=promise.customer_id, detail=detail)
 
 
 _HANDLERS: Final[dict[type[Event], Callable[[Facts, str, Any, Promise, Promise], None]]] = {

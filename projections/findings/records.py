@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from ledger.domain.assumptions import Assumption
 from ledger.domain.concerns import Concern
 from ledger.domain.promises import Promise
 
@@ -114,9 +115,10 @@ class Pace(NamedTuple):
 
 
 class Realistic(NamedTuple):
-    """What an overpromised promise would have needed."""
+    """What an overpromised promise would have needed, and what decided that."""
 
     seconds: int
+    detail: Mapping[str, int] = {}
 
 
 class Customer(NamedTuple):
@@ -140,6 +142,7 @@ class Customer(NamedTuple):
 
 KINDS: Final[Mapping[str, type[Any]]] = {
     "promise": Promise,
+    "assumption": Assumption,
     "concern": Concern,
     "disclosure": Said,
     "topic": Topic,

@@ -79,7 +79,7 @@ def _reported(facts: Facts, event: CustomerReportedProblem) -> None:
         return
     key = f"problem:{event.problem_id}"
     trouble = facts.recall(key, Trouble)
-    if trouble is not None and trouble.known_since <= facts.at:
+    if trouble is not None and trouble.known_since < facts.at:
         _found_first(facts, key, event.customer_id)
 
 
@@ -110,8 +110,10 @@ def _owned(facts: Facts, event: OwnershipTaken) -> None:
 def _cause(facts: Facts, event: CauseRecorded) -> None:
     """The newest cause counts: of it what customers were told is held against, and what was said to be fixed."""
     key = event.stream
-    trouble = _trouble(facts, key)._replace(cause_class=event.cause_class, control=event.control, cause_at=facts.at)
+    before = _trouble(facts, key)
+    trouble = before._replace(cause_class=event.cause_class, control=event.control, cause_at=facts.at)
     facts.remember(key, trouble)
+    _not_fixed(facts, key, before)  # what was said to be fixed is the cause as it is known now
     truth.cause_known(facts, key)
     fixed = facts.recall(f"fixed:{event.cause_class}", Fixed)
     if fixed is not None and fixed.problem != key and fixed.at <= trouble.known_since:
@@ -125,6 +127,13 @@ def _cause(facts: Facts, event: CauseRecorded) -> None:
 def _fixed(facts: Facts, key: str, trouble: Trouble) -> None:
     if trouble.resolved_at is not None and trouble.root_cause_addressed and trouble.cause_class is not None:
         facts.remember(f"fixed:{trouble.cause_class}", Fixed(key, trouble.resolved_at))
+
+
+def _not_fixed(facts: Facts, key: str, trouble: Trouble) -> None:
+    if trouble.cause_class is not None:
+        fixed = facts.recall(f"fixed:{trouble.cause_class}", Fixed)
+        if fixed is not None and fixed.problem == key:
+            facts.remember(f"fixed:{trouble.cause_class}", None)
 
 
 def _resolved(facts: Facts, event: ResolutionClaimed) -> None:
@@ -149,10 +158,7 @@ def _failed(facts: Facts, event: ResolutionFailed) -> None:
     """One failure opens the problem again for all: nobody's word is waited for until it is resolved anew."""
     key, customer_id = event.stream, event.customer_id
     trouble = _trouble(facts, key)
-    if trouble.cause_class is not None:
-        fixed = facts.recall(f"fixed:{trouble.cause_class}", Fixed)
-        if fixed is not None and fixed.problem == key:
-            facts.remember(f"fixed:{trouble.cause_class}", None)
+    _not_fixed(facts, key, trouble)
     facts.remember(key, trouble._replace(resolved_at=None, root_cause_addressed=False))
     customers = facts.targets("affected", key)
     facts.prefetch(topic_key(key, each) for each in customers)

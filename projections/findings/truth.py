@@ -1,8 +1,10 @@
 """Findings about truth: reasons that differ from the cause, falsehoods and what rests on them, corrections owed."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from ledger.domain.concerns import Concern
 from ledger.domain.disclosures import DisclosureCorrected, DisclosureFalsified, DisclosureMade
 from ledger.domain.promises import Promise
 from projections.findings.facts import Facts, Rules
@@ -33,13 +35,9 @@ def told(facts: Facts, key: str, event: DisclosureMade) -> None:
     assert said is not None
     if said.about is None or (said.reason_class is None and said.control is None):
         return
-    facts.link("reasons", said.about, key)
-    if said.about.startswith("problem:"):
-        _compare(facts, key, said.about)
-    elif said.about.startswith("promise:"):
-        topic = facts.recall(topic_key(said.about, said.customer_id), Topic)
-        for problem in () if topic is None else topic.problems:
-            _compare(facts, key, problem)
+    for about in [said.about] if said.about.startswith("promise:") else _problems(facts, said):
+        facts.link("reasons", about, key)
+    _compare(facts, key)
 
 
 def cause_known(facts: Facts, problem: str) -> None:
@@ -47,18 +45,35 @@ def cause_known(facts: Facts, problem: str) -> None:
     told_of = facts.targets("reasons", problem, *facts.targets("promises", problem))
     facts.prefetch(told_of)
     for key in told_of:
-        _compare(facts, key, problem)
+        _compare(facts, key)
 
 
-def _compare(facts: Facts, key: str, problem: str) -> None:
-    said, trouble = facts.recall(key, Said), facts.recall(problem, Trouble)
+def _problems(facts: Facts, said: Said) -> Sequence[str]:
+    """The problems whose causes a reason is held against: it was given for them, or for what they touch."""
+    assert said.about is not None
+    match said.about.partition(":")[0]:
+        case "problem":
+            return (said.about,)
+        case "promise":
+            topic = facts.recall(topic_key(said.about, said.customer_id), Topic)
+            return () if topic is None else topic.problems
+    concern = facts.recall(said.about, Concern)
+    return () if concern is None or concern.problem_id is None else (f"problem:{concern.problem_id}",)
+
+
+def _compare(facts: Facts, key: str) -> None:
+    """The reason is divergent while it differs from any of the causes that it is held against."""
+    said = facts.recall(key, Said)
     assert said is not None
-    if trouble is None or trouble.cause_at is None or said.corrected_at is not None:
+    if said.corrected_at is not None:
         return
-    differs = said.reason_class not in (None, trouble.cause_class) or said.control not in (None, trouble.control)
-    if not differs:
+    troubles = ((problem, facts.recall(problem, Trouble)) for problem in _problems(facts, said))
+    differing = [(problem, trouble) for problem, trouble in troubles if trouble is not None and _differs(said, trouble)]
+    if not differing:
         facts.close(key, "divergent-reason")
         return
+    problem, trouble = differing[0]
+    assert trouble.cause_at is not None
     detail = {
         "problem_id": problem.removeprefix("problem:"),
         "told": {"reason_class": said.reason_class, "control": said.control},
@@ -66,6 +81,12 @@ def _compare(facts: Facts, key: str, problem: str) -> None:
     }
     opens_at = max(said.made_at, trouble.cause_at)
     facts.open(key, "divergent-reason", opens_at, customer_id=said.customer_id, detail=detail)
+
+
+def _differs(said: Said, trouble: Trouble) -> bool:
+    if trouble.cause_at is None:
+        return False
+    return said.reason_class not in (None, trouble.cause_class) or said.control not in (None, trouble.control)
 
 
 def _falsified(facts: Facts, event: DisclosureFalsified) -> None:
@@ -79,7 +100,7 @@ def _falsified(facts: Facts, event: DisclosureFalsified) -> None:
         if each.startswith("promise:"):
             promise = facts.recall(each, Promise)
             assert promise is not None
-            _promise_contaminated(facts, each, promise, event.disclosure_id, event.known_since)
+            _promise_contaminated(facts, each, promise, event.disclosure_id, event.known_since, promise.made_at)
         else:
             _contaminated(facts, each, event.disclosure_id, event.known_since)
 
@@ -110,18 +131,20 @@ def rests(facts: Facts, key: str, promise: Promise) -> None:
         base = facts.recall(f"disclosure:{disclosure_id}", Said)
         if base is not None and base.false_since is not None:
             assert base.falsehood is not None
-            _promise_contaminated(facts, key, promise, base.falsehood, base.false_since)
+            _promise_contaminated(facts, key, promise, base.falsehood, base.false_since, facts.at)
 
 
-def _promise_contaminated(facts: Facts, key: str, promise: Promise, falsehood: str, known_since: datetime) -> None:
+def _promise_contaminated(
+    facts: Facts, key: str, promise: Promise, falsehood: str, known_since: datetime, owed_since: datetime
+) -> None:
     """The promise rests on what is known to be false since then: a finding while it is owed."""
     if promise.standing == "ended":
         return
     detail = {"falsehood": falsehood}
-    opens_at = max(known_since, promise.made_at)
+    opens_at = max(known_since, owed_since)
     facts.open(key, "rests-on-falsehood", opens_at, customer_id=promise.customer_id, detail=detail)
     if promise.made_at > known_since:
-        facts.open(key, "repeated-falsehood", promise.made_at, customer_id=promise.customer_id, detail=detail)
+        facts.open(key, "repeated-falsehood", owed_since, customer_id=promise.customer_id, detail=detail)
 
 
 def _corrected(facts: Facts, event: DisclosureCorrected) -> None:

@@ -119,6 +119,8 @@ def test_kept_late_is_judged_against_both_due_times() -> None:
 
 def test_kept_late_closes_with_a_dispute_and_never_opens_in_time() -> None:
     assert given(made(), claimed(12), DISPUTED_13).intervals("kept-late") == [(day(12), day(13))]
+    broken = promise(PromiseBroken, 13, reason_code="stock", text="None left.")
+    assert given(made(), claimed(12), broken).intervals("kept-late") == [(day(12), day(13))]
     assert given(made(), claimed(10)).intervals("kept-late") == []
     assert given(made(), moved(5, 10, 15), claimed(9)).intervals("kept-late") == []
 
@@ -143,6 +145,8 @@ def test_sooner_than_the_lead_time_is_overpromised() -> None:
     assert given(OFFERED_7, made(offering_id="O-1")).intervals("overpromised") == []
     assert given(OVER, made(offering_id="O-1")).intervals("overpromised") == []
     assert given(made(offering_id="O-1"), OFFERED).intervals("overpromised") == []  # not known when it was made
+    published_later = Fact(OFFERED.event, day(2))  # to be valid since day 1, and nobody knew that then
+    assert given(published_later, made(offering_id="O-1")).intervals("overpromised") == []
     assert (
         given(OFFERED, OFFERED_7, made(offering_id="O-1")).intervals("overpromised") == []
     )  # the newest version counts
@@ -154,6 +158,15 @@ def test_overpromised_closes_when_moved_to_what_is_realistic_or_kept() -> None:
     assert given(facts, moved(5, 10, 10)).intervals("overpromised") == [(day(1), None)]
     assert given(facts, claimed(9)).intervals("overpromised") == [(day(1), day(9))]
     assert given(facts, BROKEN_8).intervals("overpromised") == [(day(1), day(8))]
+
+
+def test_a_dispute_shows_that_it_was_overpromised_after_all() -> None:
+    facts = [OFFERED, made(offering_id="O-1"), claimed(9), DISPUTED_13]
+    told = given(facts)
+    assert told.intervals("overpromised") == [(day(1), day(9)), (day(13), None)]
+    assert {each.detail["lead_time_seconds"] for each in told.all() if each.code == "overpromised"} == {10 * 86_400}
+    assert given(facts, moved(14, 10, 20)).intervals("overpromised") == [(day(1), day(9)), (day(13), day(14))]
+    assert given(facts[:2], moved(5, 10, 11), *facts[2:]).intervals("overpromised") == [(day(1), day(5))]
 
 
 def past(*days: int) -> list[Fact]:
@@ -189,6 +202,8 @@ def test_only_what_was_known_when_it_was_made_counts() -> None:
     assert given(later, new(16)).intervals("overpromised") == []
     disputed = promise(PromiseDisputed, 14, "P-100", text="It never came.")
     assert given(past(4, 6, 5, 7, 8), disputed, new(16)).intervals("overpromised") == []  # that was no delivery
+    broken = promise(PromiseBroken, 14, "P-100", reason_code="stock", text="None left.")
+    assert given(past(4, 6, 5, 7, 8), broken, new(16)).intervals("overpromised") == []  # nor was that
 
 
 def test_a_claim_waits_for_the_customer_and_is_then_closed_by_silence() -> None:
@@ -258,6 +273,7 @@ def test_a_promise_owned_by_its_customer_is_unowned() -> None:
     ]
     still = promise(PromiseAccepted, 4, owner="C-1")
     assert given(made(owner="C-1", for_team="t-2"), still).intervals("unowned") == [(day(1), None)]
+    assert given(made(for_team="t-2"), still).intervals("unowned") == [(day(4), None)]
     assert given(made()).intervals("unowned") == []
 
 

@@ -106,6 +106,7 @@ def test_a_customer_who_finds_what_we_knew_leaves_a_mark_for_good() -> None:
     later = given(detected(), told(6), reported(4))  # they were told on day 6, and reported it on day 4
     assert later.intervals("discovered-by-customer") == [(day(4), None)]
     assert given(detected(), reported(4, None)).intervals("discovered-by-customer") == []
+    assert given(detected(), reported(1)).intervals("discovered-by-customer") == []  # known since, for they said so
 
 
 def test_detected_by_a_customer_though_known_before() -> None:
@@ -166,6 +167,9 @@ def test_what_was_not_fixed_or_is_older_or_other_is_no_recurrence() -> None:
     assert given(FIXED, second(3), again).intervals("recurrence") == []
     assert given(FIXED, second(8), cause(9, "stock", problem_id="X-2")).intervals("recurrence") == []
     assert given(FIXED, cause(9)).intervals("recurrence") == []
+    assert given(FIXED, cause(6, "stock"), second(8), again).intervals("recurrence") == []  # it was never that
+    was_that = given(FIXED, cause(6, "stock"), second(8), cause(9, "stock", problem_id="X-2"))
+    assert was_that.intervals("recurrence") == [(day(9), None)]
     at_once = Fact(detected(known_since=day(4)).event, day(4))
     assert given(at_once, cause(4), resolved(4), cause(5)).intervals("recurrence") == []
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 from ledger.domain.assumptions import AssumptionConfirmed, AssumptionRefuted
+from ledger.domain.concerns import ConcernRaised
 from ledger.domain.disclosures import CorrectionDelivered, DisclosureCorrected
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.problems import CauseRecorded, CustomersAffected
 from ledger.domain.promises import PromiseReleased
-from tests.domain.story import Fact, day, detected, made, on
+from tests.domain.story import Fact, day, detected, made, on, raised
 from tests.projections.findings.story import disclosed, falsified, given, promise
 
 
@@ -84,6 +85,20 @@ def test_a_reason_about_a_promise_is_held_against_the_problem_that_touches_it() 
     touching = on(8, CustomersAffected(problem_id="X-1", affected=(), promises=("P-1",)))
     assert given(made(), detected(), reason, cause(7), touching).intervals("divergent-reason") == [(day(7), None)]
     assert given(made(), detected(), reason, cause(7)).intervals("divergent-reason") == []
+    two = [made(), touched, detected("X-2", promises=("P-1",)), reason]
+    as_told = cause(8, "weather", problem_id="X-2")
+    assert given(two, cause(7), as_told).intervals("divergent-reason") == [(day(7), None)]  # whichever came second
+    assert given(two, as_told, cause(9)).intervals("divergent-reason") == [(day(9), None)]
+    assert given(two, cause(7), as_told, cause(9, "weather")).intervals("divergent-reason") == [(day(7), day(9))]
+
+
+def test_a_reason_about_a_concern_is_held_against_the_problem_that_the_concern_is_about() -> None:
+    worry = on(1, ConcernRaised(concern_id="Q-1", customer_id="C-1", text="Why?", problem_id="X-1"))
+    reason = disclosed(5, about_concern_id="Q-1", reason_class="weather")
+    assert given(detected(), worry, reason, cause(7)).intervals("divergent-reason") == [(day(7), None)]
+    assert given(detected(), cause(3), worry, reason).intervals("divergent-reason") == [(day(5), None)]
+    assert given(detected(), cause(3, "weather"), worry, reason).intervals("divergent-reason") == []
+    assert given(detected(), raised(), reason, cause(7)).intervals("divergent-reason") == []
 
 
 CHAIN = [disclosed(2), disclosed(3, "D-2", "C-2", based_on=("D-1",)), disclosed(4, "D-3", "C-3", based_on=("D-2",))]
