@@ -123,8 +123,9 @@ def verify_pack_command(
     """Check an evidence pack offline, by the very program that is in it; exit code 1 where it is not as signed."""
     found: dict[str, Any]
     try:
-        found = {"ok": True} | verify_pack.check(str(directory), vkey, witnesses or ())
-        lines = verify_pack.sentences(found)
+        pack = verify_pack.check(str(directory), vkey, witnesses or ())
+        found, lines = _shown(pack), verify_pack.sentences(pack, vkey, witnesses)
+        found |= {"key_was_given": vkey is not None, "witnesses_were_given": bool(witnesses)}
     except verify_pack.Wrong as wrong:
         found, lines = {"ok": False, "problem": str(wrong)}, [f"NOT AS SIGNED: {wrong}"]
     if as_json:
@@ -133,3 +134,19 @@ def verify_pack_command(
         for line in lines:
             out.print(verify_pack.visible(line), soft_wrap=True)
     raise typer.Exit(0 if found["ok"] else 1)
+
+
+def _shown(pack: verify_pack.Pack) -> dict[str, Any]:
+    """What a pack that is as signed shows, for programs."""
+    return {
+        "ok": True,
+        "origin": pack.origin,
+        "size": pack.size,
+        "root": pack.root.hex(),
+        "entries": len(pack.raw),
+        "texts": len(pack.texts) - pack.erased,
+        "erased": pack.erased,
+        "completeness": pack.completeness,
+        "cosigned_by": [witness.split("+")[0] for witness in pack.witnesses],
+        "has_timestamp": verify_pack.STAMP in pack.files,
+    }

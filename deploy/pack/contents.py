@@ -17,8 +17,9 @@ from psycopg import Connection
 
 from deploy.exporting import NOT_SIGNED, ExportRefused
 from deploy.pack import verify_pack
+from deploy.pack.handovers import handovers
 from deploy.pack.readme import readme
-from deploy.pack.report import Table, report
+from deploy.pack.report import report
 from deploy.pack.selecting import SQL, Sample, Selection, Wanted, ranges, spelled
 from ledger.domain.dispatch import evolve
 from ledger.domain.promises import late_against_original, timeliness
@@ -27,11 +28,12 @@ from ledger.erasure.order import Order
 from ledger.erasure.orders import orders
 from ledger.erasure.sealing import Opened, SealBroken, unseal
 from ledger.storage.entries import decode, moment
+from ledger.storage.log_keys import read_rotations, verifier_at
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
-from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadSignature
-from ledger.tlog.note import Verifier
+from ledger.tlog.note import Note, Verifier
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof_file import ProofFile
 from projections.findings.anew import derive
@@ -62,12 +64,12 @@ class Source(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What goes into the pack: pack.json, the entry bytes by leaf, the lines of texts.txt and the same opened."""
+    """What goes into the pack: pack.json, the entry bytes by leaf, the lines of texts.txt and the same to be read."""
 
     pack: dict[str, Any]
     raw: dict[int, bytes]
     lines: list[bytes]
-    texts: dict[int, dict[str, str] | str]
+    texts: dict[int, str]
 
     def entries(self) -> Iterator[tuple[int, dict[str, Any]]]:
         return ((leaf, orjson.loads(line)) for leaf, line in self.raw.items())
@@ -78,18 +80,16 @@ def contents(
 ) -> dict[str, bytes]:
     """Every file of the pack but its manifest. Raises ExportRefused where the log cannot be what was signed."""
     chosen = _choose(source, found, wanted, sample)
-    tables: dict[str, Table] = {
-        "timeline.csv": (verify_pack.TIMELINE, verify_pack.timeline(chosen.raw, chosen.texts)),
-        "promises.csv": (PROMISES, list(_promises(source.connection, chosen.pack))),
-        "findings.csv": (FOUND, list(_findings(source.url, chosen, progress))),
-    }
     files = _evidence(source, found, chosen)
-    files |= {name: verify_pack.csv_of(*table) for name, table in tables.items()}
-    files["totals.json"] = totals = verify_pack.totals(chosen.raw, chosen.texts, files)
+    rows = verify_pack.timeline(chosen.raw, chosen.texts)
+    files["timeline.csv"] = verify_pack.csv_of(verify_pack.TIMELINE, rows)
+    files["promises.csv"] = verify_pack.csv_of(PROMISES, _promises(source.connection, chosen.pack))
+    files["findings.csv"] = verify_pack.csv_of(FOUND, _findings(source.url, chosen, progress))
+    files["totals.json"] = verify_pack.totals(files)
     shown = verify_pack.completeness(chosen.pack, dict(chosen.entries()))
-    files["report.html"] = report(source.verifier.name, chosen.pack, tables, totals, shown)
-    files["verify_pack.py"] = program = Path(verify_pack.__file__).read_bytes()
-    files["README.md"] = readme(source.verifier, chosen.pack, found, len(chosen.raw), shown, program)
+    files["report.html"] = report(source.verifier.name, chosen.pack, files, shown)
+    files["verify_pack.py"] = Path(verify_pack.__file__).read_bytes()
+    files["README.md"] = readme(source.verifier, chosen.pack, found, files, shown)
     return files
 
 
@@ -117,14 +117,18 @@ def _evidence(source: Source, found: Selection, chosen: Chosen) -> dict[str, byt
     files = {
         "checkpoint": found.note,
         "keys.txt": _lines(_keys(source, found.note)),
-        "pack.json": verify_pack.pretty(chosen.pack),
+        "pack.json": verify_pack.json_of(chosen.pack, 1),
         "entries.jsonl": _lines(chosen.raw.values()),
         "texts.txt": _lines(chosen.lines),
     }
     if found.stamp is not None:
-        files["timestamp.tsr"] = found.stamp
+        files[verify_pack.STAMP] = found.stamp
+    if rotations := handovers(source.connection, source.verifier):
+        files[verify_pack.ROTATIONS] = verify_pack.json_of(
+            [[line.decode(), proof.format()] for line, proof in rotations], 1
+        )
     if len(chosen.raw) < found.checkpoint.size:
-        if len(chosen.raw) > verify_pack.MAX_FILES - len(verify_pack.FILES):
+        if len(chosen.raw) > verify_pack.MAX_FILES - len(verify_pack.FILES) - 3:  # folder, timestamp, rotations
             raise ExportRefused(f"{len(chosen.raw)} events are too many for proofs one by one: use --sample or --all")
         tree = TreeReader(reader(source.connection))
         for leaf in chosen.raw:
@@ -145,30 +149,27 @@ def _lines(lines: Iterable[bytes]) -> bytes:
 
 
 def _keys(source: Source, note: bytes) -> list[bytes]:
-    """The log's key, and those of the policy's witnesses that cosigned this checkpoint."""
+    """The log's key in use, and those of the policy's witnesses that cosigned this checkpoint."""
     witnesses = () if source.policy is None else source.policy.witnesses
+    size = Checkpoint.parse(Note.parse(note).text).size
+    verifier = verifier_at(read_rotations(reader(source.connection)), size, source.verifier)
     try:
-        verified = open_checkpoint(note, source.verifier, [witness.verifier for witness in witnesses])[1].verified
+        verified = open_checkpoint(note, verifier, [witness.verifier for witness in witnesses])[1].verified
     except BadSignature as error:
-        raise ExportRefused(
-            "the checkpoint is not signed by the key in use: a pack needs one from after its last rotation; "
-            "choose a later --size, or wait for one to be cosigned"
-        ) from error
+        raise ExportRefused(f"{NOT_SIGNED}: the checkpoint of {size} events: {error}") from error
     signed = {(signature.name, signature.key_id) for signature in verified}
     keys = [each.verifier.vkey for each in witnesses if (each.verifier.name, each.verifier.key_id) in signed]
     return [f"log {source.verifier.vkey}".encode(), *(f"witness {vkey}".encode() for vkey in keys)]
 
 
-def _texts(
-    source: Source, raw: dict[int, bytes], size: int
-) -> tuple[list[bytes], dict[int, dict[str, str] | str], set[int]]:
+def _texts(source: Source, raw: dict[int, bytes], size: int) -> tuple[list[bytes], dict[int, str], set[int]]:
     """The lines of texts.txt, the same as words by leaf, and the leaves that order erasures."""
     entries = {leaf: entry for leaf, line in raw.items() if "personal" in (entry := orjson.loads(line))}
     sealed = {row[0]: row[1:] for row in source.connection.execute(SQL["sealed"], {"leaves": list(entries)})}
     keys = source.keyring.find(reader(source.connection), {entry["customer_id"] for entry in entries.values()})
     ordered = orders(source.connection)
     lines: list[bytes] = []
-    texts: dict[int, dict[str, str] | str] = {}
+    texts: dict[int, str] = {}
     orders_of: set[int] = set()
     for leaf, entry in entries.items():
         key = keys.get(entry["customer_id"])
@@ -180,7 +181,7 @@ def _texts(
             lines.append(f"{leaf} erased {order.leaf_index} {mark}".encode())
         else:
             opened = _opened(leaf, entry, key, sealed.get(leaf))
-            texts[leaf] = orjson.loads(opened.personal)
+            texts[leaf] = verify_pack.told(orjson.loads(opened.personal))
             lines.append(b"%d %s %s" % (leaf, base64.b64encode(opened.opening), opened.personal))
     return lines, texts, orders_of
 
@@ -235,7 +236,7 @@ def _findings(url: str, chosen: Chosen, progress: Progress) -> Iterator[list[obj
                 *(finding.code, kind.severity, finding.subject, finding.customer_id, finding.case_id),
                 *(spelled(finding.opened_at), spelled(finding.closed_at), finding.opened_by, finding.closed_by),
                 "yes" if finding.opened_by in chosen.raw else "no",
-                verify_pack.canonical(finding.detail).decode(),
+                verify_pack.json_of(finding.detail).decode(),
                 kind.rule,
             ]
 

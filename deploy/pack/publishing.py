@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deploy.exporting import NOT_SIGNED, ExportRefused
 from deploy.pack import verify_pack
@@ -59,7 +59,7 @@ def export_pack(
     text = verify_pack.manifest_of(signer.name, files)
     files["manifest"] = Note(text, (signer.signature(text),)).format()
     shown = _publish(directory, files, signer.vkey)
-    return Exported(shown["entries"], shown["texts"], shown["erased"], shown["size"], signer.vkey)
+    return Exported(len(shown.raw), len(shown.texts) - shown.erased, shown.erased, shown.size, signer.vkey)
 
 
 def _require_ours(directory: Path, signer: Signer) -> None:
@@ -72,7 +72,7 @@ def _require_ours(directory: Path, signer: Signer) -> None:
         raise ExportRefused(f"{directory} is no pack of this log, choose another directory: {wrong}") from wrong
 
 
-def _publish(directory: Path, files: dict[str, bytes], vkey: str) -> dict[str, Any]:
+def _publish(directory: Path, files: dict[str, bytes], vkey: str) -> verify_pack.Pack:
     """What the pack shows, once it is there. Crash: at worst the old pack and the new one lie beside the name."""
     directory = directory.resolve()
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -4,18 +4,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.pack import verify_pack
 from deploy.pack.selecting import Selection, asked_for
 from ledger.tlog.note import Verifier
 
 _WHAT: Final = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+_ROTATED: Final = "| `rotations.json` | how one key of the ledger followed another, with the proof of each step |\n"
+_OLDER: Final = "\nA key that the ledger had before will do as well: `rotations.json` proves how one led to the next.\n"
 _STAMPED: Final = "| `timestamp.tsr` | a timestamp of the checkpoint (RFC 3161): it was so by that time |\n"
 
 
 def readme(
-    verifier: Verifier, pack: dict[str, Any], found: Selection, entries: int, completeness: str, program: bytes
+    verifier: Verifier, pack: dict[str, Any], found: Selection, files: dict[str, bytes], completeness: str
 ) -> bytes:
-    """The text, which says of this very pack what was selected and what is shown."""
-    size = pack["checkpoint"]["size"]
+    """The text, which says of this very pack, whose other `files` are given, what was selected and what is shown."""
+    size, entries = pack["checkpoint"]["size"], files["entries.jsonl"].count(b"\n")
+    rotated = verify_pack.ROTATIONS in files
     cautions = ["- **It holds words of people in the clear.** Keep it as confidential as the file of the case."]
     if pack["sample"] is not None:
         cautions.append(
@@ -35,5 +39,7 @@ def readme(
         cosigned=", and by witnesses" if found.note.count("\n— ".encode()) > 1 else "",
         stamped="" if found.stamp is None else _STAMPED,
         vkey=verifier.vkey,
-        program=sha256(program).hexdigest(),
+        rotated=_ROTATED if rotated else "",
+        older=_OLDER if rotated else "",
+        program=sha256(files["verify_pack.py"]).hexdigest(),
     ).encode()

@@ -1,6 +1,5 @@
 """report.html: the pack for reading and printing. No script, nothing is loaded, every value is escaped."""
 
-from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from html import escape
 from typing import Any, Final
@@ -18,37 +17,28 @@ thead { display: table-header-group; } pre { font-size: 8pt; white-space: pre-wr
 @page { margin: 15mm; } @media print { body { margin: 0; max-width: none; } }
 """
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-_PROMISE: Final = ("promise_id", "customer_id", "kind", "owner", "standing", "fulfilment", "timeliness", "made_at")
-_FINDING: Final = ("code", "severity", "subject", "customer_id", "opened_at", "closed_at", "opened_by", "rule")
-_EVENT: Final = (
-    "leaf_index",
-    "occurred_at",
-    "recorded_at",
-    "type",
-    "stream",
-    "version",
-    "actor",
-    "customer_id",
-    "text",
-)
-
-Table = tuple[Sequence[str], Sequence[Sequence[object]]]
-"""Columns and rows."""
+_WORD: Final = "its signed word, and no proof. Whoever has all events can reckon it again."
 
 
-def report(origin: str, pack: dict[str, Any], tables: dict[str, Table], totals: bytes, completeness: str) -> bytes:
-    """The page. Its events are the rows `<tr id="leaf-…">`, and it names the SHA-256 of totals.json."""
-    size, as_of = pack["checkpoint"]["size"], pack["as_of"]
+def report(origin: str, pack: dict[str, Any], files: dict[str, bytes], completeness: str) -> bytes:
+    """The page. Each of its tables is one of the CSV `files`, which verify_pack.py compares."""
+    size, as_of, totals = pack["checkpoint"]["size"], pack["as_of"], files["totals.json"]
     parts = [
         f"<h1>Evidence from the promise ledger {_text(origin)}</h1>",
         f"<p>{_text(asked_for(pack))}. As of {_text(as_of)}, the last of {size} events under the signed checkpoint "
         f"with root {_text(pack['checkpoint']['root'])}.</p>",
         f"<p>Completeness: {_text(completeness)}.</p>",
         "<p>This page is for reading. What proves it are the files beside it: README.md says what each is, and how to "
-        "check them offline with <code>python3 verify_pack.py --vkey KEY</code>.</p>",
-        _section("Promises", tables["promises.csv"], (*_PROMISE, "due_at", "ended_as")),
-        _section("Findings: rules of honest dealing that were broken", tables["findings.csv"], _FINDING),
-        _section("What happened, event by event", tables["timeline.csv"], _EVENT, leaves=True),
+        "check them offline with <code>python3 verify_pack.py --vkey KEY</code>. A value that begins with ' had a sign "
+        "in front that a spreadsheet would take for a formula.</p>",
+        _section("Promises", f"How each stood, as the ledger's owner reckons it: {_WORD}", "promises.csv", files),
+        _section(
+            "Findings: rules of honest dealing that were broken",
+            f"By the owner's reckoning: {_WORD}",
+            "findings.csv",
+            files,
+        ),
+        _section("What happened, event by event", "Each event and its words are proven.", "timeline.csv", files),
         "<h2>Control totals</h2>",
         f"<pre>{_text(totals.decode())}</pre><p>SHA-256 of totals.json: <code>{sha256(totals).hexdigest()}</code></p>",
     ]
@@ -58,18 +48,11 @@ def report(origin: str, pack: dict[str, Any], tables: dict[str, Table], totals: 
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}{title}</head>\n<body>\n{body}\n</body></html>\n'.encode()
 
 
-def _section(title: str, table: Table, columns: Iterable[str], *, leaves: bool = False) -> str:
-    names, rows = table
-    if not rows:
-        return f"<h2>{_text(title)}</h2>\n<p>None.</p>"
-    places = [names.index(column) for column in columns]
-    heads = "".join(f"<th>{_text(names[place].replace('_', ' '))}</th>" for place in places)
-    lines = []
-    for row in rows:
-        mark = f' id="leaf-{row[0]}"' if leaves else ""
-        lines.append(f"<tr{mark}>{''.join(f'<td>{_text(row[place])}</td>' for place in places)}</tr>")
-    body = "\n".join(lines)
-    return f"<h2>{_text(title)}</h2>\n<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table>"
+def _section(title: str, standing: str, name: str, files: dict[str, bytes]) -> str:
+    heads = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in verify_pack.PAGE[name])
+    rows = verify_pack.on_page(name, files[name])
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>\n{rows}</tbody></table>"
+    return f"<h2>{title}</h2>\n<p>{standing}{'' if rows else ' None.'}</p>\n{table}"
 
 
 def _text(value: object) -> str:

@@ -81,3 +81,7 @@ SELECT note, response FROM (
     SELECT size, note, response FROM ledger.timestamps UNION ALL SELECT size, note, NULL FROM ledger.witnessed
 ) AS c
 WHERE size > %(last_leaf)s AND size = coalesce(%(size)s, size) ORDER BY response IS NULL, size DESC LIMIT 1;
+
+-- name: signed
+-- Asked by every export of a log whose key was rotated: what was signed as the key changed.
+SELECT note FROM ledger.checkpoints WHERE size = %(size)s;

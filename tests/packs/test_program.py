@@ -155,7 +155,7 @@ def _drop_entry_and_claim(pack: Path) -> None:
     found["population"][1] = [4, 5]
     lines = (pack / "texts.txt").read_bytes().split(b"\n")
     (pack / "texts.txt").write_bytes(b"\n".join(lines[:1] + lines[2:]))
-    (pack / "pack.json").write_bytes(verify_pack.pretty(found))
+    (pack / "pack.json").write_bytes(verify_pack.json_of(found, 1))
 
 
 def _of_leaf_10(pack: Path) -> None:
@@ -176,11 +176,15 @@ CHEATS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a table with another word": (_edit("timeline.csv", "HYPERLINK", "HYPERLANE"), "timeline.csv"),
     "a promise that is not here": (_edit("promises.csv", "\nP-1,", "\nP-8,"), "promises.csv"),
     "a promise of other length": (_edit("promises.csv", ",3,0,11", ",2,0,11"), "promises.csv"),
+    "a promise that began elsewhere": (_edit("promises.csv", ",3,0,11", ",3,1,11"), "promise:P-1 begins and ends"),
     "a finding shown elsewhere": (_edit("findings.csv", ",yes,", ",no,"), "findings.csv"),
     "a finding left out": (_edit("findings.csv", "no-warning", "overdue"), "totals.json"),
-    "other totals": (_edit("totals.json", '"entries": 6', '"entries": 7'), "totals.json"),
-    "a page with an event less": (_edit("report.html", '<tr id="leaf-4">', "<tr>"), "report.html"),
-    "a page with an event more": (_edit("report.html", "</tbody>", '<tr id="leaf-5"></tbody>'), "report.html"),
+    "other totals": (_edit("totals.json", 'rows of timeline.csv": 6', 'rows of timeline.csv": 7'), "totals.json"),
+    "a page with an event less": (_edit("report.html", "<tr><td>4</td>", "<!-- <tr> --><td>4</td>"), "report.html"),
+    "a page with an event more": (_edit("report.html", "</tbody>", "<tr></tr></tbody>"), "report.html"),
+    "a page with another word": (_edit("report.html", "HYPERLINK", "HYPERLANE"), "report.html"),
+    "a page with another standing": (_edit("report.html", "<td>active</td>", "<td>kept</td>"), "report.html"),
+    "a page with a finding less": (_edit("report.html", "<td>overdue</td>", "<td>-</td>"), "report.html"),
     "a longer stream": (
         _edit("pack.json", '"promise:P-1": 3', '"promise:P-1": 4'),
         "promise:P-1 is to be here as a whole",
@@ -233,7 +237,7 @@ def test_what_another_key_signed_is_refused_and_without_a_key_the_warning_is_lou
     key = (case / "keys.txt").read_text()
     (case / "keys.txt").write_text(f"log {NOBODY.vkey}\n")
     sign(case, NOBODY)
-    assert problem(case, log) == "keys.txt: it names another key of the log than the one that you gave"
+    assert problem(case, log).startswith("keys.txt: it names another key of the log than the one that you gave")
     checkpoint = Note.parse((case / "checkpoint").read_bytes()).text.split("\n", 1)[1]
     (case / "checkpoint").write_bytes(NOBODY.sign(f"{NOBODY.name}\n{checkpoint}"))
     for path in (case / "proofs").iterdir():
@@ -297,7 +301,7 @@ POPULATIONS: list[Any] = [
 def test_a_population_that_is_none_is_refused_at_once(log: Log, case: Path, population: Any):
     found = json.loads((case / "pack.json").read_bytes())
     for sample in (None, {"count": 2, "seed": "s"}):
-        (case / "pack.json").write_bytes(verify_pack.pretty(found | {"population": population, "sample": sample}))
+        (case / "pack.json").write_bytes(verify_pack.json_of(found | {"population": population, "sample": sample}, 1))
         sign(case, owner(log))
         assert problem(case, log)
 
@@ -306,11 +310,11 @@ def test_an_entry_that_can_be_read_in_two_ways_is_refused_in_whatever_log_it_is(
     pack = packs.copy(away, "all")
     change(pack / "entries.jsonl", '{"actor":"u-1"', '{"actor":"u-2","actor":"u-1"')
     hashes = [verify_pack.leaf_hash(line) for line in (pack / "entries.jsonl").read_bytes().split(b"\n")[:-1]]
-    root = verify_pack.root_over(hashes)
+    root = verify_pack.root_of(hashes)
     (pack / "checkpoint").write_bytes(Checkpoint(log.settings.origin, len(hashes), root).sign(owner(log)))
     found = json.loads((pack / "pack.json").read_bytes())
     found["checkpoint"]["root"] = base64.b64encode(root).decode()
-    (pack / "pack.json").write_bytes(verify_pack.pretty(found))
+    (pack / "pack.json").write_bytes(verify_pack.json_of(found, 1))
     sign(pack, owner(log))
     assert problem(pack, log) == "entries.jsonl, leaf 0: it is not in its one legal spelling"
 

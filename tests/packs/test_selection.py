@@ -83,7 +83,7 @@ def test_a_time_is_what_was_recorded_from_the_one_moment_on_and_before_the_other
     assert leaves(pack) == sql(log, between, start, stop - timedelta(microseconds=1)) == [5, 6, 7, 8]
     code, said = verified(pack, "--vkey", log.vkey)
     assert code == 0
-    assert "no event from leaf 5 to leaf 8 is left out" in said
+    assert "no event from leaf 5 to before leaf 9 is left out" in said
     to = [0, 1, 2, 3, 4, ERASING]  # because of the words of C-2, at leaf 1
     assert leaves(export(log, away / "to", "from", stop=start)) == to
     assert leaves(export(log, away / "open", "from", start=start)) == list(range(5, len(log.states())))
@@ -137,7 +137,7 @@ def test_findings_of_a_pack_touch_its_customers_and_nobody_else(case: Path, pack
         rows = verify_pack.rows_of((pack / "findings.csv").read_bytes())
         assert {row["customer_id"] for row in rows} == {"C-3" if value == "C-3" else "C-1"}
         found[value] = {(row["subject"], row["proven_here"]) for row in rows if row["code"] in caused_elsewhere}
-        assert verify_pack.check(str(pack))["entries"] == len(leaves(pack))
+        assert len(verify_pack.check(str(pack)).raw) == len(leaves(pack))
     falsehood, problem = ("disclosure:D-4", "no"), ("problem:X-1", "no")  # recorded of C-3
     assert found["case-77"] == set()
     assert found["P-1"] == {falsehood}
@@ -203,7 +203,8 @@ def test_the_newest_cosigned_checkpoint_that_covers_it_is_taken(readable: str, d
     assert (one / "keys.txt").read_text() == f"log {log.vkey}\nwitness {WITNESS.verifier.vkey}\n"
     code, said = verified(one, "--vkey", log.vkey, "--witness", WITNESS.verifier.vkey)
     assert code == 0
-    assert "cosigned by witness.example/w" in said
+    assert "cosigned by witness.example/w\n" in said
+    assert "cosigned by witness.example/w by keys that the pack names" in verified(one, "--vkey", log.vkey)[1]
     two = export(log, away / "two", "customer", "C-2", policy=policy)
     assert json.loads((two / "pack.json").read_bytes())["checkpoint"]["size"] == 2
     assert verified(two, "--vkey", log.vkey)[0] == 0
