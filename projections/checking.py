@@ -1,14 +1,13 @@
 """Check the read side against the log: derive every projection again, beside it, and compare row by row.
 
-A quiet edit of a read table is found so, and so is a view or function in `audit` that was exchanged. Runners go on
-meanwhile: each comparison is made in one snapshot, at the position that the live version has in it.
+A quiet edit of a read table is found so; `definitions` finds what was done to tables, views and functions themselves.
+Runners go on meanwhile: each comparison is made in one snapshot, at the position that the live version has in it.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psycopg
 from psycopg import Connection, Cursor
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
@@ -20,13 +19,6 @@ from projections.filling import fill
 from projections.log import Log
 from projections.reports import ALL
 from projections.versions import Definition, NotInstalled, Version, schema_of
-
-_SHOWN = """
-SELECT relname, pg_get_viewdef(oid) FROM pg_class WHERE relnamespace = 'audit'::regnamespace AND relkind = 'v'
-UNION ALL
-SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'audit'::regnamespace
-ORDER BY 1
-"""
 
 _COLUMNS = """
 SELECT attname, atttypid FROM pg_attribute
@@ -41,7 +33,7 @@ SELECT {keys} FROM (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The first difference found. `key` names the row, None where the whole table or view is meant."""
+    """The first difference found. `key` names the row, None where the whole table is meant."""
 
     projection: str
     table: str
@@ -80,7 +72,7 @@ def _check(
     live = {definition.name: _live(writer.cursor(), definition) for definition in definitions}
     size = log.size()
     for definition in definitions:
-        if problem := _standing(definition, live[definition.name], size) or _views(writer, definition, live):
+        if problem := _standing(definition, live[definition.name], size):
             return problem
     numbers = {}
     for definition in definitions:
@@ -109,29 +101,6 @@ def _standing(definition: Definition, version: Version, size: int) -> Problem | 
     if version.position > size:
         return Problem(definition.name, "projection.versions", None, "more events were applied than the log holds")
     return None
-
-
-def _views(writer: Connection[Any], definition: Definition, live: dict[str, Version]) -> Problem | None:
-    """A view or function of this projection that is not what `install` makes; nothing is changed here."""
-    try:
-        with writer.transaction(force_rollback=True), writer.cursor() as cursor:
-            before = _shown(cursor)
-            versions.show(cursor, definition, live[definition.name].number)
-            after = _shown(cursor)
-    except psycopg.ProgrammingError as error:
-        message = f"the views cannot be made as they should be: {error.diag.message_primary}"
-        return Problem(definition.name, "audit", None, message)
-    for name, definition_text in after.items():
-        if before.get(name) != definition_text:
-            message = "is missing" if name not in before else "was exchanged: it is not what this release installs"
-            return Problem(definition.name, f"audit.{name}", None, message)
-    return None
-
-
-def _shown(cursor: Cursor[Any]) -> dict[str, str]:
-    """Every view and function in `audit`, spelled with full names."""
-    cursor.execute("SELECT set_config('search_path', 'pg_catalog', true)")
-    return dict(cursor.execute(_SHOWN).fetchall())
 
 
 def _compare(writer: Connection[Any], applier: Applier, definition: Definition, number: int) -> Problem | None:

@@ -20,7 +20,6 @@ from ledger.storage.sql import queries
 from projections.log import Batch
 
 QUERIES = queries(Path(__file__).with_name("versions.sql"))
-_CHANGES = "SELECT pg_advisory_xact_lock(hashtext('promise-ledger projections'))"
 
 Fold = Callable[[Cursor[Any], Batch], None]
 """Writes what a batch means into the tables that the cursor's search_path names."""
@@ -100,6 +99,11 @@ def use(cursor: Cursor[Any], name: str, number: int) -> None:
     cursor.execute("SELECT set_config('search_path', %s, true)", (schema_of(name, number),))
 
 
+def changing(cursor: Cursor[Any]) -> None:
+    """Wait until nobody else makes or switches versions; nobody will until the transaction ends."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtext('promise-ledger projections'))")
+
+
 def lock(cursor: Cursor[Any], name: str, number: int | None = None) -> Version | None:
     """The version (None: the live one), locked against other runners until the transaction ends."""
     row = cursor.execute(QUERIES["lock"], {"name": name, "number": number}).fetchone()
@@ -108,7 +112,7 @@ def lock(cursor: Cursor[Any], name: str, number: int | None = None) -> Version |
 
 def create(cursor: Cursor[Any], definition: Definition, *, live: bool) -> int:
     """Begin a version at position 0, its tables empty and without their further indexes. Returns its number."""
-    cursor.execute(_CHANGES)
+    changing(cursor)
     row = cursor.execute(
         QUERIES["begin"], {"name": definition.name, "live": live, "digest": definition.digest}
     ).fetchone()
@@ -140,7 +144,7 @@ def show(cursor: Cursor[Any], definition: Definition, number: int) -> None:
     Views are replaced in place, so that whatever others built on them stays. Where a release changed their columns
     PostgreSQL cannot do that: then they are made anew, and `install` makes anew what of ours rested on them.
     """
-    cursor.execute(_CHANGES)
+    changing(cursor)
     use(cursor, definition.name, number)
     try:
         with cursor.connection.transaction():
@@ -184,23 +188,44 @@ def install(url: str, definitions: Sequence[Definition]) -> list[str]:
 
     Returns the projections whose live tables are those of another release: they stay as they are until a rebuild.
     """
-    outdated = []
     with connect(url, "install") as connection, connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(_CHANGES)
+        changing(cursor)
         cursor.execute(QUERIES["create"])
         live = {name: (number, digest) for name, number, digest in cursor.execute(QUERIES["live"]).fetchall()}
-        for definition in definitions:
-            number, digest = live.get(definition.name, (None, definition.digest))
-            if number is None:
-                number = create(cursor, definition, live=True)
-                add_indexes(cursor, definition, number)
-            else:
-                allow(cursor, definition, number)
-            if digest == definition.digest:
-                show(cursor, definition, number)
-            else:
-                outdated.append(definition.name)
-    return outdated
+        return [each.name for each in definitions if not _install(cursor, each, *live.get(each.name, (None, None)))]
+
+
+def _install(cursor: Cursor[Any], definition: Definition, number: int | None, digest: str | None) -> bool:
+    """Create or renew one projection; False where its tables are those of another release."""
+    if number is None:
+        number, digest = create(cursor, definition, live=True), definition.digest
+        add_indexes(cursor, definition, number)
+    else:
+        allow(cursor, definition, number)
+    if digest == definition.digest:
+        show(cursor, definition, number)
+    return digest == definition.digest
+
+
+def make_anew(cursor: Cursor[Any], definitions: Sequence[Definition], live: Mapping[str, int]) -> None:
+    """Put what `install` makes from nothing, under the numbers that are live, in the place of what is there.
+
+    For a transaction that is rolled back, begun with `changing`. What is there is renamed and not locked: its readers
+    and its runner go on.
+    """
+    for (schema,) in cursor.execute(QUERIES["there"], {"schemas": schemas(live)}).fetchall():
+        cursor.execute(
+            SQL("ALTER SCHEMA {} RENAME TO {}").format(Identifier(schema), Identifier(f"set aside {schema}"))
+        )
+    cursor.execute(QUERIES["create"])
+    for definition in definitions:
+        cursor.execute(QUERIES["number_before"], {"name": definition.name, "number": live[definition.name] - 1})
+        _install(cursor, definition, None, None)
+
+
+def schemas(live: Mapping[str, int]) -> list[str]:
+    """Every schema of the read side, with the tables of the versions that are `live`."""
+    return ["audit", "projection", *(schema_of(name, number) for name, number in live.items())]
 
 
 def status(url: str, definitions: Sequence[Definition]) -> list[ProjectionStatus]:

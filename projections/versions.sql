@@ -53,6 +53,15 @@ INSERT INTO projection.versions (name, number, live, digest)
 SELECT %(name)s, coalesce(max(number), 0) + 1, %(live)s, %(digest)s FROM projection.versions WHERE name = %(name)s
 RETURNING number;
 
+-- name: there
+-- Asked by check: which of the schemas that it sets aside exist.
+SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s);
+
+-- name: number_before
+-- Asked by check, in a transaction that is rolled back: so that `begin` gives the number after it.
+INSERT INTO projection.versions (name, number, live, digest)
+SELECT %(name)s, %(number)s, false, '' WHERE %(number)s > 0;
+
 -- name: write_grants
 -- Run when the tables of a version were made, and by migrate: the live runner fills them.
 GRANT USAGE ON SCHEMA {schema} TO ledger_projector, ledger_eraser;

@@ -29,6 +29,7 @@ from ledger.tlog.proof_file import ProofFile
 from ledger.verification import Problem, Report, definitions, verify
 from ledger.verification.definitions import Difference
 from projections import checking
+from projections import definitions as read_definitions
 
 app = typer.Typer()
 _DIFFERENCES_SHOWN = 20
@@ -94,7 +95,10 @@ def verify_command(
             timestamp_roots=() if roots is None else read_roots(roots),
             progress=advance,
         )
-    found = _report(report, definitions.check(database(settings)), anchored=guarded or bool(kept))
+    differing = definitions.check(database(settings))
+    if with_projections and report.problem is None:
+        differing += read_definitions.check(database(settings))
+    found = _report(report, differing, anchored=guarded or bool(kept))
     if with_projections and report.problem is None:
         secrets = keys.secrets_of(settings)
         with bar("deriving the read tables") as advance:
@@ -195,8 +199,8 @@ def _tell_definitions(differing: Sequence[dict[str, Any]]) -> None:
         out.print(f"and {more} more, all of them with --json")
     if differing:
         out.print(
-            "the rows were checked all the same; `promise-ledger migrate` renews grants, the rest stands in "
-            "ledger/storage/schema.sql, and what is not of this release is to be removed by the database's owner"
+            "rows are checked all the same; `promise-ledger migrate` renews grants and views, `rebuild` read tables; "
+            "the rest is in ledger/storage/schema.sql; what is not of this release is for the owner to remove"
         )
 
 

@@ -26,7 +26,8 @@ WITH ours AS (
     FROM relation JOIN pg_catalog.pg_attribute AS a ON attrelid = relation.oid AND attacl IS NOT NULL,
          aclexplode(attacl) AS g
 )
-SELECT identity AS place, 'kind' AS what, type AS definition
+SELECT CASE WHEN classid = 'pg_catalog.pg_proc'::regclass THEN objid::regprocedure::text ELSE identity END AS place,
+       'kind' AS what, type AS definition
 FROM pg_catalog.pg_depend, pg_identify_object(classid, objid, 0)
 WHERE refclassid = 'pg_catalog.pg_namespace'::regclass AND refobjid IN (SELECT oid FROM ours)
   AND classid <> 'pg_catalog.pg_publication_namespace'::regclass

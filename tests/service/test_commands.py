@@ -320,20 +320,22 @@ def test_a_deleted_log_is_called_deleted_by_everyone(home: Path, ledger: Command
 
 
 def test_an_open_door_is_bad_news_before_anybody_goes_through_it(home: Path, ledger: Command) -> None:
-    trigger = "ALTER TABLE ledger.sealed {} TRIGGER append_only"
     with psycopg.connect(located(home).database_url or "", autocommit=True) as owner:
-        owner.execute(trigger.format("DISABLE").encode())
+        owner.execute("ALTER TABLE ledger.sealed DISABLE TRIGGER append_only")
+        owner.execute("ALTER VIEW audit.texts SET (security_barrier = true)")
         try:
-            said, written = ledger("verify", "--json"), ledger("verify")
+            said, written = ledger("verify", "--projections", "--json"), ledger("verify")
         finally:
-            owner.execute(trigger.format("ENABLE").encode())
-    assert (said.code, said.json["ok"], said.json["problem"]) == (1, False, None)
+            owner.execute("ALTER TABLE ledger.sealed ENABLE TRIGGER append_only")
+            owner.execute("ALTER VIEW audit.texts RESET (security_barrier)")
+    assert (said.code, said.json["ok"], said.json["problem"], said.json["projections"]) == (1, False, None, "ok")
     assert [(each["place"], each["what"]) for each in said.json["definitions"]] == [
-        ("ledger.sealed", "trigger append_only")
+        ("ledger.sealed", "trigger append_only"),
+        ("audit.texts", "options"),
     ]
     assert written.code == 1
     assert "NOT AS DEFINED: ledger.sealed: trigger append_only was changed: disabled: CREATE TRIGGER" in written.out
-    assert ledger("verify", "--json").json["definitions"] == []
+    assert ledger("verify", "--projections", "--json").json["definitions"] == []
 
 
 def test_what_is_shown_is_spelled_as_it_is(ledger: Command, tmp_path: Path) -> None:
