@@ -34,6 +34,7 @@ from deploy.submitting import NotCosigned
 from deploy.terminal import complain
 from deploy.witness import WitnessProblem
 from ledger.erasure.keyring import KeyUnwrapFailed
+from ledger.key_provider import NoKeyProvider
 from ledger.recovery.evidence import NotRecovered
 from ledger.storage import keys
 from ledger.storage.guard import GuardDamaged
@@ -80,9 +81,12 @@ _BAD_NEWS = (
 
 
 def main() -> None:
-    """Run the command; what cannot be done is said in one sentence on stderr, with exit code 1."""
+    """Run the command; what cannot be done is said in one sentence on stderr, with exit code 1, or 2 for a setting."""
     try:
         app()
+    except NoKeyProvider as error:
+        complain(str(error))
+        sys.exit(2)
     except _BAD_NEWS as error:
         complain(str(error))
         sys.exit(1)

@@ -11,11 +11,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
-from ledger.tlog.note import SigningKey
+from ledger.tlog.note import Signer, SigningKey
 
 
 class KeyProblem(RuntimeError):
     """A secret is missing, not whole, readable for others, given twice, or its keeper does not answer."""
+
+
+class NoKeyProvider(KeyProblem):
+    """LEDGER_KEY_PROVIDER names something else: to be corrected there; coming again does not help."""
 
 
 @runtime_checkable
@@ -59,15 +63,24 @@ class Factory(Protocol):
 
 
 def open_provider(reference: str, data_dir: Path) -> KeyProvider:
-    """What the factory at `package.module:factory` returns. Raises KeyProblem where there is none, or it fails so."""
+    """What the factory at `package.module:factory` returns, its keys of the right kinds. Raises NoKeyProvider where it
+    is none, with what is wrong in it or what it raised; a KeyProblem of its own passes through.
+    """
     module, _, name = reference.partition(":")
     try:
-        factory = cast(Factory, getattr(import_module(module), name))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise KeyProblem(
-            f"LEDGER_KEY_PROVIDER={reference} names no key provider (package.module:factory): {error}"
+        provider = cast(Factory, getattr(import_module(module), name))(data_dir)
+        if provider.log is not None:
+            Signer("log", provider.log)
+        if provider.kek is not None and not isinstance(provider.kek, WrappingKey):
+            raise TypeError("its kek has no name, wrap and unwrap")
+    except KeyProblem:
+        raise
+    except Exception as error:  # code that is not ours may raise anything
+        raise NoKeyProvider(
+            f"LEDGER_KEY_PROVIDER={reference} names no key provider (package.module:factory): "
+            f"{type(error).__name__}: {error}"
         ) from error
-    return factory(data_dir)
+    return provider
 
 
-__all__ = ["Factory", "KeyProblem", "KeyProvider", "SigningKey", "WrappingKey", "open_provider"]
+__all__ = ["Factory", "KeyProblem", "KeyProvider", "NoKeyProvider", "SigningKey", "WrappingKey", "open_provider"]

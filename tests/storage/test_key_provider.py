@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy import cli
 from ledger.app import Ledger
 from ledger.erasure import rotation
 from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
@@ -169,7 +170,40 @@ def test_a_key_in_a_file_goes_over_into_the_device(log: Log, database: str, data
         Keyring(inside).open("C-1", 1, before)
 
 
-@pytest.mark.parametrize("reference", ["nowhere", "nowhere:keys", "ledger.settings:keys", ":", "ledger.settings:"])
-def test_a_provider_that_is_none_is_one_sentence(tmp_path: Path, reference: str) -> None:
-    with pytest.raises(KeyProblem, match="names no key provider"):
-        keys.secrets_of(Settings(data_dir=tmp_path, key_provider=reference))
+NO_PROVIDERS = {
+    "nowhere": "No module named",
+    "nowhere:keys": "No module named",
+    "ledger.settings:keys": "no attribute 'keys'",
+    ":": "Empty module name",
+    "ledger.settings:": "no attribute ''",
+    "os:getcwd": "takes no arguments",
+    "os:sep": "not callable",
+    "os:fspath": "no attribute 'log'",
+    "odd_providers:fails": "ZeroDivisionError",
+    "odd_providers:seed": "32 bytes, or signs by itself",
+    "odd_providers:half": "has 32 bytes",
+    "odd_providers:raw": "its kek has no name, wrap and unwrap",
+}
+ODD = """
+from types import SimpleNamespace as Keys
+def fails(data_dir): 1 / 0
+def seed(data_dir): return Keys(log="seed", kek=None)
+def half(data_dir): return Keys(log=Keys(public_key=bytes(16), sign=bytes), kek=None)
+def raw(data_dir): return Keys(log=None, kek=bytes(32))
+"""
+
+
+@pytest.mark.parametrize("reference", NO_PROVIDERS)
+def test_a_provider_that_is_none_is_one_sentence_and_exit_2(
+    tmp_path: Path, reference: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd_providers.py").write_text(ODD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("LEDGER_KEY_PROVIDER", reference)
+    monkeypatch.setattr("sys.argv", ["promise-ledger", "keys", "list", "--data-dir", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert f"LEDGER_KEY_PROVIDER={reference} names no key provider" in sentence
+    assert NO_PROVIDERS[reference] in sentence
