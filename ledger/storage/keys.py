@@ -12,6 +12,7 @@ keys/log.next only while `promise-ledger keys rotate-log` replaces keys/log; the
 import base64
 import binascii
 import os
+import stat
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -112,6 +113,7 @@ def create(settings: Settings) -> Secrets:
     """
     held = {"log": log_key(settings), "kek": key_encryption_key(settings), "digest": digest_key(settings)}
     settings.keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _require_kept(settings.keys_dir)
     for name, secret in held.items():
         if secret is None:
             _write_new(settings.keys_dir / name)
@@ -223,17 +225,40 @@ def _write_new(path: Path) -> None:
 
 def _load(path: Path) -> bytes:
     try:
-        secret = path.read_bytes()
-        mode = path.stat().st_mode & 0o777
+        with path.open("rb") as file:
+            secret, about = file.read(SECRET_SIZE + 1), os.fstat(file.fileno())
     except FileNotFoundError as error:
         raise KeyProblem(f"the key file {path} is missing: put it back from its backup") from error
     except PermissionError as error:
         raise KeyProblem(f"the key file {path} cannot be read by this user") from error
-    if mode & 0o077:
-        raise KeyProblem(f"the key file {path} is readable for others (mode {mode:03o}): chmod 600 it")
+    _require_kept(path.parent)
+    _require_owned(path, about)
+    mounted = about.st_uid == 0 != os.geteuid()  # by root for our group, as PostgreSQL takes its ssl_key_file
+    if about.st_mode & (0o037 if mounted else 0o077):
+        mode, right = f"{about.st_mode & 0o777:03o}", "440" if mounted else "600"
+        raise KeyProblem(f"the key file {path} is readable for others (mode {mode}): chmod {right} it")
     if len(secret) != SECRET_SIZE:
-        raise KeyProblem(f"the key file {path} holds {len(secret)} bytes, not 32: put it back from its backup")
+        size = about.st_size
+        raise KeyProblem(f"the key file {path} holds {size} bytes, not 32: put it back from its backup")
     return secret
+
+
+def _require_kept(directory: Path) -> None:
+    """Nobody but us and root can put another file in the place of one in `directory`. Raises KeyProblem.
+
+    In a sticky directory (Kubernetes mounts its secrets in one, of mode 1777) everybody can only replace their own.
+    """
+    about = directory.stat()
+    _require_owned(directory, about)
+    if about.st_mode & 0o022 and not about.st_mode & stat.S_ISVTX:
+        mode = f"{about.st_mode & 0o777:03o}"
+        raise KeyProblem(f"others may replace the keys in {directory} (mode {mode}): chmod 700 it")
+
+
+def _require_owned(path: Path, about: os.stat_result) -> None:
+    if about.st_uid not in (0, os.geteuid()):
+        owner = f"user {about.st_uid}, not to this one ({os.geteuid()}) or root"
+        raise KeyProblem(f"{path} belongs to {owner}: start as that user, or chown it")
 
 
 __all__ = [

@@ -136,6 +136,63 @@ def test_a_key_file_that_is_not_whole_or_not_private_is_refused(
         keys.secrets_of(settings)
 
 
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o2770])
+def test_a_directory_in_which_others_may_replace_a_key_is_refused(tmp_path: Path, mode: int) -> None:
+    settings = Settings(data_dir=tmp_path)
+    settings.keys_dir.mkdir()
+    settings.keys_dir.chmod(mode)
+    with pytest.raises(keys.KeyProblem, match=rf"replace the keys in .*/keys \(mode {mode & 0o777:o}\): chmod 700 it"):
+        keys.create(settings)
+    assert list(settings.keys_dir.iterdir()) == [], "and none is made there"
+    settings.keys_dir.chmod(0o755)
+    keys.create(settings)
+    settings.keys_dir.chmod(mode)
+    with pytest.raises(keys.KeyProblem, match="chmod 700 it"):
+        keys.secrets_of(settings)
+
+
+@pytest.mark.parametrize("whose", ["keys", "keys/kek"])
+def test_a_key_of_another_user_is_refused(tmp_path: Path, whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data_dir=tmp_path)
+    keys.create(settings)
+    other = 65534
+    if os.geteuid() == 0:
+        os.chown(tmp_path / whose, other, -1)
+    else:
+        other = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: other + 1)
+    with pytest.raises(keys.KeyProblem, match=rf"/keys.* belongs to user {other}, .*: start as that user, or chown it"):
+        keys.secrets_of(settings)
+
+
+def mounted(directory: Path, mode: int) -> None:
+    """The keys in `directory` as Kubernetes mounts a secret there: links to files of root in a sticky directory."""
+    (directory / "..2026_07_01").mkdir()
+    (directory / "..data").symlink_to("..2026_07_01")
+    for name in NAMES:
+        (directory / name).rename(directory / "..2026_07_01" / name)
+        (directory / name).symlink_to(f"..data/{name}")
+        (directory / name).chmod(mode)
+    directory.chmod(0o1777)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of root")
+def test_a_secret_that_root_mounts_is_read_and_by_our_group_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    made = keys.create(settings)
+    mounted(settings.keys_dir, 0o440)
+    with pytest.raises(keys.KeyProblem, match=r"\(mode 440\): chmod 600 it"):
+        keys.secrets_of(settings)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert keys.secrets_of(settings) == made
+    for mode in (0o444, 0o460):
+        (settings.keys_dir / "digest").chmod(mode)
+        with pytest.raises(keys.KeyProblem, match=rf"digest .* \(mode {mode:o}\): chmod 440 it"):
+            keys.secrets_of(settings)
+
+
 @pytest.fixture
 def begun(database: str, data_dir: Path) -> Log:
     """A log whose key-encryption key comes from a variable, with a text under it."""
