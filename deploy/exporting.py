@@ -56,13 +56,13 @@ def export_tiles(
     site = Site(policy)
     with _held(directory), psycopg.connect(url, autocommit=True, row_factory=tuple_row) as connection:
         cursor = connection.cursor()
-        note = site.checkpoint(cursor)
-        if note is None:
-            raise ExportRefused(
-                f"nothing was {'signed' if policy is None else 'cosigned'} yet: there is no checkpoint to export"
-            )
-        checkpoint = Checkpoint.parse(Note.parse(note).text)
         try:
+            note = site.checkpoint(cursor)
+            if note is None:
+                raise ExportRefused(
+                    f"nothing was {'signed' if policy is None else 'cosigned'} yet: there is no checkpoint to export"
+                )
+            checkpoint = Checkpoint.parse(Note.parse(note).text)
             _require_ours(TreeReader(cursor), checkpoint, directory)
             written = _write_tiles(site, cursor, checkpoint, directory, progress)
         except LookupError as error:

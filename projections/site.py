@@ -7,13 +7,21 @@ from psycopg import Cursor
 
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import subtree_root
-from ledger.tlog.errors import TlogError
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.errors import Malformed, TlogError
 from ledger.tlog.merkle import HASH_SIZE, leaf_hash
-from ledger.tlog.note import open_note
+from ledger.tlog.note import Note, open_note
 from ledger.tlog.policy import Policy
-from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, format_bundle, split_tile, tile_width
+from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, format_bundle, split_tile, tile_path, tile_width
 
 _KEPT_ROOTS = 4096
+
+
+class Damaged(LookupError):
+    """What is stored is no log any more, and cannot be published; `verify` says more."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: run `promise-ledger verify`")
 
 
 class Site:
@@ -27,23 +35,32 @@ class Site:
         self._roots: dict[tuple[int, int], bytes] = {}  # of full tiles below partial ones: they never change
 
     def checkpoint(self, cursor: Cursor[Any]) -> bytes | None:
-        """The newest checkpoint that may be published, None where there is none yet."""
+        """The newest checkpoint that may be published, None where there is none yet. Raises Damaged."""
+        note = self._newest(cursor)
+        if note is None:
+            return None
+        try:
+            Checkpoint.parse(Note.parse(note).text)
+        except Malformed as error:
+            raise Damaged(f"the newest checkpoint in the database is none ({error})") from error
+        return note.encode()
+
+    def _newest(self, cursor: Cursor[Any]) -> str | None:
         if self._policy is None:
             row = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
-            return None if row is None else row[1].encode()
-        for (note,) in cursor.execute(QUERIES["newest_witnessed"]).fetchall():
-            if cosigned(note, self._policy):
-                return str(note).encode()
-        return None
+            return None if row is None else str(row[1])
+        rows = cursor.execute(QUERIES["newest_witnessed"]).fetchall()
+        return next((str(note) for (note,) in rows if cosigned(note, self._policy)), None)
 
     def tile(self, cursor: Cursor[Any], tile: Tile) -> bytes | None:
-        """The bytes of a tile or bundle, None where the log is not that long. LookupError: the database is damaged."""
+        """The bytes of a tile or bundle, None where the log is not that long. Raises Damaged."""
         head = cursor.execute(QUERIES["read_head"]).fetchone()
         if head is None or tile_width(tile.level, tile.index, head[0]) < tile.width:
             return None
-        if tile.level == ENTRIES:
-            return format_bundle(_entries(cursor, tile))
-        return self._hashes(cursor, tile)
+        try:
+            return format_bundle(_entries(cursor, tile)) if tile.level == ENTRIES else self._hashes(cursor, tile)
+        except Malformed as error:
+            raise Damaged(f"what is stored for {tile_path(*tile)} is none of it ({error})") from error
 
     def _hashes(self, cursor: Cursor[Any], tile: Tile) -> bytes:
         """The full tile's beginning where it is stored, else computed from what lies below it."""
@@ -69,7 +86,7 @@ def _entries(cursor: Cursor[Any], tile: Tile) -> Sequence[bytes]:
     first = tile.index * WIDTH
     rows = cursor.execute(QUERIES["range"], {"first": first, "stop": first + tile.width}).fetchall()
     if len(rows) != tile.width:
-        raise LookupError(f"{len(rows)} events from leaf {first}, not {tile.width}: run `promise-ledger verify`")
+        raise Damaged(f"{len(rows)} events from leaf {first}, not {tile.width}")
     return [bytes(row[2]) for row in rows]
 
 

@@ -228,7 +228,14 @@ def prove(leaf_index: Annotated[int, typer.Argument(min=0)], data_dir: DataDir =
 
 
 def _size_of(note: bytes) -> int:
-    return Checkpoint.parse(Note.parse(note).text).size
+    return _parsed(note).size
+
+
+def _parsed(note: bytes) -> Checkpoint:
+    try:
+        return Checkpoint.parse(Note.parse(note).text)
+    except TlogError as error:
+        fail(f"the newest checkpoint in the database is none ({error}): run `promise-ledger verify`")
 
 
 def _witnessed_checkpoint(connection: psycopg.Connection[Any]) -> bytes | None:
@@ -282,7 +289,7 @@ def checkpoint(
     if note is None:
         fail("no checkpoint was cosigned by enough witnesses yet")
     if as_json:
-        found = Checkpoint.parse(Note.parse(note).text)
+        found = _parsed(note)
         print_json({"origin": found.origin, "size": found.size, "root": found.root, "note": note.decode()})
     else:
         sys.stdout.write(note.decode())

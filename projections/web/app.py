@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import psycopg
-from fastapi import FastAPI, Request
+import structlog
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -11,10 +12,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
+from starlette.exceptions import HTTPException
 
 from ledger.tlog.policy import Policy
+from projections.site import Damaged
 from projections.web import tiles
 from projections.web.health import Health, health
+
+_log = structlog.get_logger(__name__)
 
 
 class LedgerMetrics(Collector):
@@ -69,7 +74,22 @@ def create_app(url: str, pool: ConnectionPool[psycopg.Connection[TupleRow]], pol
         return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.exception_handler(psycopg.Error)
-    def database_away(_: Request, error: Exception) -> PlainTextResponse:
-        return PlainTextResponse("the database does not answer\n", status_code=503, headers={"Retry-After": "5"})
+    def database_away(_: Request, error: Exception) -> Response:
+        return tiles.no_answer("the database does not answer", 503, {"Retry-After": "5"})
+
+    logged: str | None = None
+
+    @app.exception_handler(Damaged)
+    def damaged(_: Request, error: Exception) -> Response:
+        nonlocal logged
+        if str(error) != logged:  # whoever asks again and again does not fill the log
+            _log.error("the log cannot be served", error=str(error))
+        logged = str(error)
+        return tiles.no_answer(str(error), 500)
+
+    @app.exception_handler(HTTPException)
+    def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return tiles.no_answer(error.detail.lower(), error.status_code, error.headers)
 
     return app

@@ -11,6 +11,7 @@ A tile is there at every width that the committed log has reached. What is not t
 
 import gzip
 import re
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Header, Response
 from psycopg import Connection
@@ -62,18 +63,18 @@ def routes(pool: ConnectionPool[Connection[TupleRow]], policy: Policy | None = N
     def get_checkpoint() -> Response:
         with pool.connection() as connection:
             note = site.checkpoint(connection.cursor())
-        return _not_there() if note is None else _found(note, CHECKPOINT_TYPE, FOR_SECONDS)
+        return no_answer("not found") if note is None else _found(note, CHECKPOINT_TYPE, FOR_SECONDS)
 
     @router.api_route("/tile/{path:path}", methods=["GET", "HEAD"])
     def get_tile(path: str, accept_encoding: str = Header("")) -> Response:
         try:
             tile = parse_tile_path(f"tile/{path}")
         except MalformedTile:
-            return _not_there()
+            return no_answer("not found")
         with pool.connection() as connection:
             body = site.tile(connection.cursor(), tile)
         if body is None:
-            return _not_there()
+            return no_answer("not found")
         cached = FOR_EVER if tile.width == WIDTH else FOR_A_DAY
         if tile.level != ENTRIES:
             return _found(body, TILE_TYPE, cached)
@@ -91,9 +92,10 @@ def _found(body: bytes, content_type: str, cached: str, **more: str) -> Response
     return Response(body, headers={"Content-Type": content_type, "Cache-Control": cached, **named})
 
 
-def _not_there() -> Response:
-    """It may be there a moment later, so nobody may remember this."""
-    return Response("not found\n", 404, {"Content-Type": CHECKPOINT_TYPE, "Cache-Control": "no-store"})
+def no_answer(sentence: str, status: int = 404, headers: Mapping[str, str] | None = None) -> Response:
+    """One line of text that nobody may remember: it may be otherwise a moment later."""
+    told = {"Content-Type": CHECKPOINT_TYPE, "Cache-Control": "no-store"}
+    return Response(f"{sentence}\n", status, told | dict(headers or {}))
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

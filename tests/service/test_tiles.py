@@ -17,6 +17,7 @@ import tlog_scales.backend
 import tlog_scales.reader
 import tlog_scales.signing
 from psycopg.sql import SQL, Identifier
+from structlog.testing import capture_logs
 
 from deploy import cli
 from deploy.exporting import ExportRefused, export_tiles
@@ -143,16 +144,21 @@ NOT_THERE = """
 tile/0/273 tile/0/274 tile/0/274.p/1 tile/1/001 tile/2/000 tile/3/000.p/1 tile/63/000.p/1 tile/64/000 tile/0/x000/000
 tile/0/0 tile/00/000 tile/0/000.p/0 tile/0/000.p/01 tile/0/000.p/256 tile/0/000/ tile/0/000.p tile/0/000.p/ tile/-1/000
 tile/entries tile/entries/274 tile/entries/x009/x223/x372/x036/x854/x775/807 tile/ tile tile/data/000 tile/0/%00
-tile/0/%C3%A9 tile/0/%D9%A0%D9%A0%D9%A0 checkpoint/
+tile/0/%C3%A9 tile/0/%D9%A0%D9%A0%D9%A0 checkpoint/ tile nothing/of/ours
 """
 
 
 @pytest.mark.parametrize("path", NOT_THERE.split())
 def test_what_is_not_there_or_not_spelled_right_is_not_found_and_not_remembered(large: Large, path: str):
     answer = large.get(path)
-    assert answer.status == 404
-    if path.startswith("tile/"):
-        assert answer.headers["cache-control"] == "no-store"
+    assert (answer.status, answer.body) == (404, b"not found\n")
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_what_may_not_be_asked_so_is_not_remembered_either(large: Large):
+    answer = ask(large.port, "/tile/0/000", method="DELETE")
+    assert (answer.status, answer.headers["cache-control"]) == (405, "no-store")
+    assert {"GET", "HEAD"} == set(answer.headers["allow"].split(", "))
 
 
 def test_types_and_cache_times_are_those_of_the_specification(large: Large):
@@ -264,6 +270,13 @@ def test_an_export_refuses_what_it_cannot_stand_for(database: str, tmp_path: Pat
         export()
 
 
+GARBAGE = "UPDATE ledger.checkpoints SET note = (SELECT origin FROM ledger.head) || E'\\ngarbage'"
+TOO_LONG = """
+ALTER TABLE ledger.events DROP CONSTRAINT events_state_check;
+UPDATE ledger.events SET state = convert_to(repeat('x', 70000), 'UTF8') WHERE notification_id = 290
+"""
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -272,6 +285,7 @@ def test_an_export_refuses_what_it_cannot_stand_for(database: str, tmp_path: Pat
         "DELETE FROM ledger.events WHERE notification_id > 280",
         "DELETE FROM ledger.events WHERE notification_id = 3",
         "UPDATE ledger.tiles SET hashes = set_byte(hashes, 8000, 7) WHERE level = 0",
+        GARBAGE,
     ],
 )
 def test_a_log_that_was_tampered_with_is_not_exported(database: str, tmp_path: Path, damage: str):
@@ -282,6 +296,31 @@ def test_a_log_that_was_tampered_with_is_not_exported(database: str, tmp_path: P
     with pytest.raises(ExportRefused, match="not the one that was signed"):
         export_tiles(database, tmp_path, lambda done, total: None)
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_damaged_log_is_one_sentence_over_http_that_is_logged_once(database: str):
+    sign(database, store(database, [entry(index) for index in range(300)]))
+    with open_pool(database) as pool, served(create_app(database, pool)) as port:
+        for damage, path, sentence in [
+            (
+                TOO_LONG,
+                "/tile/entries/001.p/44",
+                b"what is stored for tile/entries/001.p/44 is none of it",
+            ),
+            ("DELETE FROM ledger.events WHERE notification_id = 300", "/tile/0/001.p/44", b"43 events from leaf 256"),
+            (GARBAGE, "/checkpoint", b"the newest checkpoint in the database"),
+        ]:
+            with psycopg.connect(database) as connection:
+                connection.execute("SET session_replication_role = replica")
+                connection.execute(damage.encode())
+            with capture_logs() as logs:
+                answers = [ask(port, path) for _ in range(3)]
+            for answer in answers:
+                assert (answer.status, answer.headers["cache-control"]) == (500, "no-store")
+                assert answer.body.startswith(sentence)
+                assert answer.body.endswith(b": run `promise-ledger verify`\n")
+            assert [each["error"].encode() for each in logs] == [answers[0].body.strip()]
+        assert ask(port, "/tile/0/000").status == 200
 
 
 def test_the_whole_tree_decides_and_not_its_upper_tiles_alone(database: str, tmp_path: Path):
@@ -334,10 +373,31 @@ def test_the_command_exports_and_says_what_it_did(
             sign(database, store(database, [entry(index) for index in range(3)]))
 
 
+def test_a_checkpoint_that_is_garbage_is_one_sentence_of_each_command(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    sign(database, store(database, [entry(0)]))
+    with psycopg.connect(database) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(GARBAGE.encode())
+    monkeypatch.setenv("LEDGER_DATABASE_URL", database)
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path))
+    for command in (["export-tiles", str(tmp_path / "site")], ["prove", "0"], ["checkpoint", "--json"]):
+        monkeypatch.setattr(sys, "argv", ["promise-ledger", *command])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        assert (end.value.code, captured.out) == (1, "")
+        assert "checkpoint in the database is none" in captured.err
+        assert captured.err.endswith("run `promise-ledger verify`\n")
+
+
 def test_a_database_that_is_away_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("projections.web.tiles.POOL_SECONDS", 0.1)
     url = f"postgresql:///nothing?host={tmp_path}"
     with open_pool(url) as pool, served(create_app(url, pool)) as port:
         answer = ask(port, "/tile/0/000")
         assert (answer.status, answer.body) == (503, b"the database does not answer\n")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["retry-after"] == "5"
         assert ask(port, "/tile/0/nonsense").status == 404
