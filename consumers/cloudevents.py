@@ -6,7 +6,6 @@ as it was sent: sorted keys, no spaces, and only what RFC 8785 (JCS) and I-JSON 
 """
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -31,15 +30,13 @@ _TRACING: Final = ("traceparent", "tracestate", "correlationid", "causationid")
 _ORDERING: Final = ("partitionkey", "sequence", "sequencetype")
 _ATTRIBUTES: Final = frozenset(_REQUIRED + _OPTIONAL + _TRACING + _ORDERING)
 _ID: Final = TypeAdapter(Id).validator
-_PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""Names that may be repeated in an answer: anything longer or stranger might be somebody's words."""
 
 
 class Malformed(Exception):
     """Bytes that are no command: the sentence says what is wrong and what to do.
 
     `source` and `command_id` are given where they could be read and are legal, so that the sender can be answered.
-    Neither the code nor the sentence ever repeats a value that was sent.
+    Neither the code nor the sentence ever repeats a value that was sent, nor a name that the sender made up.
     """
 
     def __init__(self, code: str, reason: str, source: str | None = None, command_id: str | None = None) -> None:
@@ -148,17 +145,18 @@ def _envelope(event: Mapping[str, Any]) -> type[Command]:
     """The class of the command that the attributes name; refuses attributes that we would have to ignore."""
     if event.get("specversion") != "1.0":
         raise Malformed("bad-specversion", 'The event must say "specversion": "1.0".')
-    for name in event.keys() - _ATTRIBUTES:
-        shown = f"called {name}" if _PLAIN.fullmatch(name) else "with a strange name"
-        raise Malformed("unknown-member", f"The event has an attribute {shown}, which the ledger does not know.")
+    if event.keys() - _ATTRIBUTES:
+        known = ", ".join(sorted(_ATTRIBUTES))
+        raise Malformed(
+            "unknown-member", f"The event has an attribute that the ledger does not know; it knows {known}."
+        )
     content = event.get("datacontenttype", "application/json")
     if not isinstance(content, str) or not content.lower().startswith("application/json"):
         raise Malformed("bad-datacontenttype", "The event's datacontenttype must be application/json, or left out.")
     kind = event.get("type")
     if not isinstance(kind, str) or kind not in PUBLIC:
-        shown = f"type {kind}" if isinstance(kind, str) and _PLAIN.fullmatch(kind) else "type of this event"
         known = "`promise-ledger schema` lists the types that there are"
-        raise Malformed("unknown-type", f"The {shown} is not known: {known}.")
+        raise Malformed("unknown-type", f"The type of this event is not known: {known}.")
     return PUBLIC[kind]
 
 
@@ -198,11 +196,13 @@ def _command(kind: type[Command], data: bytes) -> Command:
 def _bad_member(kind: type[Command], error: ValidationError) -> Malformed:
     """The first thing that the schema does not allow, without the value that was sent."""
     first = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    member = f"data.{path}" if _PLAIN.fullmatch(path) else "A member of data with a strange name"
     what, sentence = first["type"], first["msg"]
-    if what == "extra_forbidden":
-        return Malformed("unknown-member", f"{member} is not a member of {kind.TYPE}: remove it, or correct its name.")
+    unknown = what == "extra_forbidden"
+    known = first["loc"][:-1] if unknown else first["loc"]  # a name that the sender made up may be somebody's words
+    member = ".".join(["data", *map(str, known)])
+    if unknown:
+        where = f"{member} has a member that {kind.TYPE} does not know"
+        return Malformed("unknown-member", f"{where}: `promise-ledger schema --json` lists those that there are.")
     if what == "missing":
         return Malformed("missing-member", f"{member} is missing.")
     if what == "string_pattern_mismatch":
