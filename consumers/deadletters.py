@@ -1,7 +1,7 @@
 """Dead letters: what could not be parsed or kept failing, with its bytes, until an operator replays or removes it.
 
-No body above 64 KiB can become a command, so no more of one is kept, with its length and SHA-256; and no more than
-16 KiB of headers. So one sender cannot fill the stream with a few large messages.
+A message with more than 64 KiB of body, which can become no command, or more than 16 KiB of headers is kept as its
+length and SHA-256 alone: whose words a part of it holds could not be told, and a few of them would fill the stream.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class NoSuchLetter(LetterProblem):
 
 
 class CutLetter(LetterProblem):
-    """The dead letter does not hold the whole message."""
+    """The dead letter does not hold its message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ class DeadLetter:
     headers_left_out: int
     body: bytes
     body_bytes: int
-    """The length of the whole body, of which `body` has the beginning."""
+    """The length of the whole body; earlier versions kept the beginning of one that was too long."""
     body_sha256: str
 
     @property
     def cut(self) -> bool:
-        """It does not hold the whole message."""
+        """It does not hold its message."""
         return self.headers_left_out > 0 or len(self.body) < self.body_bytes
 
 
@@ -91,7 +91,9 @@ async def bury(connection: Client, message: Msg, why: Malformed) -> None:
     Raises `Unburied` where NATS does not confirm it.
     """
     about = message.metadata
-    headers = _fitting(message.headers or {})
+    headers = {name: _printable(value) for name, value in (message.headers or {}).items()}
+    header_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
+    kept = len(message.data) <= COMMAND_BYTES and header_bytes <= _HEADER_BYTES
     letter = {
         "code": why.code,
         "reason": why.reason,
@@ -101,9 +103,9 @@ async def bury(connection: Client, message: Msg, why: Malformed) -> None:
         "buried_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "source": why.source,
         "id": why.command_id,
-        "headers": headers,
-        "headers_left_out": len(message.headers or {}) - len(headers),
-        "body": base64.b64encode(message.data[:COMMAND_BYTES]).decode(),
+        "headers": headers if kept else {},
+        "headers_left_out": 0 if kept else len(headers),
+        "body": base64.b64encode(message.data if kept else b"").decode(),
         "body_bytes": len(message.data),
         "body_sha256": hashlib.sha256(message.data).hexdigest(),
     }
@@ -165,8 +167,8 @@ def remove(broker_url: str, number: int) -> None:
 
 
 def forget(broker_url: str, whose: Callable[[set[str]], str | None], *, after: int) -> tuple[dict[str, int], int]:
-    """Those above number `after` are gone that are somebody's, as `whose` says of the ids that stand in a letter: how
-    many, by whom they were; and the number of the last one that there is.
+    """Those above number `after` are gone that are somebody's, as `whose` says of the ids that stand in a letter (none
+    are known of one that is cut): how many, by whom they were; and the number of the last one that there is.
     """
 
     async def delete(js: JetStreamContext) -> tuple[dict[str, int], int]:
@@ -179,7 +181,7 @@ def forget(broker_url: str, whose: Callable[[set[str]], str | None], *, after: i
             except NotFoundError:
                 break
             last = letter.number
-            if (owner := whose(ids_in(letter))) is not None:
+            if (owner := whose(set() if letter.cut else ids_in(letter))) is not None:
                 await js.delete_msg(DEADLETTERS.name, last)
                 counts[owner] = counts.get(owner, 0) + 1
         return counts, end
@@ -209,7 +211,7 @@ def replay(broker_url: str, number: int, *, body: bytes | None = None) -> None:
     async def send(js: JetStreamContext) -> None:
         letter = await _known(js, number)
         if body is None and letter.cut:
-            raise CutLetter(f"Dead letter {number} holds only a part of its message: replay it with --body FILE.")
+            raise CutLetter(f"Dead letter {number} does not hold its message: replay it with --body FILE.")
         headers, payload = _replayed(letter, body)
         subject = _subject(letter, headers, payload)
         await js.publish(subject, payload, headers=headers or None, stream=COMMANDS.name)
@@ -279,18 +281,6 @@ async def _with_jetstream(broker_url: str, work: Callable[[JetStreamContext], Aw
         return await work(connection.jetstream(timeout=_TIMEOUT_SECONDS))
     finally:
         await connection.close()
-
-
-def _fitting(headers: Mapping[str, str]) -> dict[str, str]:
-    """The shortest of the headers, as many as fit."""
-    kept: dict[str, str] = {}
-    room = _HEADER_BYTES
-    for name, value in sorted(headers.items(), key=lambda header: len(header[1])):
-        room -= len(name.encode()) + len(_printable(value).encode())
-        if room < 0:
-            break
-        kept[name] = _printable(value)
-    return kept
 
 
 def _printable(value: str) -> str:

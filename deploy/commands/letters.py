@@ -1,7 +1,6 @@
 """Dead letters: see them, mend them, send them again, or remove them."""
 
 import base64
-import codecs
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,10 +90,9 @@ def _row(letter: deadletters.DeadLetter) -> dict[str, Any]:
 
 
 def _readable(letter: deadletters.DeadLetter) -> tuple[str, str]:
-    """The body as text where it is UTF-8 (a cut one may end within a character), else in base64."""
+    """The body as text where it is UTF-8, else in base64."""
     try:
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        return "utf-8", decoder.decode(letter.body, final=len(letter.body) == letter.body_bytes)
+        return "utf-8", letter.body.decode()
     except UnicodeDecodeError:
         return "base64", base64.b64encode(letter.body).decode()
 

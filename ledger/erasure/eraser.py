@@ -38,8 +38,10 @@ _SHARED: Final = frozenset({"outage"})
 _SCRUB_LOCK_MS: Final = 300
 """Everybody waits behind a VACUUM (FULL) that waits, so it gives up soon and comes again."""
 
+NOBODY: Final = ""
 Whose = Callable[[Collection[str]], str | None]
-"""Given the ids that stand in a message: the erased customer whose it is, None where it is of none."""
+"""Given the ids that stand in a message: the erased customer whose it is, NOBODY where that cannot be told and it is to
+go as well, None where it stays."""
 
 
 class NotErased(RuntimeError):
@@ -66,7 +68,7 @@ class Letters(Protocol):
     """The dead letters: the only messages with words that stay in the queue."""
 
     def forget(self, whose: Whose, *, after: int) -> tuple[Mapping[str, int], int]:
-        """Remove those above number `after` that are an erased customer's: how many of each, and the last number."""
+        """Remove those above number `after` that are somebody's by `whose`: how many of each, and the last number."""
         ...
 
 
@@ -158,11 +160,16 @@ class Eraser:
         return found
 
     def forget_letters(self, traces: Mapping[str, Traces]) -> Mapping[str, int]:
-        """Step 4: no dead letter is left in which an id of theirs stands; how many were removed, by customer."""
+        """Step 4: no dead letter is left in which an id of theirs stands, nor one that names nobody else: it may be
+        theirs, and its sender has it. How many were removed, by customer.
+        """
         owners = {name: customer_id for customer_id, found in traces.items() for name in found.names}
-        return self._letters.forget(lambda ids: next((owners[each] for each in ids if each in owners), None), after=0)[
-            0
-        ]
+
+        def whose(ids: Collection[str]) -> str | None:
+            owner = next((owners[each] for each in ids if each in owners), None)
+            return owner or (None if self._living_among(ids) else NOBODY)
+
+        return self._letters.forget(whose, after=0)[0]
 
     def scrub(self) -> None:
         """Step 5: the bytes of what was destroyed are no longer in the files of the tables."""
@@ -214,6 +221,10 @@ class Eraser:
 
     def _erased_among(self, ids: Collection[str]) -> str | None:
         return next(iter(Keyring(None).erased(reader(self._connection), ids)), None)
+
+    def _living_among(self, ids: Collection[str]) -> bool:
+        keys = self._connection.execute(QUERIES["customer_keys"], {"customers": " ".join(ids)}).fetchall()
+        return any(requested_at is None for *_, requested_at in keys)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:

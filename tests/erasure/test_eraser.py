@@ -302,24 +302,35 @@ LETTERS = {
     "a promise of theirs": b'{"promise_id":"P-1","text":"sesame"',
     "a stream of theirs": b'["promise:P-2"]',
 }
-OTHER_LETTERS = {"another": b'{"customer_id":"C-10"}', "a longer id": b"xC-1 C-1x P-4", "nobody": b"\xff\x00"}
+OTHER_LETTERS = {"another": b'{"customer_id":"C-2"}', "a longer id": b"xC-1 C-1x C-2"}
+NOBODYS_LETTERS = {
+    "a customer never heard of": b'{"customer_id":"C-10","text":"sesame"}',
+    "a longer id": b"C-1x said sesame",
+    "no text": b"\xff\x00",
+    "somebody erased before": b'{"customer_id":"C-3","text":"sesame"}',
+}
 
 
 def test_dead_letters_of_the_customer_go_and_those_of_others_stay(told: Erasing, no_letters: None) -> None:
-    for body in (*LETTERS.values(), *OTHER_LETTERS.values()):
+    """And with them go those that nobody can be told from: the words may be theirs."""
+    told.make(5, customer_id="C-3")
+    assert told.erase("C-3") == "recorded"
+    told.eraser().round()
+    for body in (*LETTERS.values(), *NOBODYS_LETTERS.values(), *OTHER_LETTERS.values()):
         told.bury(body)
     told.bury(b"{}", ce_subject="C-1")
+    told.bury(b'{"customer_id":"C-2","text":"sesame, sesa', body_bytes=70_000)  # cut, as earlier versions did
     assert told.erase() == "recorded"
     told.eraser().round()
     assert [letter.body for letter in deadletters.dead_letters(told.broker_url)] == list(OTHER_LETTERS.values())
-    assert told.completions()[0]["letters"] == len(LETTERS) + 1
+    assert sorted(each["letters"] for each in told.completions()) == [0, len(LETTERS) + 1]
 
 
 def test_dead_letters_that_come_later_go_as_well(told: Erasing, no_letters: None) -> None:
     assert told.erase() == "recorded"
     eraser = told.eraser()
     eraser.round()
-    for body in (LETTERS["the customer"], OTHER_LETTERS["another"], b'{"customer_id":"C-2"}'):
+    for body in (LETTERS["the customer"], OTHER_LETTERS["another"], NOBODYS_LETTERS["no text"]):
         told.bury(body)
     assert eraser.forget_late_letters() == 1
     assert eraser.forget_late_letters() == 0
