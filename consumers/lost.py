@@ -5,8 +5,8 @@ entries, byte for byte. Whoever may publish there may have put anything in: noth
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import nats
@@ -21,6 +21,7 @@ from consumers.cloudevents import Malformed
 from consumers.receipts import Lost, UnprovenReceipt, open_answer
 from ledger.receipts import Receipt
 from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note, Verifier
 from ledger.tlog.proof_file import ProofFile
 from ledger.tlog.spelling import hash_of
@@ -35,11 +36,11 @@ Holds = Callable[[int, bytes], bool]
 
 
 class Receipts(NamedTuple):
-    """What the stream of receipts says: the checkpoint of the log with the newest size, and each command whose last
-    answer is a receipt for events that the log does not hold, with their leaves.
+    """What the stream of receipts says: the largest checkpoint under each key of the log, and of those that no key here
+    verifies; and each command whose last answer is a receipt for events that the log does not hold, with their leaves.
     """
 
-    newest: bytes | None
+    newest: tuple[bytes, ...]
     lost: dict[Command, tuple[int, ...]]
 
 
@@ -51,7 +52,7 @@ def read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) 
 
 
 async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) -> Receipts:
-    size, newest = -1, None
+    newest: dict[Verifier | None, tuple[int, bytes]] = {}
     lost: dict[Command, tuple[int, ...]] = {}
     async with _connected(broker_url) as js:
         async for message in _stored(js, RECEIPTS):
@@ -60,6 +61,8 @@ async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: 
                 continue
             command = (str(said["source"]), str(said["id"]))
             receipt, verifier = _proven(message.data, *command, verifiers)
+            for checkpoint, note in _checkpoints(receipt or _unproven(message.data, *command), verifiers[0].name):
+                newest[verifier] = max(newest.get(verifier, (-1, b"")), (checkpoint.size, note))
             if receipt is None:
                 if said["status"] == "lost":  # asked for already
                     lost.pop(command, None)
@@ -67,12 +70,26 @@ async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: 
             lost.pop(command, None)  # the last receipt counts
             if not all(holds(event.leaf_index, hash_of(event.leaf_hash) or b"") for event in receipt.events):
                 lost[command] = tuple(event.leaf_index for event in receipt.events)
-            for event in receipt.events:
-                note = ProofFile.parse(event.proof).checkpoint_note
-                checkpoint = Checkpoint.parse(Note.parse(note).text)
-                if verifier == verifiers[0] and checkpoint.size > size:
-                    size, newest = checkpoint.size, note
-    return Receipts(newest, lost)
+    return Receipts(tuple(note for _, note in newest.values()), lost)
+
+
+def _unproven(body: bytes, source: str, command_id: str) -> Receipt | None:
+    """The receipt in `body`, whoever made it."""
+    try:
+        opened = open_answer(body, source=source, command_id=command_id, verifiers=())
+    except (UnprovenReceipt, Malformed, Lost):
+        return None
+    return opened if isinstance(opened, Receipt) else None
+
+
+def _checkpoints(receipt: Receipt | None, origin: str) -> Iterator[tuple[Checkpoint, bytes]]:
+    """Those of the log `origin` under which a receipt says that its events are proven."""
+    for event in () if receipt is None else receipt.events:
+        with suppress(TlogError):
+            note = ProofFile.parse(event.proof).checkpoint_note
+            checkpoint = Checkpoint.parse(Note.parse(note).text)
+            if checkpoint.origin == origin:
+                yield checkpoint, note
 
 
 def _said(body: bytes) -> Any | None:

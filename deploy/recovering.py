@@ -17,7 +17,7 @@ from deploy.copies import Published, read_checkpoint, site
 from ledger.app import Clock, system_clock
 from ledger.recovery.copies import Copies, Missing, find_missing
 from ledger.recovery.diagnosis import GUARD, Found, Guard
-from ledger.recovery.evidence import Kept, NotRecovered, Unrelated, opened, read_stored, stored_kept
+from ledger.recovery.evidence import Kept, NotRecovered, Unrelated, keys_of, opened, read_stored, stored_kept
 from ledger.recovery.records import ended_logs, records
 from ledger.recovery.steps import Recovery, refuse_running
 from ledger.settings import Settings
@@ -90,20 +90,19 @@ def _case(
 ) -> Case:
     guard, note = _guard(settings)
     unfinished, signer = _signer(settings, connection, secrets, note)
-    verifier = signer.verifier
-    said = [] if note is None else [opened(note, verifier, GUARD, own=True)]
+    known = keys_of(connection, signer.verifier)
+    said = [] if note is None else [opened(note, known, GUARD, own=True)]
     if note is not None and isinstance(said[0], Unrelated):
         guard = "foreign"
     opened_sites = [site(place) for place in sites]
-    said += [opened(each.note, verifier, f"the checkpoint of {each.place}", own=False) for each in opened_sites]
-    said += [opened(_read(place), verifier, f"the checkpoint of {place}", own=False) for place in places]
-    said += stored_kept(connection, verifier)
+    said += [opened(each.note, known, f"the checkpoint of {each.place}", own=False) for each in opened_sites]
+    said += [opened(_read(place), known, f"the checkpoint of {place}", own=False) for place in places]
+    said += stored_kept(connection, known)
     missing_commands: dict[Command, tuple[int, ...]] = {}
     if settings.broker_url is not None:
         receipts = _receipts(settings.broker_url, connection, signer)
         missing_commands = receipts.lost
-        if receipts.newest is not None:
-            said.append(opened(receipts.newest, verifier, "the newest receipt on the queue", own=False))
+        said += [opened(newest, known, "the newest receipt on the queue", own=False) for newest in receipts.newest]
     kept = [each for each in said if isinstance(each, Kept)]
     found = Found(
         stored=read_stored(connection, kept, authenticator(secrets.digest)),

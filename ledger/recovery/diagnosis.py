@@ -29,6 +29,13 @@ class Found:
         return max(self.kept, key=lambda each: each.size, default=None)
 
     @property
+    def beyond(self) -> Unrelated | None:
+        """What another key of this log's name is said to have signed, over more events than any key known here."""
+        least = max(self.stored.size, 0 if self.newest is None else self.newest.size)
+        said = [each for each in self.unrelated if each.size is not None and each.size > least]
+        return max(said, key=lambda each: each.size or 0, default=None)
+
+    @property
     def guarded(self) -> Kept | None:
         return next((each for each in self.kept if each.where == GUARD), None)
 
@@ -78,6 +85,15 @@ def _facts(found: Found) -> list[str]:
     return [fact for fact in facts if fact]
 
 
+def later_key(beyond: Unrelated) -> str:
+    """What a checkpoint means that a key unknown here signed over more events than are known here."""
+    return (
+        f"{beyond.where} covers {beyond.size} events and is signed by another key of this log's name, which neither "
+        "the keys nor the events here know: the log's key was rotated after this copy of it was made, or somebody made "
+        "that up"
+    )
+
+
 def _verdict(found: Found) -> tuple[list[str], list[str]]:
     stored, newest = found.stored, found.newest
     if found.unfinished is not None:
@@ -85,6 +101,8 @@ def _verdict(found: Found) -> tuple[list[str], list[str]]:
             [f"the recovery of this log as {found.unfinished} began, and is not finished"],
             [f"promise-ledger recover anew --origin {found.unfinished}"],
         )
+    if (beyond := found.beyond) is not None:
+        return [later_key(beyond)], ["put the newer keys/log and its fork guard in place, then promise-ledger recover"]
     if contradicted := [each for each in stored.contradicted if each.own]:
         return [
             f"the events are not those that {contradicted[0].where} was signed for: they were rewritten; "

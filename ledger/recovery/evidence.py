@@ -6,14 +6,16 @@ from datetime import UTC
 from typing import Any, NamedTuple
 
 from psycopg import Connection
+from psycopg.rows import tuple_row
 
 from ledger.recovery.records import Record, records
+from ledger.storage.log_keys import KeyRange, key_ranges, read_rotations
 from ledger.storage.recorder import Authenticate
 from ledger.storage.sql import QUERIES
-from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import Frontier, leaf_hash
-from ledger.tlog.note import Verifier
+from ledger.tlog.note import Note, Verifier
 
 PAGE = 4096
 
@@ -33,18 +35,38 @@ class Kept(NamedTuple):
 
 
 class Unrelated(NamedTuple):
-    """What was kept there is no checkpoint that this log's key signed."""
+    """What was kept there is no checkpoint that a key of this log signed, as far as its keys are known here.
+
+    `size` is what it says to cover where another key of the same name is said to have signed it. Nobody verified that.
+    """
 
     where: str
     why: str
+    size: int | None = None
 
 
-def opened(note: bytes, verifier: Verifier, where: str, *, own: bool) -> Kept | Unrelated:
-    """The checkpoint in `note`, verified."""
+def keys_of(connection: Connection[Any], verifier: Verifier) -> list[KeyRange]:
+    """The keys of the log that `verifier` signs now, itself included, as the events here name them."""
+    ranges = key_ranges(read_rotations(connection.cursor(row_factory=tuple_row)))
+    own = [each for each in ranges if each.verifier.name == verifier.name]
+    return own if verifier in (each.verifier for each in own) else [KeyRange(verifier, 0, None), *own]
+
+
+def opened(note: bytes, keys: Sequence[KeyRange], where: str, *, own: bool) -> Kept | Unrelated:
+    """The checkpoint in `note`, verified under a key of the log that may sign its size."""
     try:
-        checkpoint, _ = open_checkpoint(note, verifier)
+        parsed = Note.parse(note)
+        checkpoint = Checkpoint.parse(parsed.text)
+        named = {(signature.name, signature.key_id) for signature in parsed.signatures}
+        known = [each for each in keys if (each.verifier.name, each.verifier.key_id) in named]
+        if not known and keys[0].verifier.name in {name for name, _ in named}:
+            return Unrelated(where, "another key of that name has signed it", checkpoint.size)
+        for each in known or keys:
+            open_checkpoint(note, each.verifier)
     except TlogError as error:
         return Unrelated(where, str(error))
+    if not any(each.has(checkpoint.size) for each in known):
+        return Unrelated(where, "it is signed by a key that was replaced before: whoever has that one signs on")
     return Kept(checkpoint.size, checkpoint.root, note, where, own)
 
 
@@ -67,7 +89,7 @@ class Stored:
     frontiers: dict[int, Frontier] = field(default_factory=dict)
 
 
-def stored_kept(connection: Connection[Any], verifier: Verifier) -> list[Kept]:
+def stored_kept(connection: Connection[Any], keys: Sequence[KeyRange]) -> list[Kept]:
     """The newest checkpoint of each table that holds some."""
     found = []
     for name, where in (
@@ -75,7 +97,7 @@ def stored_kept(connection: Connection[Any], verifier: Verifier) -> list[Kept]:
         ("all_witnessed", "the newest witnessed checkpoint"),
     ):
         for _, note in reversed(connection.execute(QUERIES[name]).fetchall()):
-            if isinstance(kept := opened(note.encode(), verifier, where, own=True), Kept):
+            if isinstance(kept := opened(note.encode(), keys, where, own=True), Kept):
                 found.append(kept)
                 break
     return found

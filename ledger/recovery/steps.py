@@ -30,13 +30,14 @@ from ledger.domain.recoveries import Kind, RecoverLog
 from ledger.erasure.keyring import Keyring
 from ledger.receipts import Receipt
 from ledger.recovery.copies import Missing, refuse_rewritten
-from ledger.recovery.diagnosis import Found
-from ledger.recovery.evidence import Kept, NotRecovered
+from ledger.recovery.diagnosis import Found, later_key
+from ledger.recovery.evidence import Kept, NotRecovered, Unrelated, opened
 from ledger.recovery.records import ended_logs
 from ledger.recovery.rows import BEGINNING_OF_TIME, Restored, restored
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import ForkGuard, flush_directory
+from ledger.storage.log_keys import KeyRange
 from ledger.storage.recorder import Append, LogRecorder, authenticator, open_datastore
 from ledger.storage.sql import QUERIES
 from ledger.tlog.note import Signer, Verifier
@@ -148,7 +149,9 @@ class Recovery:
             )
 
     def _agreed(self) -> Kept:
-        """The largest checkpoint known, where the events contradict none of all."""
+        """The largest checkpoint known, where the events contradict none of all, and no other key signed a larger."""
+        if self.found.beyond is not None:
+            raise NotRecovered(f"{later_key(self.found.beyond)}; put the newer keys/log in place, or leave that out")
         refuse_rewritten(self.found.stored)
         for each in self.found.stored.contradicted:
             raise NotRecovered(
@@ -162,6 +165,12 @@ class Recovery:
     def _carry_on(self, submission: Submission, newest: Kept, within: Callable[[Append], None]) -> None:
         """Commit under the log's own name, see to the guard, sign."""
         path = self.settings.guard_path
+        in_use = [KeyRange(self.signer.verifier, 0, None)]
+        if not self.found.guard_fits and isinstance(opened(newest.note, in_use, newest.where, own=True), Unrelated):
+            raise NotRecovered(
+                f"{newest.where} is signed by an earlier key alone, and a fork guard has to be of the key in use: give "
+                "a checkpoint from after the rotation with --against"
+            )
         if self.found.guard in ("damaged", "foreign") and path.exists():
             path.replace(path.with_name(f"guard.{self.found.guard}"))
         with self._ledger(self.signer, path) as ledger:

@@ -22,6 +22,7 @@ from deploy.submitting import NotCosigned, submit
 from deploy.witness import open_witness
 from deploy.witness_http import create_app
 from ledger.app import Ledger
+from ledger.log_rotation import rotate_log_key
 from ledger.settings import Settings
 from ledger.storage.guard import read_guard
 from ledger.storage.tree import TreeReader
@@ -118,6 +119,27 @@ def test_published_events_alone_bring_an_older_copy_back(log: Log, queue_url: st
         assert text == ["[lost on " + log_date(url) + "]"]
         assert command(url, "trail", "log")[1][0]["data"]["texts_lost"] == 3
         assert any("events 2 to 4 were brought back" in notice for notice in health(url).notices)
+
+
+def test_receipts_under_an_earlier_and_a_later_key_are_looked_at(
+    log: Log, queue_url: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered(queue_url, *recorded(log, 1, 2))
+    copy_directory(log.settings.data_dir, tmp_path / "host")
+    with copied(log.url, "ledger_keys_on_queue") as url:
+        rotate_log_key(log.settings, lambda: log.now)
+        code, said = command(log.url, "recover")
+        assert (code, said["problems"]) == (0, [])
+        assert "the newest receipt on the queue covers 2 events" in said["found"]
+        answered(queue_url, *recorded(log, 3))
+        code, said = command(log.url, "recover")
+        assert {"the newest receipt on the queue covers 4 events"} <= {*said["found"]}
+        monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path / "host"))
+        code, said = command(url, "recover")
+        assert code == 1
+        assert said["problems"][0].startswith(
+            "the newest receipt on the queue covers 4 events and is signed by another key of this log's name"
+        )
 
 
 def log_date(url: str) -> str:

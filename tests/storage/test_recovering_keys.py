@@ -1,0 +1,116 @@
+"""What was kept of a log whose signing key was rotated: evidence under either key is understood, or said to be so."""
+
+from pathlib import Path
+
+import pytest
+
+from ledger.log_rotation import rotate_log_key
+from ledger.recovery.evidence import NotRecovered
+from ledger.storage import keys
+from ledger.storage.guard import read_guard
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import Note, Signer
+from tests.storage.log import Log, copied, copy_directory, make, told
+from tests.storage.test_recovering import Place, export
+
+
+@pytest.fixture
+def place(log: Log) -> Place:
+    """A log of 4 events."""
+    place = Place(log, log.settings)
+    append(place, 4)
+    return place
+
+
+def append(place: Place, number: int) -> None:
+    with place.open() as ledger:
+        size = place.ask("SELECT count(*) FROM ledger.events")[0][0]
+        told(ledger, *(make(each) for each in range(size, size + number)))
+
+
+def kept(path: Path, note: bytes | None) -> Path:
+    path.write_bytes(note or b"")
+    return path
+
+
+def guarded(place: Place) -> bytes | None:
+    return read_guard(place.settings.guard_path)
+
+
+def rotate(place: Place) -> str:
+    """The new key, under which a fifth event says that it is the new one."""
+    return rotate_log_key(place.settings, lambda: place.log.now)[1]
+
+
+def test_what_an_earlier_key_signed_is_evidence(place: Place, tmp_path: Path) -> None:
+    early, old = kept(tmp_path / "early", guarded(place)), Signer(place.settings.origin, place.log.secrets.log)
+    new = rotate(place)
+    append(place, 2)
+    diagnosis = place.diagnosis(kept=[early])
+    assert f"the checkpoint of {early} covers 4 events" in diagnosis.found
+    assert diagnosis.problems == ()
+    forged = kept(tmp_path / "forged", Checkpoint(old.name, 3, bytes(32)).sign(old))
+    assert "two services have signed with one key" in place.diagnosis(kept=[forged]).problems[0]
+    note = Note.parse(guarded(place) or b"")
+    beyond = kept(tmp_path / "beyond", Note(note.text, (old.signature(note.text),)).format())
+    assert any("whoever has that one signs on" in fact for fact in place.diagnosis(kept=[beyond]).found)
+    place.settings.guard_path.unlink()
+    place.guard(kept=[early])
+    place.check_clean(8, new)
+
+
+def test_a_guard_is_of_the_key_in_use(place: Place, tmp_path: Path) -> None:
+    early = kept(tmp_path / "early", guarded(place))
+    new = rotate(place)
+    append(place, 2)
+    late = kept(tmp_path / "late", guarded(place))
+    place.settings.guard_path.unlink()
+    place.harm("DELETE FROM ledger.checkpoints")
+    with pytest.raises(
+        NotRecovered, match="signed by an earlier key alone, and a fork guard has to be of the key in use"
+    ):
+        place.guard(kept=[early])
+    assert place.ask("SELECT count(*) FROM ledger.events") == [(7,)]
+    place.guard(kept=[late])
+    place.check_clean(8, new)
+
+
+def test_an_older_copy_comes_back_under_the_newer_key(place: Place, tmp_path: Path) -> None:
+    early = kept(tmp_path / "early", guarded(place))
+    with copied(place.log.url, "ledger_before_rotation") as url:
+        new = rotate(place)
+        append(place, 2)
+        restored = Place(place.log, place.settings.model_copy(update={"database_url": url}))
+        diagnosis = restored.diagnosis(kept=[early])
+        assert "the fork guard covers 7 events and the database holds 4" in diagnosis.problems[0]
+        assert any("another key of that name has signed it" in fact for fact in diagnosis.found)
+        restored.entries(export(place, tmp_path / "site"))
+        restored.check_clean(8, new)
+
+
+def test_a_host_restored_from_before_a_rotation_is_told_so_and_signs_nothing(place: Place, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    copy_directory(place.settings.data_dir, host)
+    with copied(place.log.url, "ledger_old_host") as url:
+        rotate(place)
+        append(place, 2)
+        newest = kept(tmp_path / "newest", guarded(place))
+        restored = Place(place.log, place.settings.model_copy(update={"database_url": url, "data_dir": host}))
+        assert keys.secrets_of(restored.settings).log == place.log.secrets.log
+        assert restored.diagnosis().problems == ()
+        diagnosis = restored.diagnosis(kept=[newest])
+        assert diagnosis.problems == (
+            f"the checkpoint of {newest} covers 7 events and is signed by another key of this log's name, which "
+            "neither the keys nor the events here know: the log's key was rotated after this copy of it was made, or somebody "
+            "made that up",
+        )
+        assert diagnosis.commands[0].startswith("put the newer keys/log and its fork guard in place")
+        site = export(place, tmp_path / "site")
+        restored.settings.guard_path.unlink()
+        with restored.case(site, kept=[newest]) as case:
+            recovery = restored.recovery(case)
+            for recover in (recovery.guard, lambda: recovery.entries(case.missing())):
+                with pytest.raises(NotRecovered, match="the log's key was rotated after this copy of it was made"):
+                    recover()
+        assert restored.ask("SELECT count(*) FROM ledger.events") == [(4,)]
+        assert not restored.settings.guard_path.exists()
