@@ -50,6 +50,7 @@ class Topic(NamedTuple):
     """One thing (a problem, promise or concern) as far as one customer is concerned."""
 
     told_at: datetime | None = None
+    disclose_by: datetime | None = None  # of a problem that touches them: until when the policy allows not to tell
     apologised_at: datetime | None = None  # last
     spoken: bool = False  # somebody talked with them about it
     without_way_forward: tuple[str, ...] = ()  # keys of disclosures and apologies

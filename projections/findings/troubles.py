@@ -57,8 +57,9 @@ def _affects(facts: Facts, key: str, customers: Iterable[str], since: datetime) 
     facts.prefetch(topics.values())
     for customer_id, topic in topics.items():
         facts.link("affected", key, customer_id)
-        known = facts.recall(topic, Topic)
-        if known is None or known.told_at is None:
+        known = facts.recall(topic, Topic) or Topic()
+        if known.told_at is None:
+            facts.remember(topic, known._replace(disclose_by=disclose_by))
             facts.open(topic, "undisclosed-problem", disclose_by, subject=key, customer_id=customer_id)
 
 
@@ -96,7 +97,9 @@ def _withheld(facts: Facts, event: DisclosureWithheld) -> None:
     problem, customer_id = f"problem:{event.problem_id}", event.customer_id
     topic = topic_key(problem, customer_id)
     facts.close(topic, "undisclosed-problem", "withheld-past-review", "withheld-self-approved")
-    facts.open(topic, "undisclosed-problem", event.review_at, subject=problem, customer_id=customer_id)
+    known = facts.recall(topic, Topic) or Topic()
+    untold_from = event.review_at if known.disclose_by is None else max(event.review_at, known.disclose_by)
+    facts.open(topic, "undisclosed-problem", untold_from, subject=problem, customer_id=customer_id)
     facts.open(topic, "withheld-past-review", event.review_at, subject=event.stream, customer_id=customer_id)
     trouble = facts.recall(problem, Trouble)
     if event.approver in (facts.happened.actor, None if trouble is None else trouble.owner):

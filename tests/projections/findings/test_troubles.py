@@ -77,6 +77,9 @@ def test_a_withholding_is_lawful_until_its_review() -> None:
     again = given(facts, withheld(8, 15))
     assert again.intervals("withheld-past-review", "withholding:W-3") == []
     assert again.intervals("withheld-past-review", "withholding:W-8") == [(day(15), None)]
+    noon = on(1, withheld(1, 9).event.model_copy(update={"review_at": day(1, 12)}))
+    assert given(detected(), noon).intervals("withheld-past-review") == [(day(1, 12), None)]
+    assert given(detected(), noon).intervals("undisclosed-problem", None, "C-1") == [(day(2), None)]  # not before
 
 
 def test_who_approves_of_a_withholding_is_neither_who_asks_nor_who_owns_the_problem() -> None:
