@@ -101,8 +101,8 @@ def test_a_host_restored_from_before_a_rotation_is_told_so_and_signs_nothing(pla
         diagnosis = restored.diagnosis(kept=[newest])
         assert diagnosis.problems == (
             f"the checkpoint of {newest} covers 7 events and is signed by another key of this log's name, which "
-            "neither the keys nor the events here know: the log's key was rotated after this copy of it was made, or somebody "
-            "made that up",
+            "neither the keys nor the events here know: the log's key was rotated after this copy of it was made, or "
+            "somebody made that up",
         )
         assert diagnosis.commands[0].startswith("put the newer keys/log and its fork guard in place")
         site = export(place, tmp_path / "site")
