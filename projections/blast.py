@@ -67,7 +67,7 @@ class BlastRadius:
             "told": self.told,
             "repeated_by": self.repeated_by,
             "corrections": {"owed": self.owed, "delivered": self.delivered},
-            "items": [item._asdict() for item in self.items],
+            "items": [dict(zip(Item._fields, item, strict=True)) for item in self.items],
         }
 
 

@@ -11,11 +11,14 @@ from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys
 from ledger.storage.guard import read_guard
 from ledger.verification import verify
+from projections.blast import blast_radius
 from projections.rebuilding import rebuild
 from projections.reports import ALL
 from projections.runner import Runner, install
 from tests.bench.append import copy
 from tests.bench.places import new_log, submission
+from tests.projections.falsehoods import chain, star
+from tests.projections.falsehoods import fill as fill_disclosures
 
 
 def fill(settings: Settings, events: int) -> str:
@@ -66,6 +69,21 @@ def rebuilding(settings: Settings, events: int) -> float:
     return events / (time.perf_counter() - began)
 
 
+def blast(settings: Settings, disclosures: int) -> float:
+    """Seconds until all that rests on one falsehood is there, asked of so many: half in one chain, half in a star."""
+    install(settings.database_url or "")
+    half = disclosures // 2
+    links = [*chain("chain", half), ("chain-0", "star"), *star("star", half)]
+    with psycopg.connect(settings.database_url or "") as connection:
+        fill_disclosures(connection, links, "chain-0")
+        began = time.perf_counter()
+        found = blast_radius(connection, "chain-0")
+        seconds = time.perf_counter() - began
+    assert found is not None
+    assert len(found.items) == len(links) + 1
+    return seconds
+
+
 def report(url: str) -> Sequence[tuple[str, str]]:
     """The rows of the table that this measurement adds."""
     events = 100_000
@@ -73,10 +91,13 @@ def report(url: str) -> Sequence[tuple[str, str]]:
         vkey = fill(settings, events)
         rate, floor = verifying(settings, vkey, events), hashing(settings, events)
         rebuilt = rebuilding(settings, events)
+    with new_log(url) as settings:
+        radius = blast(settings, 100_000)
     rows = copy(url, 40_000)
     return (
         ("verify the whole log", f"{rate:,.0f} events/s"),
         ("  reading and hashing every entry", f"{floor:,.0f} events/s: ours is {rate / floor:.2f} x"),
         ("rebuild all projections", f"{rebuilt:,.0f} events/s"),
         ("  raw COPY of one row an event", f"{rows:,.0f} rows/s: ours is {rebuilt / rows:.2f} x"),
+        ("blast radius of 100,000 disclosures", f"{radius:.2f} s"),
     )

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
-from psycopg.sql import SQL
 
 from deploy import cli
 from projections.blast import BlastRadius, blast_radius
+from tests.projections.falsehoods import chain, fill, star
 from tests.projections.world import World, at
 
 MANY = 100_000
@@ -155,41 +155,6 @@ def owed(world: World) -> list[str]:
     return [row["disclosure_id"] for row in world.ask("SELECT * FROM audit.corrections_owed ORDER BY disclosure_id")]
 
 
-def fill(world: World, links: list[tuple[str, str]], falsified: str) -> None:
-    """Disclosures and what they rest on, straight into the tables, as 100,000 commands would leave them."""
-    ids = sorted({each for link in links for each in link})
-    leaf = {each: index for index, each in enumerate(ids)}
-    customer = {each: f"C-{index % 500}" for index, each in enumerate(ids)}
-    moment, basis = at(0), {dependent: basis_id for basis_id, dependent in links}
-    cursor = world.connection.cursor()
-    with cursor.copy(SQL("COPY read_disclosures_v1.disclosures FROM STDIN")) as copy:
-        for each in ids:
-            false_at = moment if each == falsified else None
-            based_on = [basis[each]] if each in basis else []
-            said = (each, customer[each], 1, "u-1", "known", based_on, moment, *[None] * 5)
-            copy.write_row((*said, false_at, false_at, [], None, leaf[each], leaf[each]))
-    with cursor.copy(SQL("COPY read_disclosures_v1.tellings FROM STDIN")) as copy:
-        for each in ids:
-            copy.write_row((each, "u-1", "phone", None, None, False, None, None, None, leaf[each]))
-    with cursor.copy(SQL("COPY read_disclosures_v1.links FROM STDIN")) as copy:
-        for basis_id, dependent in links:
-            row = (dependent, customer[dependent], "u-1", moment, "u-1", moment, leaf[dependent])
-            copy.write_row((basis_id, "disclosure", *row))
-    with cursor.copy(SQL("COPY read_disclosures_v1.history FROM STDIN")) as copy:
-        said = (falsified, customer[falsified], 2, "u-1", "known", [], moment, *[None] * 5)
-        event = (len(ids), "disclosure.falsified", moment, moment, "u-1", "crm")
-        copy.write_row((*said, moment, moment, [], None, leaf[falsified], *event))
-    cursor.execute("ANALYZE read_disclosures_v1.links, read_disclosures_v1.disclosures, read_disclosures_v1.tellings")
-
-
-def chain(name: str, size: int) -> list[tuple[str, str]]:
-    return [(f"{name}-{index}", f"{name}-{index + 1}") for index in range(size)]
-
-
-def star(centre: str, size: int) -> list[tuple[str, str]]:
-    return [(centre, f"{centre}.{index}") for index in range(size)]
-
-
 def timed(world: World, disclosure_id: str) -> tuple[BlastRadius, float]:
     """The answer, and the seconds that server and client computed for it: the machine may be busy with others."""
     with world.connection_of_tuples() as connection:
@@ -214,7 +179,7 @@ BOUND_SECONDS = 3.0
 
 
 def test_100_000_disclosures_in_one_chain_are_found_in_a_few_seconds(world: World) -> None:
-    fill(world, chain("D", MANY), "D-0")
+    fill(world.connection, chain("D", MANY), "D-0")
     found, seconds = timed(world, "D-0")
     assert len(found.items) == found.owed == MANY + 1
     assert (len(found.told), found.repeated_by) == (500, [])
@@ -224,7 +189,7 @@ def test_100_000_disclosures_in_one_chain_are_found_in_a_few_seconds(world: Worl
 def test_100_000_disclosures_in_stars_of_chains_are_found_in_a_few_seconds(world: World) -> None:
     rays = star("D", 10_000)
     links = rays + [link for _, ray in rays[:9_000] for link in chain(ray, 9)] + star("E", 1000)
-    fill(world, links + [(ray, f"{ray}-0") for _, ray in rays[:9_000]], "D")
+    fill(world.connection, links + [(ray, f"{ray}-0") for _, ray in rays[:9_000]], "D")
     found, seconds = timed(world, "D")
     assert len(found.items) == 1 + 10_000 + 9_000 * 10
     assert seconds < BOUND_SECONDS
@@ -261,14 +226,14 @@ def test_it_is_asked_as_of_a_moment_as_far_as_known_then(world: World) -> None:
 
 def test_a_circle_ends(world: World) -> None:
     """No command can make one, for what a disclosure rests on exists before it; whoever edits the tables can."""
-    fill(world, [*chain("D", 3), ("D-3", "D-0")], "D-0")
+    fill(world.connection, [*chain("D", 3), ("D-3", "D-0")], "D-0")
     found, _ = timed(world, "D-0")
     assert [item.id for item in found.items] == ["D-0", "D-1", "D-2", "D-3"]
     assert len(owed(world)) == 4
 
 
 def test_the_search_uses_the_links_by_index(world: World) -> None:
-    fill(world, star("D", 3000), "D")
+    fill(world.connection, star("D", 3000), "D")
     world.connection.execute("SET enable_seqscan = off")  # the tables of a test are too small for an index to pay
     plan = world.ask("EXPLAIN SELECT * FROM audit.blast_radius('D.7')")
     assert "Seq Scan" not in str(plan)
