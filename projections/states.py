@@ -64,8 +64,7 @@ class StateFold:
             state: Any = self._evolve(before, entry.event, happened)
             case_id = case_id or heading.case_id
             known[heading.stream] = (state, case_id, made)
-            columns = [list(value) if type(value) is tuple else value for value in state]  # arrays are lists to psycopg
-            row = changed[heading.stream] = (*columns, case_id, made, leaf_index)
+            row = changed[heading.stream] = (*state, case_id, made, leaf_index)
             history.append(
                 (*row, entry.event.TOPIC, happened.occurred_at, happened.recorded_at, happened.actor, happened.source)
             )
