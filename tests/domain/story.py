@@ -16,9 +16,10 @@ from ledger.domain.concerns import ConcernRaised
 from ledger.domain.disclosures import DisclosureMade
 from ledger.domain.errors import Refused
 from ledger.domain.followups import FollowUpScheduled
-from ledger.domain.model import Command, Event, Happened, State
+from ledger.domain.model import Command, Event, Happened, State, States
 from ledger.domain.problems import ProblemDetected
 from ledger.domain.promises import Promise, PromiseMade
+from ledger.domain.replaying import objection
 
 
 def day(number: int, hour: int = 0) -> datetime:
@@ -129,6 +130,9 @@ class When:
 
     def then(self, *events: Event) -> "Then":
         assert self._events() == events
+        if events:
+            told = Happened(self.command.occurred_at, self.now, self.command.actor, "crm")
+            no_objection(events, told, told_states(self.facts).get)
         happened = (Fact(event, self.command.occurred_at, self.command.actor) for event in events)
         return Then(told_states((*self.facts, *happened)))
 
@@ -151,6 +155,13 @@ class Then:
         state = self.states[stream]
         assert {name: getattr(state, name) for name in fields} == fields
         return self
+
+
+def no_objection(events: Sequence[Event], happened: Happened, states: States) -> None:
+    """What was just decided over `states` is decided the same again from what the log would have of it."""
+    worded = [any(getattr(event, name) is not None for name in event.PERSONAL) for event in events]
+    bare = [event.model_copy(update=dict.fromkeys(event.PERSONAL)) for event in events]
+    assert objection(bare, happened, worded, states) is None
 
 
 def given(*facts: Fact) -> Given:

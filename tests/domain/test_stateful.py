@@ -13,7 +13,7 @@ from ledger.domain.errors import Refused
 from ledger.domain.followups import CompleteFollowUp
 from ledger.domain.model import Command, Event, Happened, State
 from ledger.domain.promises import Promise, timeliness
-from tests.domain.story import day, made, order, scheduled, told, told_states
+from tests.domain.story import day, made, no_objection, order, scheduled, told, told_states
 
 HOURS = st.sampled_from([0, 6, 30, 250])
 WHO = st.sampled_from(["u-1", "u-2", "u-5", "C-1"])
@@ -86,8 +86,9 @@ class Histories(RuleBasedStateMachine):
             events = dispatch.decide(command, self.states.get, self.at)
         except Refused:
             return
+        happened = Happened(self.at, self.at, who, "crm")
+        no_objection(events, happened, self.states.get)
         for event in events:
-            happened = Happened(self.at, self.at, who, "crm")
             self.states[event.stream] = dispatch.evolve(self.states.get(event.stream), event, happened)
             if event.stream == "promise:P-1":
                 self.facts.append((event, happened))

@@ -29,7 +29,7 @@ from ledger.domain.problems import (
     ResolveProblem,
     VerifyResolution,
 )
-from tests.domain.story import day, order
+from tests.domain.story import day, no_objection, order
 
 WHO = st.sampled_from(["C-1", "C-2", "C-3"])
 RAISED_BY = {"Q-1": "C-1", "Q-2": "C-2"}
@@ -115,8 +115,9 @@ class Problems(RuleBasedStateMachine):
             events = dispatch.decide(order(kind, occurred_at=self.at, **members), self.states.get, self.at)
         except Refused:
             return
+        happened = Happened(self.at, self.at, "u-2", "crm")
+        no_objection(events, happened, self.states.get)
         for event in events:
-            happened = Happened(self.at, self.at, "u-2", "crm")
             self.states[event.stream] = dispatch.evolve(self.states.get(event.stream), event, happened)
             self.facts.append((event, happened))
         if any(isinstance(event, ResolutionClaimed) for event in events):
