@@ -50,6 +50,10 @@ def verify_command(
     with_projections: Annotated[
         bool, typer.Option("--projections", help="Derive the read tables again as well, and compare row by row.")
     ] = False,
+    rules: Annotated[
+        bool,
+        typer.Option("--rules", help="Decide every command again as well: slower, and about a kilobyte a stream."),
+    ] = False,
     vkey: Annotated[
         str | None,
         typer.Option("--vkey", parser=pinned, help="The log's key as you keep it; by default that of keys/log."),
@@ -93,6 +97,7 @@ def verify_command(
             digest_key=None if digest is None else digest.secret,
             policy=policy,
             timestamp_roots=() if roots is None else read_roots(roots),
+            rules=rules,
             progress=advance,
         )
     differing = definitions.check(database(settings))
@@ -143,6 +148,7 @@ def _report(report: Report, differing: Sequence[Difference], *, anchored: bool) 
         "stamped_size": report.stamped_size,
         "stamped_at": report.stamped_at,
         "recoveries": list(report.recoveries),
+        "rules_replayed": report.rules_replayed,
         "unsigned_events": max(0, report.size - report.signed_size),
         "checkpoints": report.checkpoints,
         "compared_with_something_kept_outside": anchored,
@@ -184,6 +190,10 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
             f"events 0 to {report.stamped_size - 1}, by {report.stamped_at}" if report.stamped_size else "nothing yet"
         )
         out.print(f"timestamped: {covered}; not covered yet: {report.size - report.stamped_size} events")
+    if report.rules_replayed:
+        out.print("decided again: every command became the events that the rules make of it")
+    else:
+        out.print("whether the rules allowed each event was not looked at; use --rules")
     for sentence in report.recoveries:
         out.print(f"on record: {sentence}")
     if not found["compared_with_something_kept_outside"]:

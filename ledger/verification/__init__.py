@@ -32,6 +32,7 @@ from ledger.tlog.note import Note, Verifier
 from ledger.tlog.policy import Policy
 from ledger.verification.leaves import Leaves, Missing, earlier, open_key
 from ledger.verification.report import CheckerDied, Problem, Progress, Report, Wrong, connect
+from ledger.verification.rules import Replay
 from ledger.verification.stripes import checked_leaves
 from ledger.verification.tree import Tree
 
@@ -67,6 +68,7 @@ def verify(
     policy: Policy | None = None,
     timestamp_roots: Sequence[Certificate] = (),
     digest_key: bytes | None = None,
+    rules: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Report:
     """Check the whole log at `url` in one snapshot against `vkey`, the guard's note and checkpoints `kept` elsewhere.
@@ -78,13 +80,15 @@ def verify(
     only be ahead of it, and once more where a stored checkpoint is: a running service signs on meanwhile. With `policy`
     the cosignatures of stored and kept checkpoints are judged, and the report says how far its quorum covers the log.
     With `timestamp_roots` so are the timestamps. With `digest_key` the head must be one that a service of this log
-    wrote: nobody else's events wait there to be signed.
+    wrote: nobody else's events wait there to be signed. With `rules` every command is decided again, by one process.
     """
     guard_note = None if guard is None else guard()
     with connect(url) as connection:
         run = _Run(
             connection, url, Verifier.parse(vkey), key_encryption_key, policy, timestamp_roots, digest_key, progress
         )
+        if rules:
+            run.replay = Replay(connection)
         try:
             run.all(guard_note, guard, kept)
         except Wrong as wrong:
@@ -101,6 +105,7 @@ def verify(
         run.stamped_size if timestamp_roots else None,
         run.stamped_at,
         run.recoveries,
+        rules,
     )
 
 
@@ -125,6 +130,7 @@ class _Run:
         self.stamped_at: datetime | None = None
         self.checkpoints = 0
         self.problem: Problem | None = None
+        self.replay: Replay | None = None
         self._connection = connection
         self._url = url
         self._verifier = verifier
@@ -187,6 +193,8 @@ class _Run:
         newest = self.signed_size
         if guard is not None and guarded[0].size < newest and self._guarded(guard()).size < newest:
             raise Wrong("guard", f"the fork guard is older than the checkpoint over {newest} events", guarded[0].size)
+        if self.replay is not None:  # last: only of a log that is as it was signed do the rules say something
+            self.replay.end()
 
     def _guarded(self, note: bytes | None) -> _Expected:
         if note is None:
@@ -308,6 +316,8 @@ class _Run:
                 self._progress(self.tree.frontier.size, size)
                 if leaves.problem is not None:
                     self._first_of(leaves.problem)
+                if self.replay is not None:
+                    self.replay.take(start, hashes)
         self.tree.end()
 
     def _follows(self, leaves: Leaves) -> None:

@@ -44,6 +44,8 @@ class Report:
     stamped_at: datetime | None = None
     recoveries: tuple[str, ...] = ()
     """What the log says of its own recoveries, a sentence each."""
+    rules_replayed: bool = False
+    """Whether every command was decided again; without that only hashes, signatures and rows were compared."""
 
 
 class Wrong(Exception):

@@ -70,6 +70,7 @@ class Erasing(World):
             vkey=self.vkey,
             guard=lambda: read_guard(self.settings.guard_path),
             key_encryption_key=self.secrets.key_encryption_keys()[0],
+            rules=True,
             **changed,
         )
         if report.problem is None:

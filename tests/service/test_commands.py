@@ -165,9 +165,12 @@ def test_a_trail_nobody_left_is_bad_news(ledger: Command) -> None:
 
 
 def test_verify_covers_log_and_read_tables(ledger: Command) -> None:
-    said = ledger("verify", "--projections", "--json")
+    said = ledger("verify", "--projections", "--rules", "--json")
     assert said.code == 0
     assert said.json["ok"] is True
+    assert said.json["rules_replayed"] is True
+    assert "decided again: every command" in ledger("verify", "--rules").out
+    assert "use --rules" in ledger("verify").out
     assert said.json["projections"] == "ok"
     assert said.json["unsigned_events"] == 0
 

@@ -107,6 +107,7 @@ class Log:
             "guard": self.guard_note,
             "key_encryption_key": self.secrets.kek,
             "digest_key": self.secrets.digest,
+            "rules": True,
         }
         return verify(self.url, **arguments | changed)
 

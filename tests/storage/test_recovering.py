@@ -82,6 +82,7 @@ class Place:
             "guard": lambda: read_guard(self.settings.guard_path),
             "key_encryption_key": self.log.secrets.kek,
             "digest_key": self.log.secrets.digest,
+            "rules": True,
         }
         return verify(self.settings.database_url, **arguments | changed)
 
