@@ -4,7 +4,7 @@ A quiet edit of a read table is found so; `definitions` finds what was done to t
 Runners go on meanwhile: each comparison is made in one snapshot, at the position that the live version has in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,9 +57,9 @@ def check(
     """
     with versions.connect(url, "check") as writer, versions.connect(url, "check reader") as reader, rare_collections():
         versions.exclusive(writer)
-        log = Log(reader)
+        live = {definition.name: _live(writer.cursor(), definition) for definition in definitions}
         try:
-            return _check(url, writer, log, secrets, progress, definitions)
+            return _check(url, writer, Log(reader), secrets, progress, live, definitions)
         finally:
             if not writer.closed:
                 for definition in definitions:
@@ -67,9 +67,14 @@ def check(
 
 
 def _check(
-    url: str, writer: Connection[Any], log: Log, secrets: Secrets, progress: Progress, definitions: Sequence[Definition]
+    url: str,
+    writer: Connection[Any],
+    log: Log,
+    secrets: Secrets,
+    progress: Progress,
+    live: Mapping[str, Version],
+    definitions: Sequence[Definition],
 ) -> Problem | None:
-    live = {definition.name: _live(writer.cursor(), definition) for definition in definitions}
     size = log.size()
     for definition in definitions:
         if problem := _standing(definition, live[definition.name], size):

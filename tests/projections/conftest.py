@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.projections.world import World
+from tests.projections.world import World, tell_something_of_everything
+from tests.storage.log import copied
 
 
 @pytest.fixture
@@ -13,3 +15,14 @@ def world(readable: str, data_dir: Path) -> Iterator[World]:
     world = World(readable, data_dir)
     yield world
     world.close()
+
+
+@pytest.fixture(scope="module")
+def everything(postgres_url: str, _readable_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A ledger in which no read table is empty, one a module: whoever changes it puts it back."""
+    template = urlsplit(postgres_url)._replace(path=f"/{_readable_template}").geturl()
+    with copied(template, "ledger_everything") as url:
+        world = World(url, tmp_path_factory.mktemp("everything"))
+        tell_something_of_everything(world)
+        yield world
+        world.close()

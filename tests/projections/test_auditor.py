@@ -1,10 +1,11 @@
 """The role ledger_auditor: reads the views, and nothing else."""
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 
-from ledger.domain.policies import Times
-from tests.projections.world import World, at, story
+from tests.projections.world import World
 
 VIEWS = {
     "affected_customers",
@@ -56,26 +57,10 @@ FORBIDDEN = (
 
 
 @pytest.fixture
-def auditor(world: World) -> World:
-    world.ledger.submit(story(world, 21, 80))
-    world.make(90, based_on=["D-0"])
-    untrue = {"disclosure_id": "D-0", "known_since": at(0), "why": "It was not so."}
-    assert world.tell("disclosure.falsify", 1, **untrue) == "recorded"
-    problem = {"problem_id": "B-1", "known_since": at(0), "detected_by": "us", "severity": 2, "affected": ["C-1"]}
-    assert world.tell("problem.detect", 1, **problem, summary="It leaks.", owner="u-1") == "recorded"
-    assert world.tell("need.decline", 1, need_id="N-1", customer_id="C-1", why="We do not do that.") == "recorded"
-    about = {"customer_id": "C-1", "problem_id": "B-1"}
-    assert world.tell("concern.raise", 1, concern_id="K-1", text="Why?", **about) == "recorded"
-    assert world.tell("outage.declare", 1, outage_id="O-1", tool="crm") == "recorded"
-    note = {"outage_id": "O-1", "capture_id": "N-1", "captured_at": at(1), "customer_id": "C-1", "read_back": True}
-    assert world.tell("note.take", 1, **note, text="Call me.") == "recorded"
-    policy = {"policy_id": "default", "approver": "u-2", "escalation": [{"after_hours": 1, "to": "u-3"}]}
-    times = dict.fromkeys(Times.model_fields, 24)
-    assert world.tell("policy.publish", 1, **policy, times=times, tzdata_version="2025b") == "recorded"
-    world.make(91, occurred_at=1)
-    world.catch_up()
-    world.connection.execute("SET ROLE ledger_auditor")
-    return world
+def auditor(everything: World) -> Iterator[World]:
+    everything.connection.execute("SET ROLE ledger_auditor")
+    yield everything
+    everything.connection.execute("RESET ROLE; RESET enable_seqscan")
 
 
 def test_it_reads_every_view(auditor: World) -> None:
@@ -110,23 +95,23 @@ def test_it_does_nothing_else(auditor: World) -> None:
             auditor.connection.execute(statement)
 
 
-def test_its_rights_are_those_and_no_more(world: World) -> None:
-    granted = world.ask(
+def test_its_rights_are_those_and_no_more(everything: World) -> None:
+    granted = everything.ask(
         "SELECT table_schema, table_name, privilege_type FROM information_schema.role_table_grants "
         "WHERE grantee = 'ledger_auditor'"
     )
     assert {tuple(row.values()) for row in granted} == {("audit", view, "SELECT") for view in VIEWS}
-    (role,) = world.ask("SELECT * FROM pg_roles WHERE rolname = 'ledger_auditor'")
+    (role,) = everything.ask("SELECT * FROM pg_roles WHERE rolname = 'ledger_auditor'")
     assert not any(role[right] for right in ("rolcanlogin", "rolsuper", "rolcreatedb", "rolcreaterole", "rolbypassrls"))
-    open_to_all = world.ask(
+    open_to_all = everything.ask(
         "SELECT proname FROM pg_proc, aclexplode(proacl) AS a "
         "WHERE pronamespace = 'audit'::regnamespace AND a.grantee = 0"
     )
     assert open_to_all == []
 
 
-def test_every_view_and_column_and_function_says_what_it_is(world: World) -> None:
-    silent = world.ask(
+def test_every_view_and_column_and_function_says_what_it_is(everything: World) -> None:
+    silent = everything.ask(
         "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
         "WHERE c.relnamespace = 'audit'::regnamespace AND col_description(c.oid, a.attnum) IS NULL "
         "UNION ALL SELECT relname, NULL FROM pg_class "

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from ledger.app import Ledger, Submission
 from ledger.domain.dispatch import COMMANDS
+from ledger.domain.policies import Times
 from ledger.receipts import Refusal
 from ledger.settings import Settings
 from ledger.storage import keys
@@ -126,6 +127,27 @@ def story(world: World, seed: int, commands: int) -> list[Submission]:
     chance = random.Random(seed)
     opening = [command for number in range(8) for command in _opening(world, chance, number)]
     return opening + [_anything(world, chance, number) for number in range(commands - len(opening))]
+
+
+def tell_something_of_everything(world: World) -> None:
+    """A story after which no read table and no view is empty, applied."""
+    world.ledger.submit(story(world, 21, 80))
+    world.make(90, based_on=["D-0"])
+    untrue = {"disclosure_id": "D-0", "known_since": at(0), "why": "It was not so."}
+    assert world.tell("disclosure.falsify", 1, **untrue) == "recorded"
+    problem = {"problem_id": "B-1", "known_since": at(0), "detected_by": "us", "severity": 2, "affected": ["C-1"]}
+    assert world.tell("problem.detect", 1, **problem, summary="It leaks.", owner="u-1") == "recorded"
+    assert world.tell("need.decline", 1, need_id="N-1", customer_id="C-1", why="We do not do that.") == "recorded"
+    about = {"customer_id": "C-1", "problem_id": "B-1"}
+    assert world.tell("concern.raise", 1, concern_id="K-1", text="Why?", **about) == "recorded"
+    assert world.tell("outage.declare", 1, outage_id="O-1", tool="crm") == "recorded"
+    note = {"outage_id": "O-1", "capture_id": "N-1", "captured_at": at(1), "customer_id": "C-1", "read_back": True}
+    assert world.tell("note.take", 1, **note, text="Call me.") == "recorded"
+    policy = {"policy_id": "default", "approver": "u-2", "escalation": [{"after_hours": 1, "to": "u-3"}]}
+    times = dict.fromkeys(Times.model_fields, 24)
+    assert world.tell("policy.publish", 1, **policy, times=times, tzdata_version="2025b") == "recorded"
+    world.make(91, occurred_at=1)
+    world.catch_up()
 
 
 def _opening(world: World, chance: random.Random, number: int) -> list[Submission]:
