@@ -74,6 +74,20 @@ def test_the_erased_stay_erased_and_an_old_backup_opens_under_the_old_key_alone(
     assert told.tell("promise.warn", 5, promise_id="P-1", reason="Late.") == "customer-erased"
 
 
+def test_a_key_of_the_erased_that_a_restored_copy_brought_back_is_not_wrapped_anew(told: Erasing) -> None:
+    (brought,) = told.ask("SELECT wrapped FROM ledger.customer_keys WHERE customer_id = 'C-1'")
+    assert told.erase() == "recorded"
+    told.eraser().round()
+    told.connection.execute(
+        "UPDATE ledger.customer_keys SET wrapped = %s, destroyed_at = NULL WHERE customer_id = 'C-1'",
+        [brought["wrapped"]],
+    )
+    new = rotate(told)
+    assert opens(told, new) == {"C-2"}
+    assert told.eraser().round() == 1, "and it is destroyed again"
+    assert told.left() == {}
+
+
 def link_only(world: Erasing) -> None:
     directory = world.settings.keys_dir
     (directory / "kek.new").write_bytes(os.urandom(32))
