@@ -5,6 +5,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from deploy.foreign import printable
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.note import MAX_NOTE_SIZE, Note
@@ -16,7 +17,10 @@ SECONDS = 30.0
 
 
 class NotCosigned(RuntimeError):
-    """The witness did not cosign, or what it answered is no cosignature of its key; the text says which."""
+    """The witness did not cosign, or what it answered is no cosignature of its key; the text says which, printable."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(printable(why))
 
 
 def submit(
@@ -46,7 +50,7 @@ def submit(
             return _cosigned(parsed, answer, witness)
         cosigned = number_of(answer.decode("ascii", "replace").removesuffix("\n"))
         if status != 409 or content_type != SIZE_TYPE or cosigned is None:
-            raise NotCosigned(f"{witness.name} answered {status}: {_printable(answer)}")
+            raise NotCosigned(f"{witness.name} answered {status}: {answer[:200].decode('utf-8', 'replace')}")
         if cosigned > checkpoint.size:
             raise NotCosigned(
                 f"{witness.name} has cosigned {cosigned} events and this checkpoint has {checkpoint.size}: it is an "
@@ -54,11 +58,6 @@ def submit(
             )
         old_size = cosigned
     raise NotCosigned(f"{witness.name} was asked {TRIES} times, and somebody else was faster each time")
-
-
-def _printable(answer: bytes) -> str:
-    """The beginning of an answer, without what a terminal or a database would take amiss."""
-    return "".join(each if each.isprintable() else " " for each in answer[:200].decode("utf-8", "replace")).strip()
 
 
 def _cosigned(note: Note, answer: bytes, witness: CosignatureVerifier) -> Note:

@@ -14,6 +14,7 @@ from psycopg.rows import tuple_row
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.finding import located
+from deploy.foreign import printable
 from deploy.tables import printer
 from ledger.domain.model import utc_moment
 from ledger.erasure.keyring import Keyring
@@ -52,7 +53,7 @@ def fail(sentence: str) -> NoReturn:
 
 def complain(sentence: str) -> None:
     """One line on stderr, whatever the width of the terminal: logs and supervisors take the last line."""
-    print(f"promise-ledger: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    print(f"promise-ledger: {printable(' '.join(sentence.split()))}", file=sys.stderr, flush=True)
 
 
 def database(settings: Settings) -> str:

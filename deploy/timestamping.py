@@ -18,6 +18,7 @@ import structlog
 from cryptography.x509 import Certificate
 from psycopg.rows import tuple_row
 
+from deploy.foreign import printable
 from deploy.places import SetupError
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
@@ -112,7 +113,7 @@ def keep_stamping(anchor: Anchor, stop: threading.Event) -> None:
         except psycopg.Error as error:
             _log.warning("no timestamp: the database is away", error=str(error).strip().split("\n")[0])
         except (BadTimestamp, TlogError, OSError, HTTPException) as error:
-            anchor.failure = f"{anchor.authority} gives no timestamp: {error}"
+            anchor.failure = printable(f"{anchor.authority} gives no timestamp: {error}")
             _log.warning("no timestamp", reason=anchor.failure)
             stop.wait(RETRY_SECONDS)
         stop.wait(LOOK_SECONDS)

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
@@ -16,8 +16,9 @@ import psycopg
 import pytest
 import tlog_scales.signing
 import tlog_scales.tlog
+from structlog.testing import capture_logs
 
-from deploy import cli
+from deploy import cli, heartbeat
 from deploy.exporting import ExportRefused, export_tiles
 from deploy.places import SetupError
 from deploy.witness import open_witness
@@ -153,6 +154,66 @@ def test_one_that_is_down_holds_up_nothing_and_is_asked_again(watched: Watched):
     assert restored.round()
     (note,) = watched.log.ask("SELECT note FROM ledger.witnessed WHERE size = 3")
     assert len(Note.parse(note[0]).signatures) == 4, "it caught up from what it had cosigned, which was nothing"
+
+
+HOSTILE = {
+    "a sentence": b"HTTP/1.1 500 no\r\nContent-Length: 11\r\n\r\nno\x00\x1b[31m\xc2\x9b\x07",
+    "a status line": b"HTTP/1.1 200\x00\x1b[31m \x07\r\n\r\n",
+    "no HTTP at all": b"\x00\x1b]0;mine\x07\r\n",
+    "a cosignature": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n\xe2\x80\x94 \x00\x1b[31m",
+    "a size": b"HTTP/1.1 409 no\r\nContent-Type: text/\x1b[31m\r\nContent-Length: 2\r\n\r\n7\x1b",
+}
+
+
+@contextmanager
+def answering(said: bytes) -> Iterator[str]:
+    """The address of a machine that answers with these bytes, whatever it is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(said)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def beat_once(url: str, detail: dict[str, Any]) -> None:
+    """What health reads of the intake is `detail`."""
+    stop = threading.Event()
+
+    def said() -> dict[str, Any]:
+        stop.set()
+        return detail
+
+    heartbeat.beat(url, "intake", said, stop)
+
+
+def test_what_a_witness_says_never_steers_a_terminal_and_always_fits_the_database(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LEDGER_DATABASE_URL", watched.log.url)
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(watched.log.settings.data_dir))
+    for number, said in enumerate(HOSTILE.values()):
+        watched.grow(number)
+        with answering(said) as url, capture_logs() as logs:
+            collector = watched.collector(others(watched, url, None, None))
+            collector.round()
+            vkey = watched.cosigners[0].vkey
+            monkeypatch.setattr("sys.argv", ["promise-ledger", "witness", "submit", url, "--vkey", vkey])
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+        assert end.value.code == 1
+        reason = collector.detail()["failing"]["w0"]["reason"]
+        told = (reason, *(str(each["reason"]) for each in logs), *capfd.readouterr().err.splitlines())
+        assert len(told) == 3
+        assert [each for each in told if not each.isprintable()] == []
+        beat_once(watched.log.url, collector.detail())
+        ((kept,),) = watched.log.ask("SELECT detail FROM service.heartbeat WHERE part = 'intake'")
+        assert kept["failing"]["w0"]["reason"] == reason
 
 
 def test_one_that_hangs_costs_its_patience_once_and_is_then_left_out_for_a_while(watched: Watched, nobody: str):
