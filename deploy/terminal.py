@@ -37,6 +37,7 @@ def moment(text: str) -> datetime:
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data directory of the `up` to talk to.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+Customer = Annotated[str | None, typer.Option("--customer", help="Only this customer's.")]
 AsOf = Annotated[
     datetime | None, typer.Option("--as-of", parser=moment, metavar="TIME", help="As things stood at this moment.")
 ]

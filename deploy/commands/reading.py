@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.tables import show
-from deploy.terminal import AsJson, AsOf, DataDir, KnownAt, fail, moment, out, print_json, reading
+from deploy.terminal import AsJson, AsOf, Customer, DataDir, KnownAt, fail, moment, out, print_json, reading
 from projections import queries
 from projections.blast import BlastRadius, Item, blast_radius
 from projections.findings.registry import FINDINGS
@@ -18,7 +18,7 @@ _MOST_ROWS = 200
 
 @app.command()
 def outstanding(
-    customer: Annotated[str | None, typer.Option("--customer", help="Only this customer's.")] = None,
+    customer: Customer = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
     data_dir: DataDir = None,
@@ -58,7 +58,7 @@ def customer_command(
 
 @app.command()
 def findings(
-    customer: Annotated[str | None, typer.Option("--customer", help="Only this customer's.")] = None,
+    customer: Customer = None,
     code: Annotated[str | None, typer.Option("--code", help="Only of this code, such as overdue.")] = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 import typer
 
 from deploy.tables import show
-from deploy.terminal import AsJson, AsOf, DataDir, KnownAt, fail, out, print_json, reading
+from deploy.terminal import AsJson, AsOf, Customer, DataDir, KnownAt, fail, out, print_json, reading
 from projections import queries
 from projections.queries import Row
 
 app = typer.Typer()
-Customer = Annotated[str | None, typer.Option("--customer", help="Only this customer's.")]
 State = Literal["raised", "acknowledged", "addressed", "confirmed", "withdrawn"]
 
 _CONCERNS = ("concern_id", "customer_id", "problem_id", "state", "severity", "raised_at", "days_open", "cycle", "text")

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from ledger.domain import deadlines, escalations, promises
 from ledger.domain.assumptions import Assumption, AssumptionConfirmed, AssumptionRefuted
-from ledger.domain.deadlines import ConditionExpired, DeadlinePassed, DeadlineWarned
 from ledger.domain.dispatch import evolve
-from ledger.domain.escalations import PromiseOverdueAcknowledged
 from ledger.domain.model import Event
 from ledger.domain.promises import (
     Promise,
@@ -19,10 +18,7 @@ from ledger.domain.promises import (
     PromiseDisputed,
     PromiseEvent,
     PromiseKept,
-    PromiseMade,
-    PromiseReadBack,
     PromiseReassigned,
-    PromiseReleased,
     PromiseRescheduled,
     PromiseResumed,
     PromiseSuperseded,
@@ -279,30 +275,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Facts, str, Any, Promise, Promise],
     PromiseSuperseded: _superseded,
 }
 RULES: Rules = {
-    **dict.fromkeys(
-        (
-            PromiseMade,
-            PromiseReadBack,
-            PromiseAccepted,
-            PromiseReassigned,
-            PromiseActivated,
-            PromiseAtRisk,
-            PromiseRescheduled,
-            PromiseSuspended,
-            PromiseResumed,
-            PromiseClaimedKept,
-            PromiseKept,
-            PromiseDisputed,
-            PromiseBroken,
-            PromiseReleased,
-            PromiseSuperseded,
-            DeadlineWarned,
-            DeadlinePassed,
-            ConditionExpired,
-            PromiseOverdueAcknowledged,
-        ),
-        _promise_event,
-    ),
+    **dict.fromkeys((*promises.EVENTS, *deadlines.EVENTS, *escalations.EVENTS), _promise_event),
     AssumptionConfirmed: _settled,
     AssumptionRefuted: _settled,
 }
