@@ -739,5 +739,6 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
 
 
 def _unkept_past_due(promise: Promise, at: datetime) -> bool:
-    """Whether `at` finds it unclaimed after its due time; while business time stands still, it is not reached."""
-    return promise.claimed_at is None and at > promise.due_at and promise.paused_at is None
+    """Whether `at` finds it owed and unclaimed after its due time, which is not reached while business time stands."""
+    owed = promise.claimed_at is None and promise.standing != "conditional"
+    return owed and at > promise.due_at and promise.paused_at is None

@@ -78,6 +78,7 @@ TABLE: list[tuple[str, tuple[Fact, ...], int, Timeliness]] = [
     ("claimed on time, broken after due", (MADE, claimed(9), broken(11)), 30, "overdue"),
     ("released before due", (MADE, on(9, PromiseReleased(**P1, evidence="x"))), 30, "running"),
     ("conditional, past due: nothing was owed", (CONDITIONAL,), 30, "running"),
+    ("conditional, rescheduled after due: nothing was owed", (CONDITIONAL, moved(11, 10, 20)), 15, "running"),
     ("condition met, past due", (CONDITIONAL, on(7, PromiseActivated(**P1))), 11, "overdue"),
     ("a late word that is no claim latches nothing", (MADE, READ_BACK_LATE, claimed(9)), 30, "on_time"),
 ]

@@ -14,6 +14,7 @@ import pytest
 from ledger.domain import dispatch
 from ledger.domain.assumptions import Assumption, ConfirmAssumption, RefuteAssumption
 from ledger.domain.concerns import AcknowledgeConcern, AddressConcern, Concern, ConfirmConcern, RaiseConcern
+from ledger.domain.deadlines import ExpireCondition
 from ledger.domain.disclosures import About, CorrectDisclosure, Disclosure, FalsifyDisclosure, MakeDisclosure
 from ledger.domain.errors import Refused
 from ledger.domain.followups import CompleteFollowUp, FollowUpAbout, ScheduleFollowUp
@@ -23,12 +24,17 @@ from ledger.domain.promises import (
     AcceptPromise,
     BreakPromise,
     ClaimPromiseKept,
+    Condition,
     DisputePromise,
     MakePromise,
+    MeetCondition,
     Promise,
+    PromiseTerms,
     ReassignPromise,
+    ReleasePromise,
     ReschedulePromise,
     ResumePromise,
+    SupersedePromise,
     SuspendPromise,
     VerifyPromise,
     late_against_original,
@@ -93,6 +99,8 @@ class History:
             (ReschedulePromise, {**promise, **told, "new_due_at": soon}),
             (SuspendPromise, {**promise, "reason": "x", "review_at": MUCH_LATER}),
             (ResumePromise, promise),
+            (MeetCondition, promise),
+            (ExpireCondition, {**promise, "condition_by": self._condition_by(which)}),
             (chance.choice([ReassignPromise, AcceptPromise]), {**promise, "owner": chance.choice(OWNERS)}),
             *[(MakeDisclosure, self._telling(told))] * 2,
             (CorrectDisclosure, self._correction(told)),
@@ -109,7 +117,12 @@ class History:
         self.at += timedelta(hours=chance.choice([0, 0, 0, 0, 5, 30, 100]))
         kind, members = chance.choice(choices)
         if chance.random() < 0.02:
-            kind, members = BreakPromise, {**promise, "reason_code": "stock", **TEXT}
+            ends: list[tuple[Any, dict[str, Any]]] = [
+                (BreakPromise, {**promise, "reason_code": "stock", **TEXT}),
+                (ReleasePromise, {**promise, "evidence": "e"}),
+                (SupersedePromise, {**promise, **told, "promise": PromiseTerms(**self._terms(f"P-{len(self.log)}"))}),
+            ]
+            kind, members = chance.choice(ends)
         self._send(kind, **members)
         if kind is ScheduleFollowUp:
             self._send(CompleteFollowUp, followup_id=members["followup_id"], outcome="does_not_work")
@@ -126,7 +139,13 @@ class History:
             "due_at": self.at + timedelta(hours=self.chance.randint(101, 200)),
             "verification": self.chance.choice(["required", "not_required"]),
             "based_on": self._known(1),
+            "for_team": self.chance.choice([None, None, None, "T-1"]),
+            "condition": self.chance.choice([None, None, None, Condition(**TEXT, by=self.at + timedelta(hours=90))]),
         }
+
+    def _condition_by(self, promise_id: str) -> datetime:
+        promise = self.states.get(f"promise:{promise_id}")
+        return promise.condition_by or self.at if isinstance(promise, Promise) else self.at
 
     def _telling(self, told: dict[str, Any]) -> dict[str, Any]:
         about = self.chance.choice(
@@ -172,7 +191,8 @@ class History:
             self.log.append(fact)
             self.states[event.stream] = dispatch.evolve(self.states.get(event.stream), event, written.happened)
             fold.apply(self.facts, written)
-            if event.TOPIC == "promise.reassigned" or (event.TOPIC == "promise.disputed" and event.stream in ended):
+            again = event.TOPIC == "promise.disputed" and event.stream in ended
+            if again or event.TOPIC in ("promise.made", "promise.reassigned"):
                 self.handed_over[event.stream] = self.at
 
     def open(self, now: datetime) -> list[Open]:
@@ -204,9 +224,8 @@ class History:
             yield "claimed-not-verified"
         if promise.owner == "C-1":
             yield "unowned"
-        if promise.pending_owner and now >= self.handed_over[f"promise:{promise.promise_id}"] + _limit(
-            "accept_within_hours"
-        ):
+        waits = promise.pending_owner is not None or not promise.accepted
+        if waits and now >= self.handed_over[f"promise:{promise.promise_id}"] + _limit("accept_within_hours"):
             yield "handover-unaccepted"
         settled = self.states.get(f"assumption:promise:{promise.promise_id}")
         if promise.basis == "assumed" and not settled and now >= promise.made_at + _limit("confirm_within_hours"):
