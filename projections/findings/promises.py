@@ -237,6 +237,7 @@ def _broken(facts: Facts, key: str, event: PromiseBroken, before: Promise, promi
         topics.append(topic)
         known = facts.recall(topic, Topic) or Topic()
         facts.remember(topic, known._replace(broken=(*known.broken, key)))
+        truth.touched(facts, f"problem:{event.problem_id}", promise)
     telling.apology_owed(facts, key, topics, promise.customer_id)
 
 

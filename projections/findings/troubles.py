@@ -41,8 +41,6 @@ def _affected(facts: Facts, event: CustomersAffected) -> None:
     if trouble.resolved_at is not None:
         for customer_id in event.affected:
             promises.claimed(facts, topic_key(key, customer_id), customer_id, key)
-    if event.promises:
-        truth.cause_known(facts, key)
 
 
 def _trouble(facts: Facts, key: str) -> Trouble:
@@ -68,11 +66,7 @@ def _touches(facts: Facts, key: str, promise_ids: Iterable[str]) -> None:
         stream = f"promise:{promise_id}"
         promise = facts.recall(stream, Promise)
         assert promise is not None
-        facts.link("promises", key, stream)
-        topic = topic_key(stream, promise.customer_id)
-        known = facts.recall(topic, Topic) or Topic()
-        if key not in known.problems:
-            facts.remember(topic, known._replace(problems=(*known.problems, key)))
+        truth.touched(facts, key, promise)
 
 
 def _reported(facts: Facts, event: CustomerReportedProblem) -> None:

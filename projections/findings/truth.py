@@ -48,6 +48,18 @@ def cause_known(facts: Facts, problem: str) -> None:
         _compare(facts, key)
 
 
+def touched(facts: Facts, problem: str, promise: Promise) -> None:
+    """What was, or will be, said as the reason about `promise` is held against the cause of `problem` too."""
+    stream = f"promise:{promise.promise_id}"
+    topic = topic_key(stream, promise.customer_id)
+    known = facts.recall(topic, Topic) or Topic()
+    if problem not in known.problems:
+        facts.link("promises", problem, stream)
+        facts.remember(topic, known._replace(problems=(*known.problems, problem)))
+    for key in facts.targets("reasons", stream):
+        _compare(facts, key)
+
+
 def _problems(facts: Facts, said: Said) -> Sequence[str]:
     """The problems whose causes a reason is held against: it was given for them, or for what they touch."""
     assert said.about is not None

@@ -7,7 +7,7 @@ from ledger.domain.concerns import ConcernRaised
 from ledger.domain.disclosures import CorrectionDelivered, DisclosureCorrected
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.problems import CauseRecorded, CustomersAffected
-from ledger.domain.promises import PromiseReleased
+from ledger.domain.promises import PromiseBroken, PromiseReleased
 from tests.domain.story import Fact, day, detected, made, on, raised
 from tests.projections.findings.story import disclosed, falsified, given, promise
 
@@ -90,6 +90,14 @@ def test_a_reason_about_a_promise_is_held_against_the_problem_that_touches_it() 
     assert given(two, cause(7), as_told).intervals("divergent-reason") == [(day(7), None)]  # whichever came second
     assert given(two, as_told, cause(9)).intervals("divergent-reason") == [(day(9), None)]
     assert given(two, cause(7), as_told, cause(9, "weather")).intervals("divergent-reason") == [(day(7), day(9))]
+
+
+def test_a_reason_about_a_promise_is_held_against_the_problem_that_it_was_broken_by() -> None:
+    reason = disclosed(5, about_promise_id="P-1", reason_class="weather")
+    broken = promise(PromiseBroken, 8, reason_code="stock", text="None left.", problem_id="X-1")
+    assert given(made(), detected(), reason, cause(7), broken).intervals("divergent-reason") == [(day(7), None)]
+    assert given(made(), detected(), reason, broken, cause(9)).intervals("divergent-reason") == [(day(9), None)]
+    assert given(made(), detected(), reason, broken, cause(9, "weather")).intervals("divergent-reason") == []
 
 
 def test_a_reason_about_a_concern_is_held_against_the_problem_that_the_concern_is_about() -> None:
