@@ -100,9 +100,16 @@ class Ledger:
         )
 
     @classmethod
-    def open(cls, settings: Settings, *, clock: Clock = system_clock, start: bool = True) -> Self:
+    def open(
+        cls,
+        settings: Settings,
+        *,
+        clock: Clock = system_clock,
+        start: bool = True,
+        secrets: keys.Secrets | None = None,
+    ) -> Self:
         """The ledger that `settings` name, its head signed (unless told not to `start`, by a rotation of its key that
-        goes on). Close it, or use it as a context manager.
+        goes on), with other `secrets` than they name where these are given. Close it, or use it as a context manager.
 
         Raises NoLog before `migrate`, KeyProblem without its secrets or where another key signs this log by now, Fork
         where database and guard contradict.
@@ -111,7 +118,7 @@ class Ledger:
         recorder = LogRecorder(open_datastore(settings.database_url))
         try:
             origin = recorder.origin()
-            secrets = keys.secrets_of(settings)
+            secrets = secrets or keys.secrets_of(settings)
             recorder.authenticate = authenticator(secrets.digest)
             ledger = cls(recorder, secrets=secrets, origin=origin, guard=ForkGuard(settings.guard_path), clock=clock)
         except BaseException:

@@ -8,6 +8,10 @@
  4. keys/log is log.<key id>, log.next is log  the log goes on under the new key
  5. log.<key id> is overwritten and removed    there: the same again ends it
 
+Where the settings give the key before (keys/log.old, LEDGER_KEY_LOG_OLD, a provider before), the key that they give for
+`log` is the new one, wherever it is kept. Then steps 1 and 4 are done by whoever set them; 2, 3 and 5, which destroys a
+file keys/log.old, are done here, and the same again goes on likewise.
+
 Services are stopped meanwhile. One that is not is no danger, only broken off: it looks at the log under the head lock
 once somebody else has appended, and refuses there.
 """
@@ -16,6 +20,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +29,7 @@ import psycopg
 
 from ledger.app import Clock, Ledger, Submission, system_clock
 from ledger.domain.log_keys import RotateLogKey
+from ledger.key_provider import SigningKey
 from ledger.recovery.steps import refuse_running
 from ledger.settings import Settings
 from ledger.storage import keys
@@ -32,40 +38,67 @@ from ledger.tlog.note import Signer
 
 SOURCE: Final = "ledger-keys"
 NEXT: Final = "log.next"
+OLD: Final = "log.old"
 
 
 def rotate_log_key(settings: Settings, clock: Clock = system_clock) -> tuple[str, str]:
     """The verifier keys, old and new, once the log is signed by the new one and the old one is destroyed here.
 
     Called again after a crash it goes on; after it was done, it makes another new one. Raises NotRecovered while a
-    service is at work, KeyProblem where the key is no file or the one that was made is gone, Fork as every start does.
+    service is at work, KeyProblem where the key is no file and none is given in its place, or the one that was made is
+    gone; Fork as every start does.
     """
-    _refuse_elsewhere(settings)
+    before = keys.log_key_before(settings)
+    _refuse_elsewhere(settings, before)
     with _alone(settings.keys_dir):
-        return _rotate(settings, clock)
+        return _rotate(settings, clock) if before is None else _to_given(settings, before.secret, clock)
+
+
+def _to_given(settings: Settings, old: bytes | SigningKey, clock: Clock) -> tuple[str, str]:
+    """Steps 2, 3 and 5, from the key `old` to the one that the settings give."""
+    secrets = keys.secrets_of(settings)
+    origin, size, rotations = _on_record(settings)
+    present, successor, last = Signer(origin, old), Signer(origin, secrets.log), last_rotation(rotations, origin)
+    done = last is not None and (last.old, last.new) == (present.verifier, successor.verifier) and size > last.size
+    if not done:
+        earlier = {present.verifier, *(each.old for each in rotations)}
+        if successor.verifier in earlier:
+            raise keys.KeyProblem(f"{successor.vkey} signed this log before: a rotation needs a key that never did")
+        _hand_over(settings, replace(secrets, log=old), successor, clock)
+    keys.destroy(settings.keys_dir, OLD, "log")
+    return present.vkey, successor.vkey
 
 
 def _rotate(settings: Settings, clock: Clock) -> tuple[str, str]:
     secrets = keys.secrets_of(settings)
-    origin, last = _on_record(settings)
-    present = Signer(origin, secrets.log)
+    origin, _, rotations = _on_record(settings)
+    present, last = Signer(origin, secrets.log), last_rotation(rotations, origin)
     if last is not None and last.new == present.verifier and keys.find(settings.keys_dir, _archived(last)) is not None:
         return _end(settings, last)  # step 5
+    successor = Signer(origin, _successor(settings, last is not None and last.old == present.verifier))  # step 1
+    last = _hand_over(settings, secrets, successor, clock)
+    keys.replace_log_key(settings.keys_dir, _archived(last), NEXT)  # step 4
+    return _end(settings, last)
+
+
+def _hand_over(settings: Settings, secrets: keys.Secrets, successor: Signer, clock: Clock) -> Rotation:
+    """Steps 2 and 3, from the key of `secrets`; the rotation on record."""
+    origin, _, rotations = _on_record(settings)
+    present, last = Signer(origin, secrets.log), last_rotation(rotations, origin)
     begun = last is not None and last.old == present.verifier
-    successor = Signer(origin, _successor(settings, begun))  # step 1
-    with Ledger.open(settings, clock=clock, start=not begun) as ledger:
+    with Ledger.open(settings, clock=clock, start=not begun, secrets=secrets) as ledger:
         if not begun:
             ledger.append([_said(present, successor, clock)])  # step 2
-            _, last = _on_record(settings)
+            last = last_rotation(_on_record(settings)[2], origin)
         assert last is not None
         if successor.verifier != last.new:
             raise keys.KeyProblem(
-                f"the log names {last.new.vkey} as its next key, and {settings.keys_dir / NEXT} is another one: put it "
-                "back; where it is lost, only `promise-ledger recover anew` is left"
+                f"the log names {last.new.vkey} as its next key, and what the settings give or "
+                f"{settings.keys_dir / NEXT} is another one: put it back; where it is lost, only `promise-ledger "
+                "recover anew` is left"
             )
         ledger.hand_over(last.size, successor)  # step 3
-    keys.replace_log_key(settings.keys_dir, _archived(last), NEXT)  # step 4
-    return _end(settings, last)
+    return last
 
 
 @contextmanager
@@ -79,26 +112,25 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _refuse_elsewhere(settings: Settings) -> None:
+def _refuse_elsewhere(settings: Settings, before: keys.Held[bytes | SigningKey] | None) -> None:
     assert settings.database_url is not None
     held, path = keys.log_key(settings), settings.keys_dir / "log"
-    if held is not None and held.where != str(path):
+    if before is None and held is not None and held.where != str(path):
         raise keys.KeyProblem(
-            f"the signing key is given by {held.where}, and only a file can be replaced: move a key from a variable to "
-            f"{path} (32 bytes, mode 0600), rotate, and move the new one back; a key that never leaves its device "
-            "cannot be rotated, there `promise-ledger recover anew` begins another log"
+            f"the signing key is given by {held.where}, and only a file is replaced by itself: give the new key there "
+            "and this one by LEDGER_KEY_LOG_OLD or LEDGER_KEY_PROVIDER_OLD, then run this again"
         )
     with psycopg.connect(settings.database_url) as connection:
         refuse_running(connection)
 
 
-def _on_record(settings: Settings) -> tuple[str, Rotation | None]:
-    """The log's name, and its newest rotation."""
+def _on_record(settings: Settings) -> tuple[str, int, list[Rotation]]:
+    """The log's name and size, and its rotations."""
     assert settings.database_url is not None
     with psycopg.connect(settings.database_url) as connection:
-        row = connection.execute("SELECT origin FROM ledger.head").fetchone()
-        origin = settings.origin if row is None else str(row[0])
-        return origin, last_rotation(read_rotations(connection.cursor()), origin)
+        row = connection.execute("SELECT origin, size FROM ledger.head").fetchone()
+        origin, size = (settings.origin, 0) if row is None else (str(row[0]), int(row[1]))
+        return origin, size, read_rotations(connection.cursor())
 
 
 def _successor(settings: Settings, begun: bool) -> bytes:

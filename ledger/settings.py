@@ -28,10 +28,12 @@ class Settings(BaseSettings):
     timestamp_roots: Path | None = Field(default=None, description="PEM file with that authority's root certificate")
     timestamp_seconds: int = Field(default=3600, ge=1, description="how often the newest checkpoint is stamped")
     key_log: SecretStr | None = Field(default=None, description="the signing key, hex or base64, instead of keys/log")
+    key_log_old: SecretStr | None = Field(default=None, description="the one before, until `keys rotate-log` was run")
     key_kek: SecretStr | None = Field(default=None, description="the key-encryption key, instead of keys/kek")
     key_kek_old: SecretStr | None = Field(default=None, description="the one before, until `keys rotate` was run")
     key_digest: SecretStr | None = Field(default=None, description="the key of the digests, instead of keys/digest")
     key_provider: str | None = Field(default=None, description="package.module:factory of a KMS or an HSM")
+    key_provider_old: str | None = Field(default=None, description="the one before, until the keys were rotated")
     origin: str = Field(
         default="localhost/promise-ledger",
         pattern=r"^[A-Za-z0-9._/:-]{1,128}$",

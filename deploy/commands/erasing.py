@@ -96,9 +96,11 @@ def _held(settings: Settings) -> Iterator[tuple[str, keys.Held[Any] | None, str 
     """Each secret, and what tells it from others: of the log's key the public one, of the others a fingerprint."""
     log, kek, digest = keys.log_key(settings), keys.key_encryption_key(settings), keys.digest_key(settings)
     yield "log", log, None if log is None else Signer(guarded_origin(settings) or settings.origin, log.secret).vkey
+    if (old := keys.log_key_before(settings)) is not None:
+        yield "log.old", old, Signer(guarded_origin(settings) or settings.origin, old.secret).vkey
     yield "kek", kek, None if kek is None else name_of(kek.secret)
-    if (old := keys.find(settings.keys_dir, "kek.old")) is not None:
-        yield "kek.old", keys.Held(old, str(settings.keys_dir / "kek.old")), name_of(old)
+    if (before := keys.key_encryption_key_before(settings)) is not None:
+        yield "kek.old", before, name_of(before.secret)
     yield "digest", digest, None if digest is None else fingerprint("digest", digest.secret)
 
 
@@ -118,14 +120,15 @@ def rotate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     out.print(f"all data keys are wrapped under the new key {name}{_destroyed(secrets)}")
     if secrets.kek_in_file:
         err.print(f"back up {settings.keys_dir / 'kek'} now: without it no text can be read any more")
-    elif settings.key_kek_old is not None:
-        err.print("take LEDGER_KEY_KEK_OLD away and start every service anew")
+    elif (old := settings.key_kek_old or settings.key_provider_old) is not None:
+        variable = "LEDGER_KEY_KEK_OLD" if old is settings.key_kek_old else "LEDGER_KEY_PROVIDER_OLD"
+        err.print(f"take {variable} away and start every service anew")
     err.print("destroy the backups of the old one when no older backup of the database is to be restored any more")
 
 
 @keys_app.command("rotate-log")
 def rotate_log_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Sign the log with a new key from here on; the log says so under the old one, which is destroyed. Stop services.
+    """Sign the log with a new key from here on, as the log says under the old one, whose file goes. Stop services.
 
     Run it on the ledger's host, as the owner of the database; that of `up` is started for it. After a crash run it
     again: it goes on.
@@ -135,10 +138,11 @@ def rotate_log_command(data_dir: DataDir = None, as_json: AsJson = False) -> Non
     if as_json:
         print_json({"old_vkey": old, "vkey": new})
         return
-    out.print(f"the log is signed by {new} from here on; {old} is destroyed here", soft_wrap=True)
-    err.print(
-        f"back up {settings.keys_dir / 'log'} now: without it the log cannot be carried on; destroy older backups"
-    )
+    out.print(f"the log is signed by {new} from here on, and no longer by {old}", soft_wrap=True)
+    if (path := settings.keys_dir / "log").exists():
+        err.print(f"back up {path} now: without it the log cannot be carried on; destroy older backups")
+    if settings.key_log_old is not None or settings.key_provider_old is not None:
+        err.print("take LEDGER_KEY_LOG_OLD or LEDGER_KEY_PROVIDER_OLD away, and destroy the old key where it is kept")
     err.print("hand the new key out beside the old one: to those who verify receipts, to witnesses, to auditors")
 
 

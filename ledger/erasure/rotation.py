@@ -6,8 +6,9 @@
     that says so                                event moved the head, and whoever finds it moved forgets what it knew
  3. kek.old overwritten and removed             there: nothing needs it any more. The rotation called again ends it
 
-The keys of erased customers are gone already, and stay so. Where the key-encryption key comes from elsewhere, steps 1
-and 3 are whose who keeps it: the new one is in use there, the one before still opens, and step 2 is done here.
+The keys of erased customers are gone already, and stay so. Where the key-encryption key comes from elsewhere, step 1 is
+whose who keeps it: the new one is in use, the one before still opens. Steps 2 and 3 are done here: a keys/kek.old is
+destroyed, whatever took its place.
 """
 
 import os
@@ -39,14 +40,13 @@ def rotate(ledger: Ledger, secrets: keys.Secrets, clock: Clock = system_clock) -
     """
     if isinstance(secrets.kek, bytes) and not secrets.kek_in_file:
         raise KeyProblem(
-            "the key-encryption key comes from LEDGER_KEY_KEK: put a new one there and the present one in "
-            "LEDGER_KEY_KEK_OLD, start every service anew with both, then run this again"
+            "the key-encryption key comes from LEDGER_KEY_KEK: put a new one there (or name a key provider) and the "
+            "present one in LEDGER_KEY_KEK_OLD, start every service anew with both, then run this again"
         )
     fresh = keys.replace_kek(secrets) if secrets.kek_in_file else secrets  # step 1
     keyring = Keyring(fresh.kek, reread=fresh.key_encryption_keys)
     rewrap(ledger, keyring, name_of(fresh.kek), clock)  # step 2
-    if secrets.kek_in_file:
-        keys.destroy_old_kek(secrets.directory)  # step 3
+    keys.destroy_old_kek(secrets.directory)  # step 3
     return name_of(fresh.kek)
 
 

@@ -2,9 +2,11 @@
 
 keys/log      Ed25519 seed: signs checkpoints                               LEDGER_KEY_LOG, or a key provider
 keys/kek      key-encryption key: wraps the customers' data keys            LEDGER_KEY_KEK, or a key provider
-keys/kek.old  the one before, only while it is replaced                     LEDGER_KEY_KEK_OLD
+keys/kek.old  the one before, only while it is replaced                     LEDGER_KEY_KEK_OLD, or the provider before
 keys/digest   key of the command digests, so that an unkeyed hash of        LEDGER_KEY_DIGEST
               somebody's words is nowhere
+keys/log.old  the one before, only while `keys rotate-log` hands over       LEDGER_KEY_LOG_OLD, or the provider before
+              to a key that is given instead
 keys/log.new  only while `promise-ledger recover anew` replaces keys/log; the one before stays as log.<its key id>
 keys/log.next only while `promise-ledger keys rotate-log` replaces keys/log; the one before is log.<its key id> and goes
 """
@@ -23,7 +25,7 @@ from pydantic import SecretStr
 from ledger.key_provider import KeyProblem, KeyProvider, SigningKey, WrappingKey, open_provider
 from ledger.settings import Settings
 from ledger.storage.guard import flush_directory
-from ledger.storage.wrapping import AesKey, Succession, wrapping_key
+from ledger.storage.wrapping import Succession, wrapping_key
 
 SECRET_SIZE = 32
 T = TypeVar("T")
@@ -64,14 +66,20 @@ def secrets_of(settings: Settings) -> Secrets:
         _load(directory / "log") if log is None else log.secret,
         _load(directory / "kek") if kek is None else kek.secret,
         _load(directory / "digest") if digest is None else digest.secret,
-        kek is None or kek.where == str(directory / "kek"),
+        kek is None or (kek.where == str(directory / "kek") and isinstance(kek.secret, bytes)),
     )
 
 
 def log_key(settings: Settings) -> Held[bytes | SigningKey] | None:
     """The key that signs checkpoints, None where this host has none. Raises KeyProblem as `secrets_of` does."""
-    provider = _provider(settings)
+    provider = _provider(settings, settings.key_provider)
     return _only(settings, "log", settings.key_log, None if provider is None else provider.log)
+
+
+def log_key_before(settings: Settings) -> Held[bytes | SigningKey] | None:
+    """The signing key that the one in use is to replace, or has replaced; None where the settings name none."""
+    provider = _provider(settings, settings.key_provider_old)
+    return _only(settings, "log.old", settings.key_log_old, None if provider is None else provider.log)
 
 
 def key_encryption_key(settings: Settings) -> Held[bytes | WrappingKey] | None:
@@ -79,14 +87,22 @@ def key_encryption_key(settings: Settings) -> Held[bytes | WrappingKey] | None:
 
     While another one is put in its place by the settings, it opens what either wrapped.
     """
-    provider = _provider(settings)
+    provider = _provider(settings, settings.key_provider)
     held = _only(settings, "kek", settings.key_kek, None if provider is None else provider.kek)
-    if settings.key_kek_old is None:
+    old = key_encryption_key_before(settings)
+    if old is None:
         return held
-    if held is None or held.where == str(settings.keys_dir / "kek"):
-        raise KeyProblem("LEDGER_KEY_KEK_OLD is set, and neither LEDGER_KEY_KEK nor a key provider takes its place")
-    old = AesKey(_spelled("LEDGER_KEY_KEK_OLD", settings.key_kek_old))
-    return Held(Succession(wrapping_key(held.secret), old), held.where)
+    if held is None:
+        raise KeyProblem(f"{old.where} is the key-encryption key before, and none is there that takes its place")
+    if (held.where, old.where) == (str(settings.keys_dir / "kek"), str(settings.keys_dir / "kek.old")):
+        return held  # both files are read again and again while the one replaces the other: `Secrets`
+    return Held(Succession(wrapping_key(held.secret), wrapping_key(old.secret)), held.where)
+
+
+def key_encryption_key_before(settings: Settings) -> Held[bytes | WrappingKey] | None:
+    """The key-encryption key that the one in use is to replace; None where there is none."""
+    provider = _provider(settings, settings.key_provider_old)
+    return _only(settings, "kek.old", settings.key_kek_old, None if provider is None else provider.kek)
 
 
 def digest_key(settings: Settings) -> Held[bytes] | None:
@@ -147,7 +163,8 @@ def destroy(directory: Path, name: str, in_use: str) -> None:
     """The secret `name` is overwritten and gone; it is not the one `in_use`. Again does no harm."""
     old = directory / name
     if old.exists():
-        assert not old.samefile(directory / in_use), "the key in use is never destroyed"
+        current = directory / in_use  # not there where the key in use is not in a file
+        assert not (current.exists() and old.samefile(current)), "the key in use is never destroyed"
         with old.open("r+b") as file:
             file.write(os.urandom(SECRET_SIZE))
             file.flush()
@@ -161,23 +178,28 @@ def _opened(reference: str, data_dir: Path) -> KeyProvider:
     return open_provider(reference, data_dir)
 
 
-def _provider(settings: Settings) -> KeyProvider | None:
-    return None if settings.key_provider is None else _opened(settings.key_provider, settings.data_dir)
+def _provider(settings: Settings, reference: str | None) -> KeyProvider | None:
+    return None if reference is None else _opened(reference, settings.data_dir)
 
 
 def _only(settings: Settings, name: str, given: SecretStr | None, provided: T | None) -> Held[bytes | T] | None:
     """The secret from the one place that has it."""
     found: list[Held[bytes | T]] = []
     if provided is not None:
-        found.append(Held(provided, f"LEDGER_KEY_PROVIDER={settings.key_provider}"))
+        old = name.endswith(".old")
+        provider = f"_OLD={settings.key_provider_old}" if old else f"={settings.key_provider}"
+        found.append(Held(provided, f"LEDGER_KEY_PROVIDER{provider}"))
     if given is not None:
-        variable = f"LEDGER_KEY_{name.upper()}"
+        variable = f"LEDGER_KEY_{name.upper().replace('.', '_')}"
         found.append(Held(_spelled(variable, given), variable))
     if (filed := find(settings.keys_dir, name)) is not None:
         found.append(Held(filed, str(settings.keys_dir / name)))
     if len(found) > 1:
         places = " and by ".join(each.where for each in found)
-        raise KeyProblem(f"the key `{name}` is given by {places}: keep the one that this log was begun with")
+        raise KeyProblem(
+            f"the key `{name}` is given by {places}: keep the one that this log was begun with (docs/keys.md says how "
+            "another one takes its place)"
+        )
     return found[0] if found else None
 
 
@@ -271,8 +293,10 @@ __all__ = [
     "digest_key",
     "find",
     "key_encryption_key",
+    "key_encryption_key_before",
     "load",
     "log_key",
+    "log_key_before",
     "replace_kek",
     "secrets_of",
 ]

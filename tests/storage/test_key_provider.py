@@ -22,11 +22,26 @@ from tests.storage.log import WORDS, Log, make, told
 PAGE = (Path(__file__).parents[2] / "docs/keys.md").read_text(encoding="utf-8")
 DEVICE = Path(__file__).with_name("key_device.py")
 REFERENCE = "key_device_of_the_page:connect"
+MORE = """
+from key_device_of_the_page import Device, Keys
+
+def device(name, without):
+    def connect(data_dir):
+        keys = Keys(Device("key-device", str(data_dir / name)))
+        setattr(keys, without, None)
+        return keys
+    return connect
+
+kek, other_kek = device("one", "log"), device("other", "log")
+log, other_log = device("one", "kek"), device("other", "kek")
+"""
+"""Two devices, each as a keeper of one of the keys alone."""
 
 
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's provider can be imported, and its device is on the PATH."""
     (tmp_path / "key_device_of_the_page.py").write_text(PAGE.split("```python\n")[1].split("```")[0])
+    (tmp_path / "more_devices.py").write_text(MORE)
     command = tmp_path / "key-device"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -P {DEVICE} "$@"\n')
     command.chmod(0o700)

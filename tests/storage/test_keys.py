@@ -255,9 +255,8 @@ def test_a_rotation_without_both_keys_changes_nothing(begun: Log, given: dict[st
     begun.check_clean(1)
 
 
-def test_an_old_key_beside_a_file_is_refused(tmp_path: Path) -> None:
-    keys.create(Settings(data_dir=tmp_path))
-    with pytest.raises(keys.KeyProblem, match="neither LEDGER_KEY_KEK nor a key provider takes its place"):
+def test_an_old_key_whose_place_nothing_takes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(keys.KeyProblem, match="LEDGER_KEY_KEK_OLD is the key-encryption key before, and none is there"):
         keys.secrets_of(Settings(data_dir=tmp_path, key_kek_old=HEX["key_kek"]))
 
 
