@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy.foreign import harmless
+
 _COLOURS = {
     "overdue": "bold red",
     "late": "red",
@@ -48,7 +50,7 @@ def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]], column
 
 
 def cell(value: Any) -> Text:
-    """One value as it is shown; never interpreted as markup, since texts come from outside."""
+    """One value as it is shown; neither markup nor control characters do anything, since texts come from outside."""
     if value is None:
         return Text("")
     if isinstance(value, datetime):
@@ -61,4 +63,4 @@ def cell(value: Any) -> Text:
         return Text(" ".join(str(cell(item)) for item in value))
     if isinstance(value, bool):
         return Text("yes" if value else "no")
-    return Text(str(value), style=_COLOURS.get(str(value), ""))
+    return Text(harmless(str(value)), style=_COLOURS.get(str(value), ""))

@@ -8,6 +8,7 @@ import typer
 
 from consumers import deadletters
 from deploy.finding import located
+from deploy.foreign import harmless
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, out, print_json
 
@@ -53,9 +54,9 @@ def show_letter(
     if as_json:
         print_json(facts | {"headers": letter.headers, "body": body})
         return
-    lines = [f"{name.replace('_', ' ')}: {_harmless(str(value))}" for name, value in facts.items()]
-    lines += ["", *(f"{_harmless(name)}: {_harmless(value)}" for name, value in letter.headers.items()), ""]
-    out.print("\n".join([*lines, _harmless(body)]), soft_wrap=True)
+    lines = [f"{name.replace('_', ' ')}: {harmless(str(value))}" for name, value in facts.items()]
+    lines += ["", *(f"{harmless(name)}: {harmless(value)}" for name, value in letter.headers.items()), ""]
+    out.print("\n".join([*lines, harmless(body)]), soft_wrap=True)
 
 
 @app.command("remove")
@@ -95,10 +96,3 @@ def _readable(letter: deadletters.DeadLetter) -> tuple[str, str]:
         return "utf-8", letter.body.decode()
     except UnicodeDecodeError:
         return "base64", base64.b64encode(letter.body).decode()
-
-
-def _harmless(text: str) -> str:
-    """The text without what would steer a terminal: a sender wrote it."""
-    return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
-    )
