@@ -61,8 +61,13 @@ class CheckerDied(RuntimeError):
 
 
 def connect(url: str) -> Connection[Any]:
-    """A read-only connection whose one transaction sees one state of the database."""
+    """A read-only connection whose one transaction sees one state of the database.
+
+    Operators and functions are PostgreSQL's own, whatever search path was set for the database or the role.
+    """
     connection = psycopg.connect(url, row_factory=tuple_row)
+    connection.execute("SET search_path = pg_catalog")
+    connection.commit()
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     return connection

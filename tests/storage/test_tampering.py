@@ -311,6 +311,23 @@ def test_two_swapped_rows_are_found_at_the_first(attack: Attack, table: str):
     assert not leaves or found_at == min(leaves)
 
 
+def test_an_operator_of_the_owner_s_own_decides_nothing(attack: Attack):
+    """A search path may be set for a database; with operators of the owner's in it, rows would hide in plain sight."""
+    attack.run("INSERT INTO ledger.sealed SELECT %s, customer_id, 1, ciphertext FROM ledger.sealed LIMIT 1", SIZE + 7)
+    attack.run("CREATE SCHEMA mine")
+    attack.run(
+        f"CREATE FUNCTION mine.at_least(bigint, smallint) RETURNS boolean LANGUAGE sql IMMUTABLE AS"
+        f" 'SELECT $2 OPERATOR(pg_catalog.<>) {SIZE} AND $1 OPERATOR(pg_catalog.>=) $2'"
+    )
+    attack.run("CREATE OPERATOR mine.>= (LEFTARG = bigint, RIGHTARG = smallint, FUNCTION = mine.at_least)")
+    attack.run("ALTER DATABASE ledger_tampering SET search_path = mine, pg_catalog")
+    try:
+        assert attack.found() == ("sealed", SIZE + 7)
+    finally:
+        attack.run("ALTER DATABASE ledger_tampering RESET search_path")
+        attack.run("DROP SCHEMA mine CASCADE")
+
+
 def test_a_sealed_text_moved_to_another_event_of_the_same_customer_is_found(attack: Attack):
     attack.run(
         "UPDATE ledger.sealed SET ciphertext = (SELECT ciphertext FROM ledger.sealed WHERE leaf_index = 7)"
