@@ -3,15 +3,17 @@ one answer: `disclosure.check` is asked beside the stream of commands, since not
 """
 
 import asyncio
+import re
 import time
 from itertools import count
 from typing import Final
+from urllib.parse import urlsplit
 
 import nats.errors
 import orjson
 from nats.aio.msg import Msg
 
-from consumers.channels import CHECK_REQUESTS, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED, command_subject
+from consumers.channels import CHECK_REQUESTS, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED
 from consumers.cloudevents import Malformed
 from consumers.connection import LedgerClient, Progress
 from ledger.checked import Checked
@@ -19,6 +21,7 @@ from ledger.checked import Checked
 TRY_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 3.0
 """How long the first connection may take: a silent port or a host that is gone must not hold anybody up."""
+_USER: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 QUEUE_SECONDS: Final = 3.0
 """How long a connection that was lost is waited for; once in vain, not again until it is back."""
 
@@ -51,8 +54,11 @@ class Asker:
     async def close(self) -> None:
         await self._connection.close()
 
-    async def ask(self, command_type: str, body: bytes, patience_seconds: float) -> bytes:
-        """The answer to the structured CloudEvent `body`. Raises `NoAnswer` after `patience_seconds` at most."""
+    async def ask(self, subject: str, body: bytes, patience_seconds: float) -> bytes:
+        """The answer to the structured CloudEvent `body`, sent to `subject`.
+
+        Raises `NoAnswer` after `patience_seconds` at most.
+        """
         number = next(self._numbers)
         headers = {REPLY_TO: f"{self._inbox}.{number}", CONTENT_TYPE: STRUCTURED}
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -63,7 +69,7 @@ class Asker:
                 seconds = min(TRY_SECONDS, left)
                 try:
                     js = self._connection.jetstream(timeout=seconds)
-                    await js.publish(command_subject(command_type), body, headers=headers, stream=COMMANDS.name)
+                    await js.publish(subject, body, headers=headers, stream=COMMANDS.name)
                     return await asyncio.wait_for(asyncio.shield(answer), seconds)
                 except TimeoutError:  # of NATS as well: its TimeoutError is one
                     continue
@@ -115,7 +121,10 @@ async def check(connection: LedgerClient, question: bytes, seconds: float) -> Ch
 
 
 async def connected(broker_url: str) -> LedgerClient:
-    """A connection that outlives a restart of NATS. Raises `NoAnswer` where NATS is not there to begin with."""
+    """A connection that outlives a restart of NATS. Raises `NoAnswer` where NATS is not there to begin with.
+
+    A login that the address names is answered below `_INBOX_<user>`, where permissions can keep others from listening.
+    """
     connection = LedgerClient(Progress())
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -126,12 +135,19 @@ async def connected(broker_url: str) -> LedgerClient:
                 reconnect_time_wait=1,
                 pending_size=64 * 2**20,
                 error_cb=_unheard,
+                inbox_prefix=_inbox(broker_url),
             )
     except (OSError, ValueError, nats.errors.Error) as error:
         await connection.close()
         raise NoAnswer(f"NATS does not answer at {broker_url}: is `promise-ledger up` running?") from error
     connection.options["max_reconnect_attempts"] = 120
     return connection
+
+
+def _inbox(broker_url: str) -> str:
+    login = urlsplit(broker_url.partition(",")[0])
+    user = login.username if login.password is not None else None  # without a password it is a token, and secret
+    return "_INBOX" if user is None or _USER.fullmatch(user) is None else f"_INBOX_{user}"
 
 
 async def _unheard(error: Exception) -> None:

@@ -20,7 +20,15 @@ from nats.aio.msg import Msg
 
 from consumers.asking import Asker, connected
 from consumers.asking import NoAnswer as NoAnswer
-from consumers.channels import COMMAND_BYTES, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED, command_subject
+from consumers.channels import (
+    COMMAND_BYTES,
+    COMMANDS,
+    CONTENT_TYPE,
+    REPLY_TO,
+    STRUCTURED,
+    command_subject,
+    own_command_subject,
+)
 from consumers.cloudevents import Malformed, event_of, parse
 from consumers.connection import LedgerClient, Outgoing
 from consumers.lost import read_lost
@@ -29,7 +37,7 @@ from consumers.spool import Noted, Spool
 from ledger.checked import Checked
 from ledger.domain.disclosures import CheckDisclosure, MakeDisclosure
 from ledger.domain.erasures import CUSTOMER_ERASED
-from ledger.domain.model import Command
+from ledger.domain.model import ID_PATTERN, Command
 from ledger.receipts import Receipt, Refusal
 from ledger.tlog.note import Verifier
 
@@ -40,6 +48,7 @@ TRIES: Final = 13
 _BURST: Final = 500
 _PAUSE_SECONDS: Final = 0.02
 _TYPE: Final = re.compile(r"[A-Za-z0-9_]{1,64}(\.[A-Za-z0-9_]{1,64}){0,3}")
+_SOURCE: Final = re.compile(ID_PATTERN)
 _END: Final = None
 PATIENCE_SECONDS: Final = 30.0
 AWAY_SECONDS: Final = 5.0
@@ -191,7 +200,7 @@ class Client:
     async def _answer(self, body: bytes) -> Receipt | Refusal:
         event = orjson.loads(body)
         asker = await self._connected()
-        answer = await asker.ask(event["type"], body, self._patience)
+        answer = await asker.ask(own_command_subject(event["source"], event["type"]), body, self._patience)
         return open_answer(answer, source=event["source"], command_id=event["id"], verifiers=self._verifiers)
 
     async def _connected(self) -> Asker:
@@ -405,8 +414,11 @@ def _subject(line: bytes) -> str:
         event = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise Malformed("not-json", f"The line is not JSON: it breaks at character {error.pos}.") from None
-    kind = event.get("type") if isinstance(event, dict) else None
-    return command_subject(kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else "unknown")
+    kind, source = (event.get("type"), event.get("source")) if isinstance(event, dict) else (None, None)
+    command_type = kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else "unknown"
+    if isinstance(source, str) and _SOURCE.fullmatch(source):
+        return own_command_subject(source, command_type)
+    return command_subject(command_type)
 
 
 def _read(lines: Iterable[bytes], waiting: "queue.Queue[tuple[int, bytes] | None]") -> None:

@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
 from consumers import announced
-from consumers.channels import CHECK_REQUESTS, COMMAND_BYTES, REPLY_TO, STRUCTURED, command_subject
+from consumers.channels import CHECK_REQUESTS, COMMAND_BYTES, REPLY_TO, STRUCTURED, command_subject, own_command_subject
 from consumers.cloudevents import OWN_SOURCES
 from ledger.checked import Checked, Unavailable
 from ledger.domain.disclosures import CheckDisclosure
@@ -28,6 +28,9 @@ _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _BASE64_HASH: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9+/]{43}=$"}
 _CODE: Final[Schema] = {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}
 _SCHEMAS: Final = "#/components/schemas/"
+_SOURCE_IN_SUBJECT: Final = "The source of the command, a dot in it written %2E."
+_FROM: Final = "from"
+"""The channel that each source has for itself."""
 _CHECK_ANSWERS: Final[tuple[type[BaseModel], ...]] = (Checked, Unavailable)
 """Their schemas are made from the models, as those of commands are."""
 
@@ -61,8 +64,11 @@ def asyncapi() -> dict[str, Any]:
             "and the body is `data`. Where `data` has no `occurred_at`, the event's `time` counts.",
         },
         "defaultContentType": STRUCTURED,
-        "channels": {name: _command_channel(name) for name in sorted(PUBLIC)} | _ANSWER_CHANNELS | announced.CHANNELS,
-        "operations": {name: _receive(name) for name in sorted(PUBLIC)} | _SEND | announced.OPERATIONS,
+        "channels": {name: _command_channel(name) for name in sorted(PUBLIC)}
+        | {_FROM: _own_channel()}
+        | _ANSWER_CHANNELS
+        | announced.CHANNELS,
+        "operations": {name: _receive(name) for name in (*sorted(PUBLIC), _FROM)} | _SEND | announced.OPERATIONS,
         "components": {
             "messages": {name: _message(name, kind) for name, kind in sorted(PUBLIC.items())}
             | _ANSWER_MESSAGES
@@ -102,6 +108,18 @@ def _schema(model: type[BaseModel]) -> Schema:
 
 def _command_channel(name: str) -> Schema:
     return {"address": command_subject(name), "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
+
+
+def _own_channel() -> Schema:
+    return {
+        "address": own_command_subject("{source}", "{type}"),
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in sorted(PUBLIC)},
+        "parameters": {
+            "source": {"description": _SOURCE_IN_SUBJECT},
+            "type": {"description": "The type of the command.", "enum": sorted(PUBLIC)},
+        },
+        "description": "The same commands of one source alone, so that the broker can grant it to that source's login.",
+    }
 
 
 def _receive(name: str) -> Schema:
@@ -229,7 +247,7 @@ _ANSWER_CHANNELS: Final[Schema] = {
     "receipts": {
         "address": "ledger.receipts.{source}",
         "messages": _ANSWER_REFS,
-        "parameters": {"source": {"description": "The source of the command, a dot in it written %2E."}},
+        "parameters": {"source": {"description": _SOURCE_IN_SUBJECT}},
         "description": "Every answer, durable for seven days in the stream LEDGER_RECEIPTS.",
     },
     f"{_QUESTION}.request": {

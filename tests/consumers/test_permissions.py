@@ -11,9 +11,13 @@ import nats
 import orjson
 import pytest
 
+from consumers import asking
 from consumers.channels import own_command_subject
+from consumers.client import Client, record_lines
 from consumers.provision import provision
 from deploy.embedded import Nats
+from ledger.domain.promises import MakePromise
+from ledger.receipts import Receipt
 from ledger.settings import Settings
 from tests.consumers.conftest import Sender, Service
 from tests.consumers.events import body, promise
@@ -111,8 +115,27 @@ def test_a_source_sends_in_its_own_name_alone(settings: Settings, server: Nats) 
             asked = await tickets.sender.ask(command("tickets", 5), subject=own("tickets"))
             assert asked["status"] == "recorded"
             assert [answer["id"] for answer in answers] == ["tickets-1", "tickets-2", "tickets-5"]
+            async with Client(crm.url, "crm", patience_seconds=10) as client:
+                made = await client.send(MakePromise.model_validate(promise(promise_id="P-crm-6")), id="crm-6")
+                assert isinstance(made, Receipt)
+            lines = [line async for burst in record_lines(tickets.url, [command("tickets", 7)]) for line in burst]
+            assert [line.status for line in lines] == ["recorded"]
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("address", "prefix"),
+    [
+        ("nats://crm:change-me@host:4222", "_INBOX_crm"),
+        ("nats://crm:change-me@one,nats://crm:change-me@two", "_INBOX_crm"),
+        ("nats://token@host", "_INBOX"),
+        ("nats://c.r>m:change-me@host", "_INBOX"),
+        ("nats://127.0.0.1:4222", "_INBOX"),
+    ],
+)
+def test_answers_come_below_the_login_and_never_below_a_token(address: str, prefix: str) -> None:
+    assert asking._inbox(address) == prefix
 
 
 def test_who_is_spoken_for_by_another_meets_it_in_the_receipts(service: Service) -> None:

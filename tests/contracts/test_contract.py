@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from consumers import cloudevents
-from consumers.channels import CHECK_REQUESTS, REPLY_TO, command_subject, receipts_subject
+from consumers.channels import CHECK_REQUESTS, REPLY_TO, command_subject, own_command_subject, receipts_subject
 from consumers.channels import COMMANDS as COMMAND_STREAM
 from consumers.cloudevents import Malformed, parse
 from consumers.contract import asyncapi, json_schemas
@@ -218,6 +218,10 @@ def test_each_command_has_the_channel_that_it_is_sent_on() -> None:
         assert operation["reply"]["address"]["location"] == f"$message.header#/{REPLY_TO}"
         assert document["channels"][name]["address"] == command_subject(name)
         assert command_subject(name).startswith(COMMAND_STREAM.subjects[0].rstrip(">"))
+    own = document["channels"]["from"]
+    assert own["address"] == own_command_subject("{source}", "{type}")
+    assert own["parameters"]["type"]["enum"] == sorted(own["messages"]) == sorted(json_schemas(findings={})["commands"])
+    assert document["operations"]["from"]["channel"] == {"$ref": "#/channels/from"}
     assert document["channels"]["receipts"]["address"] == receipts_subject("{source}")
     assert document["channels"]["disclosure.check.request"]["address"] == CHECK_REQUESTS
     assert document["operations"]["disclosure.check.request"]["reply"]["channel"]["$ref"].endswith("check.reply")
