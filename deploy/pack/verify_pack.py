@@ -5,7 +5,7 @@
 
 VKEY is the log's public key as you got it yourself, not with the pack. Take this program too from somebody you trust:
 the copy in a pack is as honest as the pack. To be read from top to bottom: the arithmetic of signatures and of the
-tree; how files are written; then `Pack`, whose `check` does all in order and stops at the first thing that is wrong.
+tree; how files are written; the pack, step by step; then `check`, which stops at the first thing that is wrong.
 """
 
 from __future__ import annotations
@@ -210,8 +210,8 @@ def rows_of(table: bytes) -> list[dict[str, str]]:
 
 def told(words: dict[str, Any]) -> str:
     """The words of one event as one text: where it has several, the main one first, the others with what they are."""
-    others = [f"{member}: {said}" for member, said in sorted(words.items()) if member != "text"]
-    return "\n".join([words["text"], *others] if "text" in words else others)
+    ordered = sorted(words, key=lambda member: (member != "text", member))
+    return "\n".join(words[member] if member == "text" else f"{member}: {words[member]}" for member in ordered)
 
 
 def timeline(raw: dict[int, bytes], texts: dict[int, str]) -> list[list[Any]]:
@@ -310,17 +310,6 @@ class Pack:
         self.where = name
         require(name in self.files, "it is missing")
         return self.files[name]
-
-    def check(self, vkey: str | None, witnesses: Any) -> None:
-        """All of it is right; raises Wrong at the first thing that is not."""
-        try:
-            self.check_signatures(vkey, witnesses)
-            self.check_entries()
-            self.check_texts()
-            self.check_tables()
-        except Exception as error:  # whatever a made-up file makes go wrong, it is a sentence and no traceback
-            what = str(error) if isinstance(error, Wrong) else f"it is not what it should be ({type(error).__name__})"
-            raise Wrong(f"{self.where}: {what}") from None
 
     def check_signatures(self, vkey: str | None, witnesses: Any) -> None:
         """keys.txt names the log's key, `log VKEY`, which signed the manifest, and witnesses. What the checker trusts
@@ -446,9 +435,16 @@ class Pack:
 
 
 def check(directory: str, vkey: str | None = None, witnesses: Any = ()) -> Pack:
-    """The pack in `directory`, with what it shows; raises Wrong, or OSError where it cannot be read."""
+    """The pack in `directory`, all of it right. Raises Wrong at the first thing that is not, OSError as files do."""
     pack = Pack(directory)
-    pack.check(vkey, witnesses)
+    try:
+        pack.check_signatures(vkey, witnesses)
+        pack.check_entries()
+        pack.check_texts()
+        pack.check_tables()
+    except Exception as error:  # whatever a made-up file makes go wrong, it is a sentence and no traceback
+        what = str(error) if isinstance(error, Wrong) else f"it is not what it should be ({type(error).__name__})"
+        raise Wrong(f"{pack.where}: {what}") from None
     return pack
 
 
