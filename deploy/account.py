@@ -17,7 +17,7 @@ from ledger.domain.disclosures import CheckDisclosure
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import read_guard
-from ledger.verification import verify
+from ledger.verification.log import verify
 from projections import queries
 from projections.blast import blast_radius
 from projections.findings.disclosure_check import Checker

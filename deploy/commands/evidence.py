@@ -26,8 +26,10 @@ from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note, Signer, Verifier
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof_file import ProofFile
-from ledger.verification import Problem, Report, definitions, verify
+from ledger.verification import definitions
 from ledger.verification.definitions import Difference
+from ledger.verification.log import verify
+from ledger.verification.report import Problem, Report
 from projections import checking
 from projections import definitions as read_definitions
 

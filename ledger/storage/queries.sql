@@ -246,15 +246,19 @@ ORDER BY leaf_index;
 -- Asked by verify: the stored tiles of one level in order.
 SELECT index, hashes FROM ledger.tiles WHERE level = %(level)s ORDER BY index;
 
--- name: repeated_versions
--- Asked by verify: two events that claim one place in a stream. No index is trusted to have kept them apart.
-SELECT originator_id, max(notification_id) - 1 FROM ledger.events
-GROUP BY originator_id, originator_version HAVING count(*) > 1 ORDER BY 2 LIMIT 1;
-
--- name: stream_gaps
--- Asked by verify: streams whose versions are not 1, 2, 3 … without gap.
-SELECT originator_id, max(notification_id) - 1 FROM ledger.events
-GROUP BY originator_id HAVING count(*) <> max(originator_version) OR min(originator_version) <> 1 ORDER BY 2 LIMIT 1;
+-- name: misplaced
+-- Asked by verify: the first event that is not number 1, 2, 3 … of its stream, and whether it claims the place of another
+-- (no index is trusted to have kept them apart) or leaves a gap.
+SELECT originator_id, (
+    SELECT max(e.notification_id) - 1 FROM ledger.events AS e
+    WHERE e.originator_id = numbered.originator_id AND e.originator_version = numbered.originator_version
+) AS leaf_index, originator_version < place AS repeated
+FROM (
+    SELECT originator_id, originator_version,
+        row_number() OVER (PARTITION BY originator_id ORDER BY originator_version) AS place
+    FROM ledger.events
+) AS numbered
+WHERE originator_version <> place ORDER BY 2 LIMIT 1;
 
 -- name: repeated_commands
 -- Asked by verify: a command that is in the inbox twice with the same content.

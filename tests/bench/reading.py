@@ -10,7 +10,7 @@ from ledger.app import Ledger
 from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys
 from ledger.storage.guard import read_guard
-from ledger.verification import verify
+from ledger.verification.log import verify
 from projections.blast import blast_radius
 from projections.rebuilding import rebuild
 from projections.reports import ALL

@@ -22,7 +22,8 @@ from ledger.erasure.order import Order
 from ledger.erasure.orders import orders
 from ledger.storage.guard import read_guard
 from ledger.tlog.note import Signer
-from ledger.verification import Report, verify
+from ledger.verification.log import verify
+from ledger.verification.report import Report
 from projections import checking, texts
 from projections.followups import FOLLOWUPS
 from projections.promises import PROMISES

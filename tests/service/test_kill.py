@@ -19,7 +19,7 @@ from ledger.storage import keys
 from ledger.storage.guard import read_guard
 from ledger.tlog.note import Signer, Verifier
 from ledger.tlog.proof_file import ProofFile
-from ledger.verification import verify
+from ledger.verification.log import verify
 from tests.service.running import Up
 
 COMMANDS = 1_000

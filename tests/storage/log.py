@@ -23,7 +23,8 @@ from ledger.storage.guard import read_guard
 from ledger.storage.migrations import create_log
 from ledger.tlog.note import Signer, Verifier
 from ledger.tlog.proof_file import ProofFile
-from ledger.verification import Report, verify
+from ledger.verification.log import verify
+from ledger.verification.report import Report
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WORDS = "the blue sofa comes"

@@ -24,7 +24,8 @@ from ledger.storage.guard import ForkGuard, GuardDamaged, read_guard
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Note, Signer, Verifier
 from ledger.tlog.proof_file import ProofFile
-from ledger.verification import Report, verify
+from ledger.verification.log import verify
+from ledger.verification.report import Report
 from tests.storage.log import Answer, Log, claim, copied, make, submission, tell, told
 
 

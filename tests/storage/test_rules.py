@@ -16,7 +16,7 @@ from ledger.app import Submission
 from ledger.receipts import Refusal
 from ledger.storage.guard import read_guard
 from ledger.tlog.merkle import leaf_hash
-from ledger.verification import verify
+from ledger.verification.log import verify
 from ledger.verification.report import Wrong, connect
 from ledger.verification.rules import Replay
 from tests.projections.findings.test_report import any_story

@@ -21,9 +21,9 @@ from ledger.storage.recorder import LogRecorder, authenticator, open_datastore
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import Signer
-from ledger.verification import CheckerDied, Problem, Report, verify
 from ledger.verification.leaves import RANGE, LeafChecker, Missing
-from ledger.verification.report import connect
+from ledger.verification.log import verify
+from ledger.verification.report import CheckerDied, Problem, Report, connect
 from tests.storage.log import Log, claim, copied, make, submission, tell, told
 
 SIZE = 612
