@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.up import healthy
+from tests.conftest import new_data_dir, remove
 
 START_SECONDS = 60.0
 
@@ -50,3 +52,17 @@ class Up:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+
+@contextmanager
+def running(*options: str) -> Iterator[Up]:
+    """One over a new data directory; afterwards neither is there any more, whether or not it was stopped."""
+    directory = new_data_dir()
+    try:
+        up = Up(directory / "home", *options)
+        try:
+            yield up
+        finally:
+            up.kill()
+    finally:
+        remove(directory)

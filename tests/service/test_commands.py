@@ -25,8 +25,7 @@ from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.note import Verifier
 from ledger.tlog.proof_file import ProofFile
 from projections.runner import status
-from tests.conftest import new_data_dir, remove
-from tests.service.running import Up
+from tests.service.running import running
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,16 +33,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """The data directory of an `up --demo` whose story was told, after the timer said what it had to say about it."""
-    directory = new_data_dir()
-    up = Up(directory / "home", "--demo")
-    try:
+    with running("--demo") as up:
         up.until(lambda: "goes on with this ledger" in up.output.read_text())
         up.until(lambda: at_rest(located(up.data_dir).database_url or ""))
         yield up.data_dir
         assert up.stop() == 0
-    finally:
-        up.kill()
-        remove(directory)
 
 
 def at_rest(url: str) -> bool:

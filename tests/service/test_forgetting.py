@@ -30,9 +30,8 @@ from ledger.settings import Settings
 from ledger.tlog.note import Verifier
 from ledger.tlog.proof_file import ProofFile
 from projections.runner import status
-from tests.conftest import new_data_dir, remove
 from tests.projections.world import wait_for
-from tests.service.running import Up
+from tests.service.running import running
 
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(days=10)
 CUSTOMER = "C-7"
@@ -267,14 +266,9 @@ async def messages(broker_url: str) -> list[tuple[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    directory = new_data_dir()
-    up = Up(directory / "home")
-    try:
+    with running() as up:
         yield up.data_dir
         assert up.stop() == 0
-    finally:
-        up.kill()
-        remove(directory)
 
 
 def run(home: Path, *arguments: str, code: int = 0) -> str:

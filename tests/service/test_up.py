@@ -2,14 +2,13 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.places import SetupError
 from deploy.up import LAST_RETRY_SECONDS, STEADY_SECONDS, Watched
-from tests.service.running import Up
+from tests.service.running import Up, running
 
 
 class Failing:
@@ -75,13 +74,6 @@ def test_a_part_that_cannot_start_is_tried_again_and_says_why(capsys: pytest.Cap
     assert part.running()
 
 
-@pytest.fixture
-def up(data_dir: Path) -> Iterator[Up]:
-    running = Up(data_dir / "home")
-    yield running
-    running.kill()
-
-
 def alive(pid: int) -> bool:
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
@@ -89,24 +81,21 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_up_starts_again_whatever_is_killed_and_leaves_nothing_behind(up: Up) -> None:
-    first = up.children()
-    assert len(first) == 5
-    for pid in first:
-        os.kill(pid, signal.SIGKILL)
-    up.until(lambda: len(set(up.children()) - set(first)) == 5 and up.healthy())
-    second = up.children()
-    assert up.stop() == 0
-    assert not any(alive(pid) for pid in second)
-    assert not (up.data_dir / "run.json").exists()
-
-
-def test_a_killed_up_takes_everything_along_and_the_next_goes_on(up: Up) -> None:
-    children = up.children()
-    up.kill()
-    again = Up(up.data_dir)
-    try:
-        assert not any(alive(pid) for pid in children)
-        assert again.stop() == 0
-    finally:
-        again.kill()
+def test_whatever_is_killed_it_goes_on_and_stopped_it_leaves_nothing_behind() -> None:
+    with running() as up:
+        children = up.children()
+        up.kill()
+        again = Up(up.data_dir)
+        try:
+            assert not any(alive(pid) for pid in children), "a killed `up` takes everything along"
+            first = again.children()
+            assert len(first) == 5
+            for pid in first:
+                os.kill(pid, signal.SIGKILL)
+            again.until(lambda: len(set(again.children()) - set(first)) == 5 and again.healthy())
+            second = again.children()
+            assert again.stop() == 0
+            assert not any(alive(pid) for pid in second)
+            assert not (up.data_dir / "run.json").exists()
+        finally:
+            again.kill()
