@@ -1,5 +1,6 @@
 """What every command shares: options, where the ledger is, and how answers reach the terminal."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from deploy.finding import located
 from deploy.foreign import printable
 from deploy.tables import printer
-from ledger.domain.model import utc_moment
+from ledger.domain.model import ID_PATTERN, WANTED, utc_moment
 from ledger.erasure.keyring import Keyring
 from ledger.settings import Settings
 from ledger.storage import keys
@@ -35,9 +36,18 @@ def moment(text: str) -> datetime:
         raise typer.BadParameter(f"{text!r} {error}, for example 2026-11-21T10:00:00+01:00") from error
 
 
+def identifier(text: str) -> str:
+    """`text`, which may be an id. Of what cannot be one nothing is on record: an answer would be no news."""
+    if re.fullmatch(ID_PATTERN, text) is None:
+        raise typer.BadParameter(f"{text!r} is no id: {WANTED[ID_PATTERN]}")
+    return text
+
+
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data directory of the `up` to talk to.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
-Customer = Annotated[str | None, typer.Option("--customer", help="Only this customer's.")]
+Customer = Annotated[
+    str | None, typer.Option("--customer", parser=identifier, metavar="ID", help="Only this customer's.")
+]
 AsOf = Annotated[
     datetime | None, typer.Option("--as-of", parser=moment, metavar="TIME", help="As things stood at this moment.")
 ]

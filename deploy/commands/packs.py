@@ -12,7 +12,7 @@ from deploy.finding import located
 from deploy.pack import verify_pack
 from deploy.pack.publishing import export_pack
 from deploy.pack.selecting import Sample, Wanted
-from deploy.terminal import AsJson, DataDir, bar, database, moment, out, print_json
+from deploy.terminal import AsJson, DataDir, bar, database, identifier, moment, out, print_json
 from ledger.storage import keys
 from ledger.tlog.errors import TlogError
 from ledger.tlog.witness import CosignatureVerifier
@@ -31,9 +31,15 @@ def _witness_key(text: str) -> str:
 @app.command("export")
 def export_command(
     directory: Annotated[Path, typer.Argument(file_okay=False, metavar="DIR")],
-    customer: Annotated[str | None, typer.Option("--customer", help="Every event of this customer.")] = None,
-    case: Annotated[str | None, typer.Option("--case", help="Every stream that names this case.")] = None,
-    promise: Annotated[str | None, typer.Option("--promise", help="This promise, and what names it.")] = None,
+    customer: Annotated[
+        str | None, typer.Option("--customer", parser=identifier, metavar="ID", help="Every event of this customer.")
+    ] = None,
+    case: Annotated[
+        str | None, typer.Option("--case", parser=identifier, metavar="ID", help="Every stream that names this case.")
+    ] = None,
+    promise: Annotated[
+        str | None, typer.Option("--promise", parser=identifier, metavar="ID", help="This promise, and what names it.")
+    ] = None,
     start: Annotated[
         datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="What was recorded from then on.")
     ] = None,

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.tables import show
-from deploy.terminal import AsJson, AsOf, Customer, DataDir, KnownAt, fail, moment, out, print_json, reading
+from deploy.tables import cell, show
+from deploy.terminal import AsJson, AsOf, Customer, DataDir, KnownAt, fail, identifier, moment, out, print_json, reading
 from projections import queries
 from projections.blast import BlastRadius, Item, blast_radius
 from projections.findings.registry import FINDINGS
@@ -14,6 +14,12 @@ from projections.scorecard import By, Measure, scorecard
 
 app = typer.Typer()
 _MOST_ROWS = 200
+
+
+def _stream(text: str) -> str:
+    """`text`, which may be a stream: a kind and, for most, a colon and an id."""
+    identifier(text.removeprefix("assumption:").partition(":")[2] or text)
+    return text
 
 
 @app.command()
@@ -36,7 +42,7 @@ def outstanding(
 
 @app.command("customer")
 def customer_command(
-    customer_id: Annotated[str, typer.Argument(metavar="ID")],
+    customer_id: Annotated[str, typer.Argument(parser=identifier, metavar="ID")],
     as_of: AsOf = None,
     known_at: KnownAt = None,
     data_dir: DataDir = None,
@@ -82,7 +88,7 @@ def findings(
 
 @app.command()
 def trail(
-    stream: Annotated[str, typer.Argument(help="A stream, such as promise:P-1.")],
+    stream: Annotated[str, typer.Argument(parser=_stream, metavar="STREAM", help="Such as promise:P-1.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -98,7 +104,7 @@ def trail(
 
 @app.command("blast-radius")
 def blast_radius_command(
-    disclosure_id: Annotated[str, typer.Argument(metavar="DISCLOSURE")],
+    disclosure_id: Annotated[str, typer.Argument(parser=identifier, metavar="DISCLOSURE")],
     as_of: AsOf = None,
     known_at: KnownAt = None,
     data_dir: DataDir = None,
@@ -120,7 +126,9 @@ def _tell_blast(found: BlastRadius) -> None:
     show(out, found.disclosure_id, [item._asdict() for item in found.items[:_MOST_ROWS]], Item._fields)
     if len(found.items) > _MOST_ROWS:
         out.print(f"and {len(found.items) - _MOST_ROWS} more: --json has all of them")
-    false = "not falsified" if found.falsified_at is None else f"known to be false since {found.known_false_since}"
+    false = (
+        "not falsified" if found.falsified_at is None else f"known to be false since {cell(found.known_false_since)}"
+    )
     out.print(f"{false}; told: {len(found.told)} customers")
     if found.rests_on_falsehoods:
         out.print(f"it rests on falsehoods: {', '.join(found.rests_on_falsehoods)}")

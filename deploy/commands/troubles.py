@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from deploy.tables import show
-from deploy.terminal import AsJson, AsOf, Customer, DataDir, KnownAt, fail, out, print_json, reading
+from deploy.terminal import AsJson, AsOf, Customer, DataDir, KnownAt, fail, identifier, out, print_json, reading
 from projections import queries
 from projections.queries import Row
 
@@ -33,7 +33,9 @@ _TIMES = (
 @app.command()
 def concerns(
     customer: Customer = None,
-    problem: Annotated[str | None, typer.Option("--problem", help="Only those about this problem.")] = None,
+    problem: Annotated[
+        str | None, typer.Option("--problem", parser=identifier, metavar="ID", help="Only those about this problem.")
+    ] = None,
     state: Annotated[State | None, typer.Option("--state", help="Only those that stand there.")] = None,
     matrix: Annotated[
         bool, typer.Option("--matrix", help="How many stand where, for each customer and problem.")
@@ -56,13 +58,19 @@ def concerns(
 @app.command()
 def problems(
     problem_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="One, with each customer it touches.")
+        str | None, typer.Argument(parser=identifier, metavar="[ID]", help="One, with each customer it touches.")
     ] = None,
     undisclosed: Annotated[
         bool, typer.Option("--undisclosed", help="Whom we neither told of one nor lawfully withheld it from.")
     ] = False,
     customer: Annotated[
-        str | None, typer.Option("--customer", help="With --undisclosed: only what this customer does not know.")
+        str | None,
+        typer.Option(
+            "--customer",
+            parser=identifier,
+            metavar="ID",
+            help="With --undisclosed: only what this customer does not know.",
+        ),
     ] = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
@@ -99,7 +107,9 @@ def problems(
 
 @app.command()
 def outages(
-    outage_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="One, with the notes on its list.")] = None,
+    outage_id: Annotated[
+        str | None, typer.Argument(parser=identifier, metavar="[ID]", help="One, with the notes on its list.")
+    ] = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
     data_dir: DataDir = None,

@@ -263,6 +263,7 @@ def test_the_command_is_bad_news_while_corrections_are_owed(
     code, out = said("D-late", "--json")
     assert (code, [item["id"] for item in orjson.loads(out)["items"]]) == (1, ["D-late", "D-later", "P-9"])
     assert orjson.loads(out)["corrections"] == {"owed": 2, "delivered": 0}
+    assert "known to be false since 2026-03-01 16:00Z; told" in said("D-flood")[1]
     for corrected, customer_id in (("D-flood", "C-1"), ("D-late", "C-2"), ("D-later", "C-3")):
         disclose(world, f"{corrected}-sorry", 8, customer_id, corrects=corrected)
     assert said("D-flood", "--json")[0] == 0

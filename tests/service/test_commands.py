@@ -262,6 +262,11 @@ def test_the_contract_is_one_document(ledger: Command) -> None:
         (["record", "/nowhere.jsonl"], 1, "No such file"),
         (["no-such-command"], 2, "No such command"),
         (["prove", "-1"], 2, "-1"),
+        (["findings", "--customer", "a@b"], 2, "is no id"),
+        (["customer", "a@b"], 2, "is no id"),
+        (["trail", "promise:a@b"], 2, "is no id"),
+        (["problems", "X 1"], 2, "is no id"),
+        (["findings", "--code", "overdu"], 2, "there is no finding"),
         (["verify", "--vkey", "not a key"], 2, "as `promise-ledger vkey` prints it"),
     ],
 )
@@ -272,6 +277,11 @@ def test_used_wrongly_it_says_so_in_one_sentence(
     assert (said.code, said.out) == (code, "")
     assert sentence in said.err
     assert "Traceback" not in said.err
+
+
+def test_of_whom_nothing_is_on_record_the_answer_is_empty(ledger: Command) -> None:
+    said = ledger("findings", "--customer", "C-nobody", "--json")
+    assert (said.code, said.json) == (0, [])
 
 
 @pytest.fixture
