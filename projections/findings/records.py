@@ -44,6 +44,7 @@ class Said(NamedTuple):
     false_since: datetime | None = None
     falsehood: str | None = None
     corrected_at: datetime | None = None
+    outage_id: str | None = None  # named, or ANY_OUTAGE
 
 
 class Topic(NamedTuple):

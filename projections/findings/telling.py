@@ -1,7 +1,6 @@
 """Findings about what was told, and how: owner, way forward, apologies, channels, outages given as the reason."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from functools import cache
 from typing import Final
 
@@ -10,10 +9,9 @@ from ledger.domain.concerns import Concern
 from ledger.domain.disclosures import CorrectionDelivered, DisclosureMade
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.model import Event
-from ledger.domain.promises import Promise
-from projections.findings import truth
+from projections.findings import outages, truth
 from projections.findings.facts import Facts, Rules
-from projections.findings.records import ANY_OUTAGE, Outage, Owed, Said, Topic, Trouble, topic_key
+from projections.findings.records import ANY_OUTAGE, Owed, Said, Topic, Trouble, topic_key
 
 SPOKEN: Final = ("in_person", "phone", "video", "chat")
 OUTAGE_REASON: Final = "outage"
@@ -38,7 +36,7 @@ def _about_members(kind: type[Event], prefix: str) -> tuple[tuple[str, str], ...
 def _made(facts: Facts, event: DisclosureMade) -> None:
     key, customer_id = event.stream, event.customer_id
     about = about_stream(event)
-    facts.remember(key, Said(customer_id, facts.at, about, event.reason_class, event.control))
+    facts.remember(key, Said(customer_id, facts.at, about, event.reason_class, event.control, outage_id=_claim(event)))
     if event.owner == customer_id:
         facts.open(key, "unowned", facts.at, customer_id=customer_id)
     if event.basis == "assumed":
@@ -48,8 +46,14 @@ def _made(facts: Facts, event: DisclosureMade) -> None:
         facts.open(key, "disclosure-without-way-forward", facts.at, customer_id=customer_id)
     if about is not None:
         _about(facts, key, event, about)
-    _outage_claim(facts, key, event, about)
+    outages.judge(facts, key)
     truth.told(facts, key, event)
+
+
+def _claim(event: DisclosureMade) -> str | None:
+    """The outage that was named, or given as the reason."""
+    is_reason = (event.reason_class or "").casefold() == OUTAGE_REASON
+    return event.outage_id or (ANY_OUTAGE if is_reason else None)
 
 
 def _about(facts: Facts, key: str, event: DisclosureMade, about: str) -> None:
@@ -141,45 +145,6 @@ def _apology(facts: Facts, event: ApologyMade) -> None:
     facts.open(event.stream, "apology-without-step", facts.at, customer_id=event.customer_id)
     if topic is not None:
         _waits(facts, topic, event.stream)
-
-
-def _outage_claim(facts: Facts, key: str, event: DisclosureMade, about: str | None) -> None:
-    """An outage named, or given as the reason: one must have been declared by now, and not over before it mattered."""
-    since = min(_came_up(facts, about) or facts.at, facts.at)
-    if event.outage_id is not None:
-        streams = [f"outage:{event.outage_id}"]
-    elif (event.reason_class or "").casefold() == OUTAGE_REASON:
-        streams = facts.targets("outages", ANY_OUTAGE)
-    else:
-        return
-    facts.prefetch(streams)
-    if not any(_covers(facts.recall(stream, Outage), since, facts.at) for stream in streams):
-        detail = {"outage_id": event.outage_id}
-        facts.open(key, "false-outage-claim", facts.at, customer_id=event.customer_id, detail=detail)
-        facts.link("outage-claims", event.outage_id or ANY_OUTAGE, key)
-
-
-def _covers(outage: Outage | None, since: datetime, until: datetime) -> bool:
-    if outage is None or outage.declared_at is None:
-        return False
-    return outage.declared_at <= until and (outage.ended_at is None or outage.ended_at >= since)
-
-
-def _came_up(facts: Facts, about: str | None) -> datetime | None:
-    """When the thing came up that a disclosure is about: an outage since then may be its reason."""
-    if about is None:
-        return None
-    match about.partition(":")[0]:
-        case "problem":
-            problem = facts.recall(about, Trouble)
-            return None if problem is None else problem.known_since
-        case "promise":
-            promise = facts.recall(about, Promise)
-            return None if promise is None else promise.made_at
-        case "concern":
-            concern = facts.recall(about, Concern)
-            return None if concern is None else concern.raised_at
-    return None
 
 
 def _scheduled(facts: Facts, event: FollowUpScheduled) -> None:

@@ -177,3 +177,26 @@ def test_a_declaration_that_reached_us_late_clears_the_claim() -> None:
     assert given(disclosed(5, outage_id="O-1"), after).intervals("false-outage-claim") == [(day(5), None)]
     assert given(after, disclosed(5, outage_id="O-1")).intervals("false-outage-claim") == [(day(5), None)]
     assert given(disclosed(5, outage_id="O-2"), DECLARED).intervals("false-outage-claim") == [(day(5), None)]
+
+
+@pytest.mark.parametrize("reason", [{"outage_id": "O-1"}, {"reason_class": "outage"}])
+def test_an_end_that_reached_us_late_shows_that_the_claim_was_false(reason: dict[str, str]) -> None:
+    def intervals(*facts: Fact) -> list[Any]:
+        return given(*facts).intervals("false-outage-claim")
+
+    claim, soon = disclosed(8, **reason), disclosed(5, **reason)
+    assert intervals(DECLARED, claim) == []
+    assert intervals(DECLARED, claim, ENDED) == [(day(8), None)]
+    assert intervals(DECLARED, soon, ENDED) == []
+    assert intervals(claim, DECLARED, ENDED) == [(day(8), None)]
+    assert intervals(DECLARED, claim, corrected(9)[0], corrected(9)[1], ENDED) == [(day(8), day(9))]
+    assert intervals(made(), DECLARED, disclosed(8, about_promise_id="P-1", **reason), ENDED) == []
+
+
+def test_an_outage_that_ended_leaves_another_as_the_reason() -> None:
+    other = on(7, OutageDeclared(outage_id="O-2", tool="phone"))
+    claim = disclosed(8, reason_class="outage")
+    assert given(DECLARED, other, claim, ENDED).intervals("false-outage-claim") == []
+    assert given(DECLARED, claim, ENDED, other).intervals("false-outage-claim") == []
+    named = disclosed(8, outage_id="O-1")
+    assert given(DECLARED, other, named, ENDED).intervals("false-outage-claim") == [(day(8), None)]
