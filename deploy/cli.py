@@ -29,6 +29,7 @@ from deploy.commands import (
     witnesses,
 )
 from deploy.exporting import ExportRefused
+from deploy.finding import WrongSetting
 from deploy.places import SetupError
 from deploy.submitting import NotCosigned
 from deploy.terminal import complain
@@ -84,7 +85,7 @@ def main() -> None:
     """Run the command; what cannot be done is said in one sentence on stderr, with exit code 1, or 2 for a setting."""
     try:
         app()
-    except NoKeyProvider as error:
+    except (NoKeyProvider, WrongSetting) as error:
         complain(str(error))
         sys.exit(2)
     except _BAD_NEWS as error:

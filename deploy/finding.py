@@ -3,16 +3,26 @@
 import json
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from deploy.places import SetupError
 from ledger.settings import Settings
 
 
+class WrongSetting(Exception):
+    """A variable LEDGER_… has a value that it cannot have; the message never repeats it: it may be a secret."""
+
+
 def settings_for(data_dir: Path | None = None, **overrides: object) -> Settings:
-    """The settings of this command: environment first, `--data-dir` above it."""
+    """The settings of this command: environment first, `--data-dir` above it. Raises WrongSetting."""
     given = {name: value for name, value in overrides.items() if value is not None}
     if data_dir is not None:
         given["data_dir"] = data_dir
-    return Settings().model_copy(update=given)
+    try:
+        return Settings().model_copy(update=given)
+    except ValidationError as error:
+        wrong = error.errors(include_input=False)[0]
+        raise WrongSetting(f"LEDGER_{str(wrong['loc'][0]).upper()} cannot be read: {wrong['msg']}") from None
 
 
 def located(data_dir: Path | None = None, *, broker: bool = True) -> Settings:
