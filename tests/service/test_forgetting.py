@@ -35,12 +35,14 @@ from tests.service.running import running
 
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(days=10)
 CUSTOMER = "C-7"
+MARK = "zqxjkvbw"
+"""What all the words begin with: a content that does not hold it in any spelling holds none of them."""
 TEXTS: list[str] = []
 
 
 def said() -> str:
     """Words that were never said before, each with a token that stands nowhere else."""
-    token = base64.b32encode(hashlib.sha256(f"words {len(TEXTS)}".encode()).digest())[:20].decode().lower()
+    token = MARK + base64.b32encode(hashlib.sha256(f"words {len(TEXTS)}".encode()).digest())[:20].decode().lower()
     TEXTS.append(token)
     return f"I told you, {token}, that it hurts"
 
@@ -206,9 +208,15 @@ class Haystack:
     found: dict[str, set[str]] = field(default_factory=dict)
 
     def search(self, place: str, content: bytes) -> None:
-        for word in self.words:
-            if any(needle in content for needle in needles(word)):
-                self.found.setdefault(place, set()).add(word)
+        assert all(word.startswith(MARK) for word in self.words)
+        if holds(content, MARK):
+            for word in self.words:
+                if holds(content, word):
+                    self.found.setdefault(place, set()).add(word)
+
+
+def holds(content: bytes, word: str) -> bool:
+    return any(needle in content for needle in needles(word))
 
 
 def everywhere(settings: Settings, home: Path, words: list[str], exports: Path) -> dict[str, set[str]]:
@@ -304,7 +312,7 @@ def test_the_words_of_an_erased_customer_are_nowhere_and_every_proof_holds(home:
     settings = located(home)
     receipts = send(settings, *commands())
     assert [answer for answer in receipts if answer["status"] != "recorded"] == []
-    kept = "thewordsofsomebodyelse"
+    kept = f"{MARK}thewordsofsomebodyelse"
     assert {answer["status"] for answer in send(settings, *commands("C-8", lambda: kept))} == {"recorded"}
     run(home, "note", "--outage", f"O-{CUSTOMER}", "--customer", CUSTOMER, said())
     (malformed,) = send(settings, event("m-1", "promise.make", {"customer_id": CUSTOMER, "text": said()}))
