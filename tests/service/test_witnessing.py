@@ -18,6 +18,7 @@ import tlog_scales.signing
 import tlog_scales.tlog
 from structlog.testing import capture_logs
 
+from consumers.client import record_file
 from deploy import cli, heartbeat
 from deploy.exporting import ExportRefused, export_tiles
 from deploy.places import SetupError
@@ -38,6 +39,7 @@ from projections.web.health import health
 from projections.web.tiles import open_pool
 from tests.service.running import Up
 from tests.service.serving import ask, served
+from tests.service.test_kill import line
 from tests.storage.log import Log, make, told
 
 
@@ -375,10 +377,12 @@ def test_up_publishes_under_its_policy_and_the_command_line_carries_the_cosignat
         (tmp_path / "policy").write_text(policy_text([cosigner], [f"http://127.0.0.1:{port_of_witness}"], "any"))
         monkeypatch.setenv("LEDGER_WITNESS_POLICY", str(tmp_path / "policy"))
         monkeypatch.setenv("LEDGER_DATA_DIR", str(home))
-        up = Up(home, "--demo")
+        up = Up(home)
         try:
-            up.until(lambda: "goes on with this ledger" in up.output.read_text())
-            url = orjson.loads((home / "run.json").read_bytes())["http_url"]
+            where = orjson.loads((home / "run.json").read_bytes())
+            (answer,) = record_file(where["broker_url"], iter([line(1)]))
+            assert answer.status == "recorded"
+            url = where["http_url"]
             port = int(url.rpartition(":")[2])
             up.until(lambda: ask(port, "/checkpoint").body.split(b"\n")[1:2] not in ([b""], [b"0"]))
             proof = ProofFile.parse(_said(capsys, monkeypatch, "prove", "0"))
