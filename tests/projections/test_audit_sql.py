@@ -9,7 +9,8 @@ import pytest
 from tests.projections.world import World, at, story
 
 PAGE = Path(__file__).parents[2] / "docs" / "audit-sql.md"
-EXAMPLES = re.findall(r"^### (.+?)\n.*?^```sql\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+QUESTIONS = PAGE.read_text(encoding="utf-8").partition("\n## Views\n")[0]
+EXAMPLES = re.findall(r"^### (.+?)\n.*?^```sql\n(.*?)^```", QUESTIONS, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture

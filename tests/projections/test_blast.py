@@ -155,16 +155,18 @@ def owed(world: World) -> list[str]:
     return [row["disclosure_id"] for row in world.ask("SELECT * FROM audit.corrections_owed ORDER BY disclosure_id")]
 
 
-def timed(world: World, disclosure_id: str) -> tuple[BlastRadius, float]:
-    """The answer, and the seconds that server and client computed for it: the machine may be busy with others."""
+def found_in_time(world: World, disclosure_id: str) -> BlastRadius:
+    """The answer, for which server and client computed less than the bound: once in three runs is enough, since the
+    machine may be busy with others.
+    """
     with world.connection_of_tuples() as connection:
-        best = 99.0
         for _ in range(3):
             started = busy_seconds(connection)
             found = blast_radius(connection, disclosure_id)
-            best = min(best, busy_seconds(connection) - started)
-    assert found is not None
-    return found, best
+            if (seconds := busy_seconds(connection) - started) < BOUND_SECONDS:
+                assert found is not None
+                return found
+    pytest.fail(f"it took {seconds:.1f} s")
 
 
 def busy_seconds(connection: psycopg.Connection[Any]) -> float:
@@ -180,19 +182,17 @@ BOUND_SECONDS = 3.0
 
 def test_100_000_disclosures_in_one_chain_are_found_in_a_few_seconds(world: World) -> None:
     fill(world.connection, chain("D", MANY), "D-0")
-    found, seconds = timed(world, "D-0")
+    found = found_in_time(world, "D-0")
     assert len(found.items) == found.owed == MANY + 1
     assert (len(found.told), found.repeated_by) == (500, [])
-    assert seconds < BOUND_SECONDS
 
 
 def test_100_000_disclosures_in_stars_of_chains_are_found_in_a_few_seconds(world: World) -> None:
     rays = star("D", 10_000)
     links = rays + [link for _, ray in rays[:9_000] for link in chain(ray, 9)] + star("E", 1000)
     fill(world.connection, links + [(ray, f"{ray}-0") for _, ray in rays[:9_000]], "D")
-    found, seconds = timed(world, "D")
+    found = found_in_time(world, "D")
     assert len(found.items) == 1 + 10_000 + 9_000 * 10
-    assert seconds < BOUND_SECONDS
 
 
 def test_it_is_asked_as_of_a_moment_as_far_as_known_then(world: World) -> None:
@@ -227,7 +227,7 @@ def test_it_is_asked_as_of_a_moment_as_far_as_known_then(world: World) -> None:
 def test_a_circle_ends(world: World) -> None:
     """No command can make one, for what a disclosure rests on exists before it; whoever edits the tables can."""
     fill(world.connection, [*chain("D", 3), ("D-3", "D-0")], "D-0")
-    found, _ = timed(world, "D-0")
+    found = found_in_time(world, "D-0")
     assert [item.id for item in found.items] == ["D-0", "D-1", "D-2", "D-3"]
     assert len(owed(world)) == 4
 
