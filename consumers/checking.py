@@ -23,7 +23,7 @@ from consumers.answers import is_fit
 from consumers.channels import CHECK_QUEUE, CHECK_REQUESTS
 from consumers.cloudevents import Malformed, parse
 from consumers.connection import LedgerClient, Outgoing
-from consumers.intake import unless, where
+from consumers.running import unless, where
 from ledger.app import Submission
 from ledger.checked import Checked, NotNow, Unavailable
 from ledger.domain.disclosures import CheckDisclosure

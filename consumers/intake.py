@@ -12,13 +12,11 @@ acknowledged before its answer, and its dead letter, are stored; what cannot be 
 
 import asyncio
 import time
-import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import eventsourcing.persistence
@@ -36,6 +34,7 @@ from consumers.channels import COMMANDS, INTAKE_DURABLE, command_subject, own_co
 from consumers.cloudevents import Malformed, event_of, parse
 from consumers.connection import LedgerClient, Progress, connection_of
 from consumers.deadletters import Unburied, bury
+from consumers.running import unless, where
 from ledger.app import Appended, Ledger, Submission
 from ledger.checked import Unavailable
 from ledger.domain.disclosures import CheckDisclosure
@@ -346,18 +345,6 @@ async def serve(settings: Settings, ledger: Ledger, stop: asyncio.Event, *, prog
         raise intake.fork
 
 
-async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns; None, and `work` is cancelled, where `stop` is set before."""
-    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if working.done():
-        return working.result()
-    working.cancel()
-    await asyncio.wait((working,))
-    return None
-
-
 async def _finish(broker: NatsBroker, pull: Any, intake: Intake) -> None:
     """Nothing is fetched any more, the batch in flight is answered, and then the connection goes."""
     with suppress(nats.errors.Error):  # NATS is away: what was in flight is delivered again
@@ -366,16 +353,6 @@ async def _finish(broker: NatsBroker, pull: Any, intake: Intake) -> None:
         await intake.drained()
         await broker.stop()
     intake.close()
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """What `main` returns, run on uvloop where that is installed."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(main)
 
 
 async def _raw(message: NatsMessage) -> Any:
@@ -418,13 +395,6 @@ async def _again(messages: Sequence[Msg], delay: float) -> None:
 def _delay(times: int) -> float:
     """1, 2, 4 … seconds, up to the longest."""
     return min(2.0 ** min(times - 1, 10), LONGEST_DELAY_SECONDS)
-
-
-def where(error: BaseException) -> str:
-    """What failed and where, without the message and the values: they may hold a customer's words."""
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
-    return " > ".join([*places, type(error).__name__])
 
 
 def _sequence(message: Msg) -> int:

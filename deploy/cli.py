@@ -7,7 +7,7 @@ import psycopg
 import typer
 from eventsourcing.persistence import PersistenceError
 
-from consumers import client, deadletters
+from consumers import asking, deadletters
 from consumers.cloudevents import Malformed
 from consumers.connection import NotProvisioned
 from consumers.importing.errors import ImportProblem
@@ -65,7 +65,7 @@ _BAD_NEWS = (
     GuardDamaged,
     NotRecovered,
     ImportProblem,
-    client.NoAnswer,
+    asking.NoAnswer,
     Malformed,
     SpoolProblem,
     UnprovenReceipt,

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from consumers import client
+from consumers import asking, recording
 from consumers.spool import Spool
 from deploy import account, noting, story
 from deploy.tables import printer
@@ -73,7 +73,7 @@ def _story(path: Path) -> list[bytes]:
 
 
 def _send(out: Console, lines: Sequence[bytes], broker_url: str) -> None:
-    for sent, answer in zip(lines, client.record_file(broker_url, io.BytesIO(b"\n".join(lines))), strict=True):
+    for sent, answer in zip(lines, recording.record_file(broker_url, io.BytesIO(b"\n".join(lines))), strict=True):
         said = orjson.loads(answer.body)
         if said["status"] == "recorded":
             leaves = [event["leaf_index"] for event in said["events"]]
@@ -93,7 +93,7 @@ def _note_down(out: Console, lines: Sequence[bytes], pad: Path, broker_url: str,
         _tell(out, line, Text("on disk", "yellow"))
     told = noting.deliver_to(broker_url, pad, vkey)
     if told.waiting:
-        raise client.NoAnswer(told.reason)
+        raise asking.NoAnswer(told.reason)
     delivered = f"{told.recorded} recorded" if told.recorded else "recorded before, not sent again"
     out.print(Padding(Text(f"delivered from the notepad: {delivered}", "green"), (0, 0, 0, 37)))
 

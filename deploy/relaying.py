@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from nats.aio.client import Client
 
-from consumers import announcing, intake
+from consumers import announcing, running
 from consumers.announcing import QUERIES, Announcer, Progress
 from consumers.escalations import EscalationsAnnouncer
 from consumers.findings import FindingsAnnouncer
@@ -30,7 +30,7 @@ def serve_relay(settings: Settings) -> None:
     assert settings.database_url is not None
     assert settings.broker_url is not None
     refuse_owner(settings.database_url)
-    intake.run(_serve(settings.database_url, settings.broker_url))
+    running.run(_serve(settings.database_url, settings.broker_url))
 
 
 def _origin(database_url: str) -> str:
@@ -55,7 +55,7 @@ async def _serve(database_url: str, broker_url: str) -> None:
         args=(database_url, "relay", lambda: _detail(progress) | {"lag_events": events.lag_events}, stopped),
         daemon=True,
     ).start()
-    queue = await intake.unless(stop, _connected(broker_url))
+    queue = await running.unless(stop, _connected(broker_url))
     if queue is None:
         return
     try:

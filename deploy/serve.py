@@ -12,7 +12,7 @@ import psycopg
 import structlog
 import uvicorn
 
-from consumers import checking, erasing, intake, timer
+from consumers import checking, erasing, intake, running, timer
 from consumers.connection import Progress
 from deploy.heartbeat import beat
 from deploy.places import SetupError
@@ -67,7 +67,7 @@ def serve_intake(settings: Settings) -> None:
         policy = policy_of(settings, ledger.vkey)
         ledger.witness_policy = policy
         collector = None if policy is None else Collector(url, Verifier.parse(ledger.vkey), policy)
-        intake.run(_serve_intake(settings, url, ledger, collector, anchor_of(settings)))
+        running.run(_serve_intake(settings, url, ledger, collector, anchor_of(settings)))
 
 
 async def _serve_intake(
@@ -139,7 +139,7 @@ def serve_projections(settings: Settings) -> None:
         threading.Thread(target=beat, args=(url, "projections", dict, stop)),
         threading.Thread(target=beat, args=(url, "checks", lambda: _checks_detail(checks), stop)),
         threading.Thread(target=server.run),
-        threading.Thread(target=intake.run, args=(_serve_checks(settings.broker_url, url, stop, checks),)),
+        threading.Thread(target=running.run, args=(_serve_checks(settings.broker_url, url, stop, checks),)),
     ]
     for thread in threads:
         thread.start()

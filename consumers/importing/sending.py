@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import orjson
 
-from consumers.client import LineAnswer, NoAnswer, record_file
+from consumers.asking import NoAnswer
 from consumers.importing.commands import Prepared
 from consumers.importing.delivery import Answer, Send
 from consumers.importing.errors import ImportProblem
+from consumers.recording import LineAnswer, record_file
 from ledger.settings import Settings
 
 

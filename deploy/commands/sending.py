@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from consumers import client, contract
+from consumers import contract, recording
 from consumers.importing.run import ImportReport, import_file
 from deploy import noting
 from deploy.finding import located, settings_for
@@ -28,7 +28,7 @@ def record(
     settings = located(data_dir)
     refused = 0
     with sys.stdin.buffer if file == "-" else open(file, "rb") as stream:
-        for answer in client.record_file(settings.broker_url or "", stream):
+        for answer in recording.record_file(settings.broker_url or "", stream):
             refused += answer.status not in ("recorded", "checked")
             sys.stdout.buffer.write(answer.body + b"\n")
             sys.stdout.buffer.flush()

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from consumers.channels import CHECK_REQUESTS
-from consumers.intake import run
+from consumers.running import run
 from ledger.storage import keys
 from projections.runner import Runner, install
 from tests.bench.places import new_log, service

@@ -8,9 +8,9 @@ import nats
 from nats.aio.msg import Msg
 
 from consumers.channels import REPLY_TO, command_subject
-from consumers.client import record_file
-from consumers.intake import run
 from consumers.provision import provision
+from consumers.recording import record_file
+from consumers.running import run
 from tests.bench.places import message, new_log, service
 
 RATE = 1_000

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import orjson
 import pytest
 
-from consumers import client
-from consumers.client import NoAnswer, record_file
+from consumers import recording
+from consumers.asking import NoAnswer
+from consumers.recording import record_file
 from tests.consumers.conftest import Service
 from tests.consumers.events import body, promise
 
@@ -72,7 +73,7 @@ def test_a_line_is_answered_before_the_next_one_is_written(service: Service) -> 
 
 
 def test_a_command_that_was_lost_on_its_way_is_sent_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "TRY_SECONDS", 0.5)
+    monkeypatch.setattr(recording, "TRY_SECONDS", 0.5)
     answers = record_file(service.broker_url, [body()])
 
     def late() -> None:
@@ -89,7 +90,7 @@ def test_a_command_that_was_lost_on_its_way_is_sent_again(service: Service, monk
 
 
 def test_silence_is_one_sentence(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "TRY_SECONDS", 0.05)
+    monkeypatch.setattr(recording, "TRY_SECONDS", 0.05)
     with pytest.raises(NoAnswer, match="No answer to line 1"):
         list(record_file(service.broker_url, [body()]))
     with pytest.raises(NoAnswer, match="does not answer at"):

@@ -13,8 +13,9 @@ import pytest
 
 from consumers import asking
 from consumers.channels import own_command_subject
-from consumers.client import Client, record_lines
+from consumers.client import Client
 from consumers.provision import provision
+from consumers.recording import record_lines
 from deploy.embedded import Nats
 from ledger.domain.promises import MakePromise
 from ledger.receipts import Receipt

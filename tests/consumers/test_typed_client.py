@@ -17,9 +17,10 @@ import pytest
 
 from consumers import asking
 from consumers.asking import NoAnswer
-from consumers.client import Client, Delivery, Spooled, SyncClient, record_file
+from consumers.client import Client, Delivery, Spooled, SyncClient
 from consumers.cloudevents import Malformed, event_of, parse
 from consumers.receipts import UnprovenReceipt, open_answer
+from consumers.recording import record_file
 from consumers.spool import Spool
 from deploy import cli
 from deploy.embedded import Nats

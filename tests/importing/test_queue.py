@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 import consumers.importing.sending
-from consumers.client import LineAnswer, NoAnswer
+from consumers.asking import NoAnswer
 from consumers.importing.errors import ImportProblem
 from consumers.importing.run import import_file
+from consumers.recording import LineAnswer
 from ledger.settings import Settings
 from tests.importing.tickets import HELPDESK, export, ticket
 

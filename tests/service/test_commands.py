@@ -16,7 +16,7 @@ import metamorphic_log
 import psycopg
 import pytest
 
-from consumers.client import record_file
+from consumers.recording import record_file
 from deploy import cli, demo
 from deploy.finding import located
 from deploy.tables import printer

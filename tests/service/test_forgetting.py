@@ -20,7 +20,7 @@ from nats.js.errors import NotFoundError
 from psycopg.sql import SQL, Identifier
 from typer.testing import CliRunner
 
-from consumers.client import record_file
+from consumers.recording import record_file
 from deploy.cli import app
 from deploy.embedded import _environment
 from deploy.finding import located

@@ -8,7 +8,7 @@ import nats
 import psycopg
 import pytest
 
-from consumers.client import LineAnswer, record_file
+from consumers.recording import LineAnswer, record_file
 from deploy.finding import located
 from tests.service.full import Disk
 from tests.service.running import Up

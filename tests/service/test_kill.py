@@ -13,7 +13,7 @@ import orjson
 import psycopg
 import pytest
 
-from consumers.client import LineAnswer, record_file
+from consumers.recording import LineAnswer, record_file
 from deploy.finding import located
 from ledger.storage import keys
 from ledger.storage.guard import read_guard

@@ -18,7 +18,7 @@ import tlog_scales.signing
 import tlog_scales.tlog
 from structlog.testing import capture_logs
 
-from consumers.client import record_file
+from consumers.recording import record_file
 from deploy import cli, heartbeat
 from deploy.exporting import ExportRefused, export_tiles
 from deploy.places import SetupError
