@@ -18,7 +18,7 @@ class Item(NamedTuple):
     made_at: datetime
     made_by: str
     repeated: bool
-    correction: Literal["owed", "delivered"] | None
+    correction: Literal["owed", "attempted", "delivered"] | None
     corrected_by: str | None
     corrected_at: datetime | None
     leaf_index: int
@@ -49,13 +49,18 @@ class BlastRadius:
 
     @property
     def owed(self) -> int:
-        """How many disclosures are false and not corrected."""
+        """How many disclosures are false, not corrected, and nobody tried to reach who was told them."""
         return sum(item.correction == "owed" for item in self.items)
 
     @property
     def delivered(self) -> int:
         """How many disclosures were corrected."""
         return sum(item.correction == "delivered" for item in self.items)
+
+    @property
+    def attempted(self) -> int:
+        """How many disclosures are not corrected, but an attempt to reach who was told them is on record."""
+        return sum(item.correction == "attempted" for item in self.items)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON has it."""
@@ -66,7 +71,7 @@ class BlastRadius:
             "rests_on_falsehoods": list(self.rests_on_falsehoods),
             "told": self.told,
             "repeated_by": self.repeated_by,
-            "corrections": {"owed": self.owed, "delivered": self.delivered},
+            "corrections": {"owed": self.owed, "attempted": self.attempted, "delivered": self.delivered},
             "items": [dict(zip(Item._fields, item, strict=True)) for item in self.items],
         }
 

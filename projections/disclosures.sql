@@ -222,14 +222,33 @@ RETURNS TABLE (
 $$;
 COMMENT ON FUNCTION audit.corrections_as_of IS
     'One row a falsehood that somebody was told: each disclosure that was falsified or is contaminated at as_of, as far as '
-    'known at known_at. corrected_at is when they were told what is so, and empty while that is owed.';
+    'known at known_at. corrected_at is when they were told what is so, and empty as long as they were not.';
+
+CREATE OR REPLACE FUNCTION audit.corrections_attempted_as_of(
+    as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL
+) RETURNS TABLE (disclosure_id text, attempted_at timestamptz) LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT substr(f.subject, length('disclosure:') + 1), f.closed_at
+    FROM audit.finding_history AS f
+    JOIN audit.followup_history AS a ON a.leaf_index = f.closed_by AND a.type = 'followup.attempted'
+    WHERE f.code = 'correction-owed'
+      AND f.closed_at <= coalesce(as_of, 'infinity') AND f.closed_recorded_at <= coalesce(known_at, 'infinity')
+      AND NOT EXISTS (  -- found to be false once more: it is owed again
+          SELECT FROM audit.finding_history AS l
+          WHERE l.code = 'correction-owed' AND l.subject = f.subject AND l.opened_by > f.opened_by
+            AND l.opened_at <= coalesce(as_of, 'infinity') AND l.opened_recorded_at <= coalesce(known_at, 'infinity')
+      )
+$$;
+COMMENT ON FUNCTION audit.corrections_attempted_as_of IS
+    'The disclosures whose correction is not owed any more, since an attempt to reach the person about it is on record, by '
+    'as_of, as far as known at known_at; whether it was delivered as well, audit.corrections_as_of says.';
 
 CREATE OR REPLACE VIEW audit.corrections_owed AS
 SELECT disclosure_id, customer_id, owner, made_at, made_by, falsified, contaminated, leaf_index
-FROM audit.corrections_as_of() WHERE corrected_at IS NULL;
+FROM audit.corrections_as_of()
+WHERE corrected_at IS NULL AND disclosure_id NOT IN (SELECT a.disclosure_id FROM audit.corrections_attempted_as_of() AS a);
 COMMENT ON VIEW audit.corrections_owed IS
-    'Who was told a falsehood, or what rests on one, and was not told yet what is so; a correction that is untrue itself does '
-    'not count.';
+    'Who was told a falsehood, or what rests on one, and was not told yet what is so, nor tried to be reached about it; a '
+    'correction that is untrue itself does not count.';
 COMMENT ON COLUMN audit.corrections_owed.falsified IS 'It was declared untrue itself.';
 
 -- Those of earlier releases, which could not be asked as of a moment: two of one name would be ambiguous.
@@ -308,7 +327,9 @@ CREATE OR REPLACE FUNCTION audit.blast_radius(
         CASE
             WHEN r.kind = 'promise' THEN NULL
             WHEN d.id IS NOT NULL THEN 'delivered'
-            WHEN k.false_since IS NOT NULL THEN 'owed'
+            WHEN k.false_since IS NULL THEN NULL
+            WHEN r.id IN (SELECT a.disclosure_id FROM audit.corrections_attempted_as_of(as_of, known_at) AS a) THEN 'attempted'
+            ELSE 'owed'
         END,
         d.id, d.at, r.leaf_index
     FROM radius AS r CROSS JOIN known AS k
@@ -317,5 +338,5 @@ CREATE OR REPLACE FUNCTION audit.blast_radius(
 $$;
 COMMENT ON FUNCTION audit.blast_radius IS
     'A disclosure and everything that rests on it, transitively and across customers. repeated: made after it was known to '
-    'be false. correction: owed or delivered, where it is false; empty for promises, which are findings instead. At as_of, '
-    'as far as the ledger knew at known_at; either may be left out.';
+    'be false. correction, where it is false: owed, delivered, or attempted (to reach them is on record); empty for '
+    'promises, which are findings instead. At as_of, as far as the ledger knew at known_at; either may be left out.';

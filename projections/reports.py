@@ -20,8 +20,8 @@ ALL: Final[tuple[Definition, ...]] = (
     PROMISES,
     FOLLOWUPS,
     TIMELINE,
-    DISCLOSURES,
     FINDINGS_REPORT,
+    DISCLOSURES,
     TROUBLES,
     SCORECARD,
 )

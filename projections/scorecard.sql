@@ -88,7 +88,12 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
         WHERE p.detected_at >= i.first AND p.detected_at < i.stop
     ),
     untrue AS (
-        SELECT CASE grouped_by WHEN 'owner' THEN c.owner WHEN 'customer' THEN c.customer_id ELSE '' END AS g, c.corrected_at
+        SELECT
+            CASE grouped_by WHEN 'owner' THEN c.owner WHEN 'customer' THEN c.customer_id ELSE '' END AS g,
+            c.corrected_at IS NULL AND c.disclosure_id NOT IN (
+                SELECT a.disclosure_id
+                FROM audit.corrections_attempted_as_of(coalesce(to_at, now()) - interval '1 microsecond') AS a
+            ) AS owed
         FROM audit.corrections_as_of(coalesce(to_at, now()) - interval '1 microsecond') AS c
     ),
     signal AS (
@@ -125,7 +130,7 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
         UNION ALL
         SELECT g, 'found_by_us_first', count(*) FILTER (WHERE by_us), count(*) FROM found GROUP BY g
         UNION ALL
-        SELECT g, 'corrections_outstanding', count(*) FILTER (WHERE corrected_at IS NULL), count(*) FROM untrue GROUP BY g
+        SELECT g, 'corrections_outstanding', count(*) FILTER (WHERE owed), count(*) FROM untrue GROUP BY g
         UNION ALL
         SELECT g, 'would_hire', count(*) FILTER (WHERE answer = 'yes'), count(*)
         FROM signal WHERE type = 'survey.answered' GROUP BY g

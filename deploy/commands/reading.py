@@ -134,7 +134,7 @@ def _tell_blast(found: BlastRadius) -> None:
         out.print(f"it rests on falsehoods: {', '.join(found.rests_on_falsehoods)}")
     if found.repeated_by:
         out.print(f"repeated afterwards by: {', '.join(found.repeated_by)}")
-    out.print(f"corrections: {found.owed} owed, {found.delivered} delivered")
+    out.print(f"corrections: {found.owed} owed, {found.attempted} attempted, {found.delivered} delivered")
 
 
 @app.command("scorecard")

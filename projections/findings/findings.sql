@@ -59,6 +59,8 @@ CREATE INDEX links_source ON links (kind, source);
 CREATE INDEX findings_unclosed ON findings (customer_id, code) WHERE closed_by IS NULL;
 -- Asked as of a past moment.
 CREATE INDEX findings_customer ON findings (customer_id);
+-- Asked by "whom did we try to reach about a falsehood".
+CREATE INDEX findings_corrections ON findings (subject) WHERE code = 'correction-owed';
 
 -- name: remembered
 -- Asked by the fold for what a batch needs.

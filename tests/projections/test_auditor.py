@@ -77,6 +77,7 @@ def test_it_asks_as_of(auditor: World) -> None:
     assert auditor.ask("SELECT * FROM audit.findings_as_of(now(), now())")
     assert auditor.ask("SELECT * FROM audit.falsehoods_as_of(now(), now())")
     assert auditor.ask("SELECT * FROM audit.corrections_as_of(now(), now())")
+    assert auditor.ask("SELECT count(*) FROM audit.corrections_attempted_as_of(now(), now())")
 
 
 def test_it_asks_for_a_blast_radius(auditor: World) -> None:

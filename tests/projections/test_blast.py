@@ -80,7 +80,7 @@ def test_what_rests_on_a_falsehood_reaches_across_customers_and_to_promises(worl
         "rests_on_falsehoods": [],
         "told": ["C-1", "C-2", "C-3"],
         "repeated_by": ["u-3", "u-4"],
-        "corrections": {"owed": 3, "delivered": 0},
+        "corrections": {"owed": 3, "attempted": 0, "delivered": 0},
     }
 
 
@@ -88,7 +88,7 @@ def test_before_it_is_falsified_nothing_is_owed(world: World) -> None:
     flooded(world)
     found = asked(world, "D-flood")
     assert items(found, "repeated", "correction") == [(i, False, None) for i in ("D-flood", "D-late", "D-later", "P-9")]
-    assert found["corrections"] == {"owed": 0, "delivered": 0}
+    assert found["corrections"] == {"owed": 0, "attempted": 0, "delivered": 0}
     assert blast_radius(world.connection_of_tuples(), "D-nobody") is None
 
 
@@ -116,7 +116,7 @@ def test_a_correction_settles_what_it_corrects_and_nothing_else(world: World) ->
     falsify(world, "D-flood", 7, known_since=4)
     disclose(world, "D-sorry", 8, "C-2", corrects="D-late")
     found = asked(world, "D-flood")
-    assert found["corrections"] == {"owed": 2, "delivered": 1}
+    assert found["corrections"] == {"owed": 2, "attempted": 0, "delivered": 1}
     assert items(found, "correction", "corrected_by", "corrected_at")[:3] == [
         ("D-flood", "owed", None, None),
         ("D-late", "delivered", "D-sorry", at(8)),
@@ -126,8 +126,36 @@ def test_a_correction_settles_what_it_corrects_and_nothing_else(world: World) ->
     disclose(world, "D-sorry-1", 9, corrects="D-flood")
     disclose(world, "D-sorry-3", 9, "C-3", corrects="D-later")
     found = asked(world, "D-flood")
-    assert found["corrections"] == {"owed": 0, "delivered": 3}
+    assert found["corrections"] == {"owed": 0, "attempted": 0, "delivered": 3}
     assert owed(world) == []
+
+
+def test_an_attempt_to_reach_them_is_on_record_until_it_is_false_once_more(world: World) -> None:
+    def outstanding() -> tuple[list[str], list[str], int]:
+        """What is owed as three answer: the view, the findings, the scorecard."""
+        findings = world.ask("SELECT subject FROM audit.findings WHERE code = 'correction-owed' ORDER BY subject")
+        (card,) = world.ask("SELECT counted FROM audit.scorecard() WHERE measure = 'corrections_outstanding'")
+        return owed(world), [row["subject"].removeprefix("disclosure:") for row in findings], card["counted"]
+
+    flooded(world)
+    late = {"followup_id": "F-1", "owner": "u-1"}
+    about = {"customer_id": "C-2", "about": {"disclosure_id": "D-late"}, "due_at": at(20)}
+    assert world.tell("followup.schedule", 6, **late, **about) == "recorded"
+    falsify(world, "D-flood", 7, known_since=4)
+    assert world.tell("followup.attempt", 9, followup_id="F-1", channel="phone", reached=False) == "recorded"
+    found = asked(world, "D-flood")
+    assert items(found, "correction")[:3] == [("D-flood", "owed"), ("D-late", "attempted"), ("D-later", "owed")]
+    assert found["corrections"] == {"owed": 2, "attempted": 1, "delivered": 0}
+    assert outstanding() == (["D-flood", "D-later"], ["D-flood", "D-later"], 2)
+    before = blast_radius(world.connection_of_tuples(), "D-flood", as_of=at(8))
+    assert before is not None
+    assert (before.owed, before.attempted) == (3, 0)
+    falsify(world, "D-late", 12, known_since=11)
+    assert asked(world, "D-flood")["corrections"] == {"owed": 3, "attempted": 0, "delivered": 0}
+    assert outstanding() == (["D-flood", "D-late", "D-later"], ["D-flood", "D-late", "D-later"], 3)
+    as_it_was = blast_radius(world.connection_of_tuples(), "D-flood", as_of=at(10))
+    assert as_it_was is not None
+    assert as_it_was.attempted == 1, "not known yet to be false once more"
 
 
 def test_a_correction_that_is_untrue_itself_corrects_nothing_until_it_is_corrected(world: World) -> None:
@@ -262,7 +290,7 @@ def test_the_command_is_bad_news_while_corrections_are_owed(
     falsify(world, "D-flood", 7, known_since=4)
     code, out = said("D-late", "--json")
     assert (code, [item["id"] for item in orjson.loads(out)["items"]]) == (1, ["D-late", "D-later", "P-9"])
-    assert orjson.loads(out)["corrections"] == {"owed": 2, "delivered": 0}
+    assert orjson.loads(out)["corrections"] == {"owed": 2, "attempted": 0, "delivered": 0}
     assert "known to be false since 2026-03-01 16:00Z; told" in said("D-flood")[1]
     for corrected, customer_id in (("D-flood", "C-1"), ("D-late", "C-2"), ("D-later", "C-3")):
         disclose(world, f"{corrected}-sorry", 8, customer_id, corrects=corrected)
