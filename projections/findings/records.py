@@ -86,10 +86,10 @@ class Outage(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """The last problem whose root cause, of one class, was said to be addressed."""
+    """The last problems whose root cause, of one class, was said to be addressed, side by side."""
 
-    problem: str
-    at: datetime
+    problems: tuple[str, ...] = ()
+    at: tuple[datetime, ...] = ()
 
 
 class Lead(NamedTuple):

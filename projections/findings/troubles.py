@@ -21,6 +21,8 @@ from projections.findings.records import Fixed, Topic, Trouble, topic_key
 from projections.findings.telling import apology_owed
 
 _SILENT = ("claimed-not-verified", "closed-by-silence")
+_FIXES = 200
+"""The last fixes of a root cause that count; older ones are those of other times."""
 
 
 def _detected(facts: Facts, event: ProblemDetected) -> None:
@@ -112,9 +114,10 @@ def _cause(facts: Facts, event: CauseRecorded) -> None:
     facts.remember(key, trouble)
     _not_fixed(facts, key, before)  # what was said to be fixed is the cause as it is known now
     truth.cause_known(facts, key)
-    fixed = facts.recall(f"fixed:{event.cause_class}", Fixed)
-    if fixed is not None and fixed.problem != key and fixed.at <= trouble.known_since:
-        detail = {"cause_class": event.cause_class, "fixed_with": fixed.problem.removeprefix("problem:")}
+    fixed = facts.recall(f"fixed:{event.cause_class}", Fixed) or Fixed()
+    before_it = [problem for problem, at in zip(*fixed, strict=True) if problem != key and at <= trouble.known_since]
+    if before_it:
+        detail = {"cause_class": event.cause_class, "fixed_with": before_it[-1].removeprefix("problem:")}
         facts.open(key, "recurrence", facts.at, detail=detail)
     else:
         facts.close(key, "recurrence")
@@ -123,14 +126,20 @@ def _cause(facts: Facts, event: CauseRecorded) -> None:
 
 def _fixed(facts: Facts, key: str, trouble: Trouble) -> None:
     if trouble.resolved_at is not None and trouble.root_cause_addressed and trouble.cause_class is not None:
-        facts.remember(f"fixed:{trouble.cause_class}", Fixed(key, trouble.resolved_at))
+        _not_fixed(facts, key, trouble)
+        fixed = facts.recall(f"fixed:{trouble.cause_class}", Fixed) or Fixed()
+        last = Fixed((*fixed.problems, key)[-_FIXES:], (*fixed.at, trouble.resolved_at)[-_FIXES:])
+        facts.remember(f"fixed:{trouble.cause_class}", last)
 
 
 def _not_fixed(facts: Facts, key: str, trouble: Trouble) -> None:
+    """What was said of other problems stays said."""
     if trouble.cause_class is not None:
         fixed = facts.recall(f"fixed:{trouble.cause_class}", Fixed)
-        if fixed is not None and fixed.problem == key:
-            facts.remember(f"fixed:{trouble.cause_class}", None)
+        if fixed is not None and key in fixed.problems:
+            at = fixed.problems.index(key)
+            problems, moments = fixed.problems[:at] + fixed.problems[at + 1 :], fixed.at[:at] + fixed.at[at + 1 :]
+            facts.remember(f"fixed:{trouble.cause_class}", Fixed(problems, moments))
 
 
 def _resolved(facts: Facts, event: ResolutionClaimed) -> None:

@@ -50,8 +50,8 @@ def verified(number: int, customer_id: str = "C-1") -> Fact:
     return on(number, ResolutionVerified(problem_id="X-1", customer_id=customer_id))
 
 
-def failed(number: int, customer_id: str = "C-1") -> Fact:
-    return on(number, ResolutionFailed(problem_id="X-1", customer_id=customer_id))
+def failed(number: int, customer_id: str = "C-1", problem_id: str = "X-1") -> Fact:
+    return on(number, ResolutionFailed(problem_id=problem_id, customer_id=customer_id))
 
 
 def test_each_affected_customer_is_to_be_told_in_time() -> None:
@@ -161,6 +161,18 @@ def test_a_recurrence_closes_when_its_root_cause_is_addressed_or_was_another() -
     assert given(facts, resolved(12, problem_id="X-2")).intervals("recurrence") == [(day(9), day(12))]
     assert given(facts, resolved(12, False, "X-2")).intervals("recurrence") == [(day(9), None)]
     assert given(facts, cause(11, "stock", problem_id="X-2")).intervals("recurrence") == [(day(9), day(11))]
+
+
+def test_a_fix_that_failed_leaves_the_one_before_it_said() -> None:
+    second_fix = [second(8), cause(9, problem_id="X-2"), resolved(12, problem_id="X-2")]
+    third = Fact(detected("X-3", known_since=day(15)).event, day(15))
+    told = given(FIXED, second_fix, failed(13, problem_id="X-2"), third, cause(16, problem_id="X-3"))
+    assert told.intervals("recurrence", "problem:X-3") == [(day(16), None)]
+    (first,) = (each.detail for each in told.all() if each.subject == "problem:X-3" and each.code == "recurrence")
+    assert first["fixed_with"] == "X-1"
+    meanwhile = Fact(detected("X-3", known_since=day(11)).event, day(13))  # known before the second fix, not the first
+    told = given(FIXED, second_fix, meanwhile, cause(14, problem_id="X-3"))
+    assert told.intervals("recurrence", "problem:X-3") == [(day(14), None)]
 
 
 def test_what_was_not_fixed_or_is_older_or_other_is_no_recurrence() -> None:
