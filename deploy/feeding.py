@@ -6,7 +6,7 @@ which trusts them no more than what a stranger submits.
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
 from functools import cache
 from http.client import HTTPException
 from urllib.error import HTTPError
@@ -60,24 +60,30 @@ def fetch_checkpoint(url: str) -> bytes:
 
 
 def fetch(url: str, limit: int) -> bytes:
-    """At most `limit` bytes of what is at `url`, and one more where there are more."""
-    with urlopen(url, timeout=SECONDS) as answer:
-        body: bytes = answer.read(limit + 1)
-    return body
+    """At most `limit` bytes of what is at `url`, and one more where there are more. Raises OSError or HTTPException."""
+    until, body = time.monotonic() + SECONDS, bytearray()
+    try:
+        with urlopen(url, timeout=SECONDS) as answer:
+            while len(body) <= limit and (piece := answer.read1(limit + 1 - len(body))):
+                body += piece
+                if time.monotonic() > until:
+                    raise TimeoutError(f"{url} takes longer than {SECONDS:g} s to answer")
+    except ValueError as error:  # no address, or one that a redirect leads to
+        raise OSError(f"{url}: {error}") from error
+    return bytes(body)
 
 
-def keep_feeding(
-    witness: Witness, sources: Sequence[tuple[Verifier, str]], seconds: float, stop: threading.Event
-) -> None:
-    """Feed from each (log, URL) every so often until `stop`; what is wrong is said each time, and goes on."""
+def keep_feeding(witness: Witness, log: Verifier, url: str, seconds: float, stop: threading.Event) -> None:
+    """Feed from the log at `url` every so often until `stop`; what is wrong is said each time, and goes on.
+
+    A thread for each log: one that answers slowly holds up nothing but itself.
+    """
     while True:
-        for log, url in sources:
-            try:
-                answer = feed(witness, log, url)
-            except (TlogError, WitnessProblem, OSError, HTTPException) as error:
-                logging.warning("%s at %s: %s", log.name, url, error)
-                continue
+        try:
+            answer = feed(witness, log, url)
             if answer is not None and answer.status != 200:
                 logging.error("%s at %s is not cosigned: %s", log.name, url, answer.body.decode().strip())
+        except (TlogError, WitnessProblem, OSError, HTTPException) as error:
+            logging.warning("%s at %s: %s", log.name, url, error)
         if stop.wait(seconds):
             return

@@ -63,9 +63,8 @@ def serve_witness(
 
     def ready(url: str, stop: threading.Event) -> None:
         err.print(f"witness at {url}")
-        sources = list(zip(logs, urls or (), strict=False))
-        if sources:
-            threading.Thread(target=keep_feeding, args=(witness, sources, every, stop), daemon=True).start()
+        for log, place in zip(logs, urls or (), strict=False):
+            threading.Thread(target=keep_feeding, args=(witness, log, place, every, stop), daemon=True).start()
 
     serve_http(witness, host, port, ready)
 

@@ -18,10 +18,11 @@ import pytest
 import tlog_scales.signing
 import tlog_scales.tlog
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.responses import RedirectResponse, StreamingResponse
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from deploy import cli, submitting
+from deploy import cli, feeding, submitting
 from deploy.exporting import export_tiles
 from deploy.feeding import feed
 from deploy.submitting import NotCosigned, submit
@@ -384,6 +385,37 @@ def test_a_witness_that_fetches_for_itself_follows_the_log(database: str, data_d
             latest = witness.latest(key.name)
             assert latest is not None
             assert (latest.size, latest.root) == (size, root(log.states()))
+
+
+def test_a_log_that_answers_with_noise_or_never_ends_stops_no_witness_from_fetching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    witness, _ = witness_in(tmp_path)
+    monkeypatch.setattr(feeding, "SECONDS", 0.3)
+    dripping = threading.Event()
+
+    def drips() -> Iterator[bytes]:
+        while not dripping.wait(0.02):
+            yield b"x"
+
+    routes = [
+        Route(f"/{number}/checkpoint", lambda _, to=to: RedirectResponse(to)) for number, to in enumerate(NOWHERE)
+    ]
+    slow = Route("/slow/checkpoint", lambda _: StreamingResponse(drips()))
+    with served(Starlette(routes=[*routes, slow])) as port:
+        try:
+            for path in (*map(str, range(len(NOWHERE))), "slow"):
+                with pytest.raises(OSError, match=r"http://|idna|longer than"):
+                    feed(witness, LOG.verifier, f"http://127.0.0.1:{port}/{path}")
+        finally:
+            dripping.set()
+        stop = threading.Event()
+        stop.set()
+        feeding.keep_feeding(witness, LOG.verifier, f"http://127.0.0.1:{port}/0", 60.0, stop)
+    assert f"{ORIGIN} at http://127.0.0.1:{port}/0" in caplog.text
+
+
+NOWHERE = ("http://[::1", "http://a..b/", f"http://{'a' * 70}.example/")
 
 
 def test_a_witness_that_fetches_notices_what_was_rewritten_or_cut(database: str, tmp_path: Path):
