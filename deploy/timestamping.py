@@ -121,6 +121,9 @@ def keep_stamping(anchor: Anchor, stop: threading.Event) -> None:
 
 def _post(url: str, body: bytes) -> bytes:
     headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
-    with urlopen(Request(url, body, headers), timeout=SECONDS) as answer:
-        response: bytes = answer.read(MAX_RESPONSE + 1)
+    try:
+        with urlopen(Request(url, body, headers), timeout=SECONDS) as answer:
+            response: bytes = answer.read(MAX_RESPONSE + 1)
+    except ValueError as error:  # a redirect to what is no address
+        raise OSError(f"{url}: {error}") from error
     return response

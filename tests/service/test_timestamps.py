@@ -12,6 +12,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 from deploy import cli
 from deploy.places import SetupError
@@ -19,6 +22,7 @@ from deploy.timestamping import Anchor, anchor_of, read_roots
 from ledger.settings import Settings
 from ledger.timestamps import BadTimestamp, request_for, stamped_at
 from projections.web.health import health
+from tests.service.serving import served
 from tests.storage.log import NOON, Log, make, told
 
 OPENSSL = shutil.which("openssl")
@@ -169,6 +173,13 @@ def test_what_is_no_stamp_is_never_stored(log: Log, authority: Authority, reply:
     with answering(reply) as url, pytest.raises(BadTimestamp):
         anchor(log, authority, url).round(NOON)
     assert log.ask("SELECT count(*) FROM ledger.timestamps") == [(0,)]
+
+
+def test_an_authority_that_leads_nowhere_is_asked_again_later(log: Log, authority: Authority):
+    grow(log, 1)
+    routes = [Route("/", lambda _: RedirectResponse("http://[::1", 303), methods=["POST"])]
+    with served(Starlette(routes=routes)) as port, pytest.raises(OSError, match="Invalid IPv6 URL"):
+        anchor(log, authority, f"http://127.0.0.1:{port}/").round(NOON)
 
 
 def test_an_answer_to_another_request_is_refused(log: Log, authority: Authority):
