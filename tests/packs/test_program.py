@@ -281,6 +281,44 @@ def test_no_pack_makes_the_program_fail_otherwise_than_by_a_sentence(log: Log, c
         assert problem(case, log).startswith("manifest: ")
 
 
+def test_as_many_entries_as_the_log_has_need_their_proofs_or_are_all_of_them(log: Log, packs: Packs, away: Path):
+    pack = packs.copy(away, "all")
+    found = json.loads((pack / "pack.json").read_bytes())
+    for first in (1, 5):  # as many leaves, other ones; and more than there are
+        others = {"selected_by": {"case": "case-77"}, "population": [[first, 20]], "also": []}
+        lines = [b"{}\n"] * (20 - first)
+        (pack / "entries.jsonl").write_bytes(b"".join(lines))
+        size = 19 if first == 1 else 3
+        root = bytes(32)
+        (pack / "checkpoint").write_bytes(Checkpoint(owner(log).name, size, root).sign(owner(log)))
+        about = {"checkpoint": {"size": size, "root": base64.b64encode(root).decode()}}
+        (pack / "pack.json").write_bytes(verify_pack.json_of(found | others | about, 1))
+        sign(pack, owner(log))
+        assert problem(pack, log) == "entries.jsonl: its entries do not make the root of the checkpoint"
+
+
+def test_no_number_signature_or_table_too_many_costs_more_than_a_sentence(log: Log, case: Path):
+    original = files(case)
+    stream = re.sub(rb'"promise:P-1": 3', b'"promise:P-1": 1%s' % (b"0" * 15), original["pack.json"])
+    huge = Checkpoint(owner(log).name, 10**15, bytes(32))
+    about = json.loads(original["pack.json"]) | {"checkpoint": {"size": huge.size, "root": "A" * 43 + "="}}
+    for changed, named in [
+        ({"pack.json": stream}, "promise:P-1 is to be here as a whole"),
+        (
+            {"checkpoint": huge.sign(owner(log)), "pack.json": verify_pack.json_of(about, 1)},
+            "proofs/0.tlog-proof: it is",
+        ),
+        ({"report.html": original["report.html"] + b"<tbody>\n" * 30_000}, "it does not show what the tables hold"),
+    ]:
+        for name, content in (original | changed).items():
+            (case / name).write_bytes(content)
+        sign(case, owner(log))
+        assert named in problem(case, log)
+    text, _, line = original["manifest"].rpartition(b"\n\n")
+    (case / "manifest").write_bytes(text + b"\n\n" + line * 101)
+    assert problem(case, log) == "manifest: it has more than 100 signatures"
+
+
 POPULATIONS: list[Any] = [
     [[0, 10**12]],
     [[10**12, 0], [0, 10**12]],
