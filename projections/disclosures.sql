@@ -227,16 +227,22 @@ COMMENT ON FUNCTION audit.corrections_as_of IS
 CREATE OR REPLACE FUNCTION audit.corrections_attempted_as_of(
     as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL
 ) RETURNS TABLE (disclosure_id text, attempted_at timestamptz) LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT substr(f.subject, length('disclosure:') + 1), f.closed_at
-    FROM audit.finding_history AS f
-    JOIN audit.followup_history AS a ON a.leaf_index = f.closed_by AND a.type = 'followup.attempted'
-    WHERE f.code = 'correction-owed'
-      AND f.closed_at <= coalesce(as_of, 'infinity') AND f.closed_recorded_at <= coalesce(known_at, 'infinity')
-      AND NOT EXISTS (  -- found to be false once more: it is owed again
-          SELECT FROM audit.finding_history AS l
-          WHERE l.code = 'correction-owed' AND l.subject = f.subject AND l.opened_by > f.opened_by
-            AND l.opened_at <= coalesce(as_of, 'infinity') AND l.opened_recorded_at <= coalesce(known_at, 'infinity')
-      )
+    WITH RECURSIVE attempted (disclosure_id, at) AS (
+        SELECT substr(f.subject, length('disclosure:') + 1), f.closed_at
+        FROM audit.finding_history AS f
+        JOIN audit.followup_history AS a ON a.leaf_index = f.closed_by AND a.type = 'followup.attempted'
+        WHERE f.code = 'correction-owed'
+          AND f.closed_at <= coalesce(as_of, 'infinity') AND f.closed_recorded_at <= coalesce(known_at, 'infinity')
+          AND NOT EXISTS (  -- found to be false once more: it is owed again
+              SELECT FROM audit.finding_history AS l
+              WHERE l.code = 'correction-owed' AND l.subject = f.subject AND l.opened_by > f.opened_by
+                AND l.opened_at <= coalesce(as_of, 'infinity') AND l.opened_recorded_at <= coalesce(known_at, 'infinity')
+          )
+        UNION  -- what it was an untrue correction of
+        SELECT l.basis_id, a.at FROM attempted AS a
+        JOIN audit.disclosure_links AS l ON l.dependent_id = a.disclosure_id AND l.kind = 'correction'
+    )
+    SELECT a.disclosure_id, min(a.at) FROM attempted AS a GROUP BY a.disclosure_id
 $$;
 COMMENT ON FUNCTION audit.corrections_attempted_as_of IS
     'The disclosures whose correction is not owed any more, since an attempt to reach the person about it is on record, by '

@@ -138,11 +138,8 @@ def test_an_attempt_to_reach_them_is_on_record_until_it_is_false_once_more(world
         return owed(world), [row["subject"].removeprefix("disclosure:") for row in findings], card["counted"]
 
     flooded(world)
-    late = {"followup_id": "F-1", "owner": "u-1"}
-    about = {"customer_id": "C-2", "about": {"disclosure_id": "D-late"}, "due_at": at(20)}
-    assert world.tell("followup.schedule", 6, **late, **about) == "recorded"
     falsify(world, "D-flood", 7, known_since=4)
-    assert world.tell("followup.attempt", 9, followup_id="F-1", channel="phone", reached=False) == "recorded"
+    attempt(world, "D-late", 9, "C-2")
     found = asked(world, "D-flood")
     assert items(found, "correction")[:3] == [("D-flood", "owed"), ("D-late", "attempted"), ("D-later", "owed")]
     assert found["corrections"] == {"owed": 2, "attempted": 1, "delivered": 0}
@@ -156,6 +153,25 @@ def test_an_attempt_to_reach_them_is_on_record_until_it_is_false_once_more(world
     as_it_was = blast_radius(world.connection_of_tuples(), "D-flood", as_of=at(10))
     assert as_it_was is not None
     assert as_it_was.attempted == 1, "not known yet to be false once more"
+
+
+def attempt(world: World, disclosure_id: str, occurred_at: float, customer_id: str = "C-1") -> None:
+    """Somebody tries to reach the customer about the disclosure."""
+    followup = {"followup_id": f"F-{disclosure_id}", "customer_id": customer_id, "owner": "u-1", "due_at": at(99)}
+    about = {"about": {"disclosure_id": disclosure_id}}
+    assert world.tell("followup.schedule", occurred_at, **followup, **about) == "recorded"
+    tried = {"followup_id": f"F-{disclosure_id}", "channel": "phone", "reached": False}
+    assert world.tell("followup.attempt", occurred_at, **tried) == "recorded"
+
+
+def test_an_attempt_about_an_untrue_correction_counts_for_what_it_corrected(world: World) -> None:
+    flooded(world)
+    falsify(world, "D-flood", 7, known_since=4)
+    disclose(world, "D-sorry", 8, corrects="D-flood")
+    falsify(world, "D-sorry", 9, known_since=9)
+    attempt(world, "D-sorry", 10)
+    assert items(asked(world, "D-flood"), "correction")[0] == ("D-flood", "attempted")
+    assert owed(world) == ["D-late", "D-later"]
 
 
 def test_a_correction_that_is_untrue_itself_corrects_nothing_until_it_is_corrected(world: World) -> None:
