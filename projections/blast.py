@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
+from projections.applying import rare_collections
+
 
 class Item(NamedTuple):
     """One row of audit.blast_radius: the disclosure itself, or a disclosure or promise that rests on it."""
@@ -88,7 +90,7 @@ def blast_radius(
     As of another moment with `as_of`, and as far as known at another with `known_at`.
     """
     asked = (disclosure_id, as_of, known_at)
-    with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+    with connection.cursor(row_factory=tuple_row, binary=True) as cursor, rare_collections():
         found = cursor.execute(
             "SELECT falsified_at, known_false_since FROM audit.disclosure_history WHERE disclosure_id = %s"
             " AND occurred_at <= coalesce(%s, 'infinity'::timestamptz)"
@@ -101,7 +103,6 @@ def blast_radius(
             "SELECT disclosure_id FROM audit.false_sources(%s, %s, %s) WHERE disclosure_id <> %s ORDER BY 1",
             (*asked, disclosure_id),
         ).fetchall()
-        items = cursor.execute("SELECT * FROM audit.blast_radius(%s, %s, %s)", asked).fetchall()
+        items = tuple(map(Item._make, cursor.execute("SELECT * FROM audit.blast_radius(%s, %s, %s)", asked)))
     falsified_at, known_false_since = found
-    falsehoods = tuple(source for (source,) in sources)
-    return BlastRadius(disclosure_id, falsified_at, known_false_since, falsehoods, tuple(map(Item._make, items)))
+    return BlastRadius(disclosure_id, falsified_at, known_false_since, tuple(each for (each,) in sources), items)
