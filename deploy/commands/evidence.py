@@ -10,7 +10,7 @@ import psycopg
 import typer
 from rich.text import Text
 
-from deploy.exporting import export_tiles
+from deploy.exporting import NOT_SIGNED, export_tiles
 from deploy.feeding import fetch_checkpoint
 from deploy.finding import located
 from deploy.terminal import AsJson, DataDir, bar, connect, database, fail, out, print_json
@@ -22,16 +22,18 @@ from ledger.storage.log_keys import key_ranges, read_rotations
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.errors import TlogError
+from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.note import Note, Signer, Verifier
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof_file import ProofFile
+from ledger.tlog.proofs import verify_inclusion
 from ledger.verification import definitions
 from ledger.verification.definitions import Difference
 from ledger.verification.log import verify
 from ledger.verification.report import Problem, Report
 from projections import checking
 from projections import definitions as read_definitions
+from projections.site import Damaged, Site
 
 app = typer.Typer()
 _DIFFERENCES_SHOWN = 20
@@ -220,23 +222,35 @@ def _tell_definitions(differing: Sequence[dict[str, Any]]) -> None:
 def prove(leaf_index: Annotated[int, typer.Argument(min=0)], data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Print the tlog-proof of one event: that it stands at this index under the newest checkpoint that covers it.
 
-    A checkpoint that witnesses have cosigned is preferred; the proof carries their cosignatures.
+    A checkpoint that enough witnesses of LEDGER_WITNESS_POLICY have cosigned is preferred; the proof carries their
+    cosignatures.
     """
     settings = located(data_dir, broker=False)
     with connect(settings) as connection:
-        note = _witnessed_checkpoint(connection)
+        note = _witnessed_checkpoint(settings, connection)
         witnessed = note is not None and leaf_index < _size_of(note)
         if note is None or not witnessed:
             note = newest_checkpoint(settings, connection)
         size = _size_of(note)
         if leaf_index >= size:
             fail(f"leaf {leaf_index} is not under a checkpoint: the newest covers {size} events")
-        proof = TreeReader(connection.cursor()).inclusion_proof(leaf_index, size)
+        proof = _proof(connection, leaf_index, _parsed(note))
     text = ProofFile(leaf_index, tuple(proof), note).format()
     if as_json:
         print_json({"leaf_index": leaf_index, "size": size, "witnessed": witnessed, "proof": text})
     else:
         sys.stdout.write(text)
+
+
+def _proof(connection: psycopg.Connection[Any], leaf_index: int, signed: Checkpoint) -> list[bytes]:
+    """The proof of that leaf, which leads to the signed root."""
+    reader = TreeReader(connection.cursor())
+    try:
+        proof = reader.inclusion_proof(leaf_index, signed.size)
+        verify_inclusion(reader.node(0, leaf_index), leaf_index, signed.size, proof, signed.root)
+    except (LookupError, BadProof):
+        fail(NOT_SIGNED)
+    return proof
 
 
 def _size_of(note: bytes) -> int:
@@ -250,9 +264,13 @@ def _parsed(note: bytes) -> Checkpoint:
         fail(f"the newest checkpoint in the database is none ({error}): run `promise-ledger verify`")
 
 
-def _witnessed_checkpoint(connection: psycopg.Connection[Any]) -> bytes | None:
-    row = connection.execute(QUERIES["last_witnessed"]).fetchone()
-    return None if row is None else str(row[1]).encode()
+def _witnessed_checkpoint(settings: Settings, connection: psycopg.Connection[Any]) -> bytes | None:
+    """The newest that enough witnesses of this host's policy have cosigned; any other row may be anybody's."""
+    policy = policy_in(settings.witness_policy)
+    try:
+        return None if policy is None else Site(policy).checkpoint(connection.cursor())
+    except Damaged as error:
+        fail(str(error))
 
 
 @app.command("vkey")
@@ -297,9 +315,14 @@ def checkpoint(
     """Print the newest checkpoint, a signed note."""
     settings = located(data_dir, broker=False)
     with connect(settings) as connection:
-        note = _witnessed_checkpoint(connection) if witnessed else newest_checkpoint(settings, connection)
+        note = _witnessed_checkpoint(settings, connection) if witnessed else newest_checkpoint(settings, connection)
     if note is None:
-        fail("no checkpoint was cosigned by enough witnesses yet")
+        unnamed = settings.witness_policy is None
+        fail(
+            "LEDGER_WITNESS_POLICY names no witnesses"
+            if unnamed
+            else "no checkpoint was cosigned by enough of them yet"
+        )
     if as_json:
         found = _parsed(note)
         print_json({"origin": found.origin, "size": found.size, "root": found.root, "note": note.decode()})

@@ -7,10 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
 
-from deploy.exporting import ExportRefused
+from deploy.exporting import NOT_SIGNED, ExportRefused
 from deploy.pack import verify_pack
 from ledger.storage.sql import queries
 from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.errors import Malformed
 from ledger.tlog.note import Note
 
 SQL = queries(Path(__file__).with_suffix(".sql"))
@@ -62,7 +63,11 @@ def select(connection: Connection[Any], wanted: Wanted, size: int | None) -> Sel
         raise ExportRefused("no event under the checkpoint is what you asked for")
     best = connection.execute(SQL["best"], {"size": size, "last_leaf": leaves[-1]}).fetchone()
     note, stamp = (newest[1], None) if best is None else best
-    return Selection(Checkpoint.parse(Note.parse(note).text), note.encode(), stamp, leaves)
+    try:
+        checkpoint = Checkpoint.parse(Note.parse(note).text)
+    except Malformed as error:
+        raise ExportRefused(f"{NOT_SIGNED}: the checkpoint of {newest[0]} events: {error}") from error
+    return Selection(checkpoint, note.encode(), stamp, leaves)
 
 
 def asked_for(pack: dict[str, Any]) -> str:

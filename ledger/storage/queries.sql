@@ -206,8 +206,10 @@ SELECT size, note, stored_at FROM ledger.witnessed
 WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size DESC LIMIT 1;
 
 -- name: newest_witnessed
--- Asked by whoever publishes: a row that is not cosigned as the policy wants is passed over.
-SELECT note FROM ledger.witnessed ORDER BY size DESC LIMIT 16;
+-- Asked by whoever publishes and proves: a row that is not cosigned as the policy wants is passed over, and so are those
+-- of a log that ended.
+SELECT note FROM ledger.witnessed
+WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size DESC LIMIT 16;
 
 -- name: all_witnessed
 -- Asked by verify.

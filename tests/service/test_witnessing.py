@@ -265,15 +265,37 @@ def _opened(watched: Watched, proof: str) -> Note:
     return open_checkpoint(ProofFile.parse(proof).checkpoint_note, Verifier.parse(watched.log.vkey), cosigners)[1]
 
 
-def test_a_row_that_nobody_cosigned_is_neither_published_nor_called_witnessed(watched: Watched):
+def test_a_row_that_nobody_cosigned_is_neither_published_nor_called_witnessed(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     watched.grow(1)
     assert watched.collector().round()
     watched.grow(2)
+    theirs = Checkpoint("a log that ended", 9, bytes(32))
+    ended = Note(theirs.format(), tuple(cosigner.cosign(theirs, 1) for cosigner in watched.cosigners))
     with psycopg.connect(watched.log.url) as connection:
         connection.execute("INSERT INTO ledger.witnessed SELECT * FROM ledger.checkpoints WHERE size = 2")
+        connection.execute("INSERT INTO ledger.witnessed VALUES (9, %s, now())", [ended.format().decode()])
+    for name, value in (
+        ("DATABASE_URL", watched.log.url),
+        ("DATA_DIR", str(watched.log.settings.data_dir)),
+        ("WITNESS_POLICY", str(watched.path)),
+    ):
+        monkeypatch.setenv(f"LEDGER_{name}", value)
+    assert orjson.loads(_said(capsys, monkeypatch, "checkpoint", "--witnessed", "--json"))["size"] == 1
+    proofs = [orjson.loads(_said(capsys, monkeypatch, "prove", leaf, "--json")) for leaf in "01"]
+    assert [(proof["size"], proof["witnessed"]) for proof in proofs] == [(1, True), (2, False)]
+    monkeypatch.delenv("LEDGER_WITNESS_POLICY")
+    assert not orjson.loads(_said(capsys, monkeypatch, "prove", "0", "--json"))["witnessed"], "by nobody that we know"
     with open_pool(watched.log.url) as pool, served(ledger_app(watched.log.url, pool, watched.policy)) as port:
         assert ask(port, "/checkpoint").body.split(b"\n")[1] == b"1"
     assert [answer["witnessed"] for answer in watched.grow(1, 2)] == [False, False]
+    with psycopg.connect(watched.log.url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE ledger.events SET state = '{}' WHERE notification_id = 2")
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "the log in the database is not the one that was signed" in capsys.readouterr().err
 
 
 def test_a_row_that_is_no_checkpoint_stops_the_collector_for_no_longer_than_it_stands(watched: Watched):
