@@ -1,5 +1,6 @@
 """The command `promise-ledger`. Exit codes: 0 good, 1 the answer is bad news, 2 used wrongly."""
 
+import os
 import sys
 
 import nats.errors
@@ -81,8 +82,13 @@ _BAD_NEWS = (
 )
 
 
+_DIALECT = {"PGCLIENTENCODING": "UTF8", "PGDATESTYLE": "ISO"}
+"""How every connection speaks with PostgreSQL, whatever somebody set for the database or the role."""
+
+
 def main() -> None:
     """Run the command; what cannot be done is said in one sentence on stderr, with exit code 1, or 2 for a setting."""
+    os.environ.update(_DIALECT)
     try:
         app()
     except (NoKeyProvider, WrongSetting) as error:

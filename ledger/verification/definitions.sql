@@ -122,8 +122,8 @@ UNION ALL
 SELECT coalesce('role ' || rolname, 'database'), format('setting %%s', split_part(setting, '=', 1)), setting
 FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN unnest(setconfig) AS setting
 LEFT JOIN pg_catalog.pg_roles AS u ON u.oid = setrole
-WHERE split_part(setting, '=', 1) IN
-      ('search_path', 'session_replication_role', 'session_preload_libraries', 'local_preload_libraries')
+WHERE (setting IN ('synchronous_commit=off', 'synchronous_commit=local') OR split_part(setting, '=', 1) IN
+       ('search_path', 'session_replication_role', 'session_preload_libraries', 'local_preload_libraries'))
   AND setdatabase IN (0, (SELECT oid FROM database))
   AND (setrole = 0 OR NOT rolsuper AND EXISTS (SELECT FROM role WHERE pg_has_role(setrole, role.oid, 'MEMBER')))
 UNION ALL

@@ -330,9 +330,12 @@ def test_an_open_door_is_bad_news_before_anybody_goes_through_it(home: Path, led
     with psycopg.connect(located(home).database_url or "", autocommit=True) as owner:
         owner.execute("ALTER TABLE ledger.sealed DISABLE TRIGGER append_only")
         owner.execute("ALTER VIEW audit.texts SET (security_barrier = true)")
+        for setting in ("client_encoding = 'SQL_ASCII'", "datestyle = 'SQL, DMY'"):  # what the answers are written in
+            owner.execute(f"ALTER DATABASE ledger SET {setting}".encode())
         try:
             said, written = ledger("verify", "--projections", "--json"), ledger("verify")
         finally:
+            owner.execute("ALTER DATABASE ledger RESET ALL")
             owner.execute("ALTER TABLE ledger.sealed ENABLE TRIGGER append_only")
             owner.execute("ALTER VIEW audit.texts RESET (security_barrier)")
     assert (said.code, said.json["ok"], said.json["problem"], said.json["projections"]) == (1, False, None, "ok")
