@@ -55,7 +55,7 @@ class Signature:
     @classmethod
     def parse(cls, line: str) -> Self:
         """Return the signature in `line` (with its newline), or raise `MalformedNote`."""
-        words = line.removesuffix("\n").split(" ")
+        words = line.removesuffix("\n").split(" ") if isinstance(line, str) else []
         data = base64_of(words[2]) if len(words) == 3 else None
         if data is None or len(data) < 5 or not valid_name(words[1]):
             raise MalformedNote("a signature line is not `— name base64`")

@@ -85,9 +85,13 @@ def tiles_between(old_size: int, size: int) -> Iterator[Tile]:
                 yield Tile(level, index, width)
 
 
+def _is_width(width: object) -> bool:
+    return type(width) is int and 1 <= width <= WIDTH
+
+
 def split_tile(data: bytes, width: int = WIDTH) -> list[bytes]:
     """Return the `width` hashes of a tile, or raise `MalformedTile`."""
-    if not isinstance(data, bytes) or not 1 <= width <= WIDTH or len(data) != width * HASH_SIZE:
+    if not isinstance(data, bytes) or not _is_width(width) or len(data) != width * HASH_SIZE:
         raise MalformedTile(f"a tile of width {width} has {width} · 32 bytes")
     return [data[start : start + HASH_SIZE] for start in range(0, len(data), HASH_SIZE)]
 
@@ -118,7 +122,7 @@ def format_bundle(entries: Sequence[bytes]) -> bytes:
 
 def parse_bundle(data: bytes, width: int = WIDTH) -> list[bytes]:
     """Return the `width` entries of a bundle, or raise `MalformedTile`."""
-    if not isinstance(data, bytes) or not 1 <= width <= WIDTH:
+    if not isinstance(data, bytes) or not _is_width(width):
         raise MalformedTile("a bundle has 1 to 256 entries")
     entries, start = [], 0
     for _ in range(width):

@@ -13,7 +13,7 @@ import gzip
 import re
 from collections.abc import Mapping
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
@@ -66,9 +66,9 @@ def routes(pool: ConnectionPool[Connection[TupleRow]], policy: Policy | None = N
         return no_answer("not found") if note is None else _found(note, CHECKPOINT_TYPE, FOR_SECONDS)
 
     @router.api_route("/tile/{path:path}", methods=["GET", "HEAD"])
-    def get_tile(path: str, accept_encoding: str = Header("")) -> Response:
+    def get_tile(request: Request, accept_encoding: str = Header("")) -> Response:
         try:
-            tile = parse_tile_path(f"tile/{path}")
+            tile = parse_tile_path(request.scope["path"][1:])  # a route's own reading drops a newline at the end
         except MalformedTile:
             return no_answer("not found")
         with pool.connection() as connection:

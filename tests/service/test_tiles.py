@@ -144,7 +144,7 @@ NOT_THERE = """
 tile/0/273 tile/0/274 tile/0/274.p/1 tile/1/001 tile/2/000 tile/3/000.p/1 tile/63/000.p/1 tile/64/000 tile/0/x000/000
 tile/0/0 tile/00/000 tile/0/000.p/0 tile/0/000.p/01 tile/0/000.p/256 tile/0/000/ tile/0/000.p tile/0/000.p/ tile/-1/000
 tile/entries tile/entries/274 tile/entries/x009/x223/x372/x036/x854/x775/807 tile/ tile tile/data/000 tile/0/%00
-tile/0/%C3%A9 tile/0/%D9%A0%D9%A0%D9%A0 checkpoint/ tile nothing/of/ours
+tile/0/000%0A tile/0/%C3%A9 tile/0/%D9%A0%D9%A0%D9%A0 checkpoint/ tile nothing/of/ours
 """
 
 

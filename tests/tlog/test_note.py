@@ -192,3 +192,9 @@ def test_a_key_of_another_length_is_refused(key):
 def test_a_signer_does_not_show_its_key():
     assert "llll" not in repr(LOG)
     assert "wwww" not in repr(WITNESS)
+
+
+@pytest.mark.parametrize("line", [None, 7, b"", SIGNED.split(b"\n")[-2] + b"\n"])
+def test_a_signature_line_is_text(line):
+    with pytest.raises(MalformedNote):
+        Signature.parse(line)

@@ -138,6 +138,8 @@ def test_a_tile_of_another_length_is_malformed(big_log):
         (b"h" * 64, 3),
         (b"h" * 32 * 257, 257),
         ("h" * 32, 1),
+        (b"h" * 32, None),
+        (b"h" * 32, True),
     ]:
         with pytest.raises(MalformedTile):
             split_tile(data, width)
@@ -165,6 +167,8 @@ def test_a_bundle_survives_its_bytes():
         (b"\xff\xff" + b"a" * 65_534, 1),
         ("\0\0", 1),
         (None, 1),
+        (b"\0\0", "1"),
+        (b"\0\0", 1.0),
     ],
 )
 def test_a_bundle_that_does_not_end_with_its_last_entry_is_malformed(data, width):
