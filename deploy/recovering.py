@@ -30,6 +30,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.note import Note, Signer
+from ledger.verification.report import read_any_moment
 from projections import reports
 from projections.rebuilding import rebuild
 from projections.runner import status
@@ -80,6 +81,7 @@ def opened_case(settings: Settings, *, kept: Sequence[str] = (), sites: Sequence
     assert settings.database_url is not None
     secrets = keys.secrets_of(settings)
     with psycopg.connect(settings.database_url, autocommit=True, row_factory=tuple_row) as connection:
+        read_any_moment(connection)
         if connection.execute(_THERE).fetchone() != (True,):
             raise NotRecovered("the database has no tables of a ledger: run `promise-ledger migrate`, then this again")
         yield _case(settings, connection, secrets, kept, sites)

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import psycopg
-from psycopg import Connection, IsolationLevel
+from psycopg import Connection, DataError, IsolationLevel
+from psycopg.abc import Buffer
 from psycopg.rows import tuple_row
+from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
+
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+"""What a moment that no `datetime` can hold is read as (infinity, before Christ): no service of ours wrote it."""
 
 Progress = Callable[[int, int], None]
 """Called with (events done, events in all)."""
@@ -66,8 +71,31 @@ def connect(url: str) -> Connection[Any]:
     Operators and functions are PostgreSQL's own, whatever search path was set for the database or the role.
     """
     connection = psycopg.connect(url, row_factory=tuple_row)
+    read_any_moment(connection)
     connection.execute("SET search_path = pg_catalog")
     connection.commit()
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     return connection
+
+
+def read_any_moment(connection: Connection[Any]) -> None:
+    """No stored moment stops the reading of a row that somebody bent."""
+    connection.adapters.register_loader("timestamptz", _Moment)
+    connection.adapters.register_loader("timestamptz", _BinaryMoment)
+
+
+class _Moment(TimestamptzLoader):
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except DataError:
+            return NEVER
+
+
+class _BinaryMoment(TimestamptzBinaryLoader):
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except DataError:
+            return NEVER

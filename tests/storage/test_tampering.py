@@ -275,6 +275,7 @@ def test_a_deleted_row_is_found_where_it_was(attack: Attack, table: str):
         ("customer_keys", {"customer_id": "C-stray"}, None),
         ("customer_keys", {"key_version": 2}, None),
         ("customer_keys", {"customer_id": "C-x", "wrapped": None, "destroyed_at": "2026-01-01T00:00:00Z"}, None),
+        ("customer_keys", {"customer_id": "C-x", "wrapped": None, "destroyed_at": "infinity"}, None),
         ("tiles", {"index": 2}, None),
         ("tiles", {"level": 1, "index": 0}, None),
         ("checkpoints", {"size": 11}, None),
@@ -289,6 +290,12 @@ def test_a_stray_row_is_found_where_it_is(attack: Attack, table: str, stray: dic
     found_in, found_at = attack.found()
     assert found_in == table
     assert leaf is None or found_at == leaf
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "0044-03-15 BC", "20000-01-01Z"])
+def test_a_moment_that_no_program_of_ours_can_hold_is_found_where_it_is(attack: Attack, moment: str):
+    attack.run("UPDATE ledger.head SET recorded_at = %s", moment)
+    assert attack.found()[0] == "head"
 
 
 @pytest.mark.parametrize("table", COLUMNS)
