@@ -60,6 +60,7 @@ class Witness:
         self._places = {origin: state / sha256(origin.encode()).hexdigest() for origin in self._keys}
         for origin, place in self._places.items():
             place.mkdir(mode=0o700, exist_ok=True)
+            _require_kept(place)
             self.latest(origin)
 
     def latest(self, origin: str) -> Checkpoint | None:
@@ -126,6 +127,7 @@ def open_witness(state: Path, log_keys: Sequence[Verifier], name: str | None = N
     `name` is fixed then; by default `<host name>/witness`. Raises WitnessProblem, or MalformedKey for a bad name.
     """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _require_kept(state)
     with _locked(state / "lock"):
         if not (state / "key").exists():
             if any(state.glob("*/checkpoint")):
@@ -149,6 +151,13 @@ def _cosigner(state: Path) -> Cosigner:
         return Cosigner((state / "name").read_text(encoding="utf-8").removesuffix("\n"), path.read_bytes())
     except (FileNotFoundError, UnicodeError, Malformed) as error:
         raise WitnessProblem(f"{state} holds no whole name and key: put them back from their backup") from error
+
+
+def _require_kept(directory: Path) -> None:
+    """Nobody else can take away what is in `directory`: without its last checkpoint a witness cosigns another history."""
+    mode = directory.stat().st_mode & 0o777
+    if mode & 0o022:
+        raise WitnessProblem(f"others may replace what is in {directory} (mode {mode:03o}): chmod 700 it")
 
 
 @contextmanager

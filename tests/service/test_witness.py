@@ -316,6 +316,11 @@ def test_a_witness_refuses_to_begin_anew_over_what_it_was(tmp_path: Path):
         with pytest.raises(WitnessProblem, match="damaged"):
             witness.add_checkpoint(request(0, 3))
     stored.write_bytes(whole)
+    for directory, right in ((tmp_path, tmp_path.stat().st_mode), (stored.parent, 0o700)):
+        directory.chmod(0o770)
+        with pytest.raises(WitnessProblem, match="others may replace"):
+            witness_in(tmp_path)
+        directory.chmod(right)
     key = tmp_path / "key"
     key.chmod(0o644)
     with pytest.raises(WitnessProblem, match="chmod 600"):
