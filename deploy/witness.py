@@ -154,7 +154,7 @@ def _cosigner(state: Path) -> Cosigner:
 
 
 def _require_kept(directory: Path) -> None:
-    """Nobody else can take away what is in `directory`: without its last checkpoint a witness cosigns another history."""
+    """Nobody else can take away what is in `directory`: without its last checkpoint it would cosign another history."""
     mode = directory.stat().st_mode & 0o777
     if mode & 0o022:
         raise WitnessProblem(f"others may replace what is in {directory} (mode {mode:03o}): chmod 700 it")
