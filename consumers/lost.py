@@ -98,7 +98,9 @@ def _said(body: bytes) -> Any | None:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return said if isinstance(said, dict) and {"status", "source", "id"} <= said.keys() else None
+    if not isinstance(said, dict):
+        return None
+    return said if all(isinstance(said.get(member), str) for member in ("status", "source", "id")) else None
 
 
 def _proven(
@@ -152,7 +154,8 @@ async def read_lost(broker_url: str, source: str) -> list[Lost]:
             if (said := _said(message.data)) is not None:
                 found.pop(said["id"], None)
                 if said["status"] == "lost":
-                    found[said["id"]] = Lost(said["source"], said["id"], said["leaf_indexes"], said["message"])
+                    with suppress(KeyError, TypeError):  # anybody's, and no such answer
+                        found[said["id"]] = Lost(said["source"], said["id"], said["leaf_indexes"], said["message"])
     return list(found.values())
 
 

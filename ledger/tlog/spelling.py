@@ -37,9 +37,9 @@ def base64_of(text: str) -> bytes | None:
     return data if to_base64(data) == text else None
 
 
-def hash_of(text: str) -> bytes | None:
+def hash_of(text: object) -> bytes | None:
     """Return the 32 bytes that `text` encodes in base64, or None."""
-    data = base64_of(text) if len(text) == 44 else None
+    data = base64_of(text) if isinstance(text, str) and len(text) == 44 else None
     return data if data is not None and len(data) == 32 else None
 
 

@@ -157,6 +157,10 @@ def test_what_nobody_has_is_asked_for_again_once_and_recorded_afresh(
         forged = orjson.loads(orjson.dumps(recorded(log, 5)[0]))
         forged["events"][0]["leaf_index"] = 77
         answered(queue_url, forged, {"status": "recorded", "source": "crm", "id": "x"})
+        for members in ({"leaf_hash": 5}, {"leaf_hash": None}):  # what would stop whoever reads on
+            answered(queue_url, forged | {"events": [forged["events"][0] | members]})
+        for lost in ({"id": ["x"]}, {"id": "x"}, {"id": "x", "leaf_indexes": 5, "message": "x"}):
+            answered(queue_url, {"status": "lost", "source": "crm"} | lost)
         code, said = command(url, "recover", "anew", "--origin", "example/again", "--grounds", "ticket 88")
         assert (code, said["size"]) == (0, 2)
         assert said["lost"] == [
