@@ -33,7 +33,6 @@ LOOKS_LIKE: dict[str, bytes] = {"intake": b"serve\0intake\0", "postgres": b"/bin
 def up() -> Iterator[Up]:
     with running() as up:
         yield up
-        assert up.stop() == 0
 
 
 def process_of(up: Up, part: str) -> int | None:
@@ -137,3 +136,30 @@ def check_all_there_once(up: Up, answers: list[LineAnswer], numbers: range) -> N
         key_encryption_key=secrets.kek,
     )
     assert report.problem is None
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_killed_up_takes_everything_along_and_the_next_starts_again_whatever_is_killed(up: Up) -> None:
+    """The last test of this service: stopped at the end, it leaves nothing behind."""
+    children = up.children()
+    up.kill()
+    again = Up(up.data_dir)
+    try:
+        assert not any(alive(pid) for pid in children)
+        first = again.children()
+        assert len(first) == 5
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        again.until(lambda: len(set(again.children()) - set(first)) == 5 and again.healthy())
+        second = again.children()
+        assert again.stop() == 0
+        assert not any(alive(pid) for pid in second)
+        assert not (up.data_dir / "run.json").exists()
+    finally:
+        again.kill()

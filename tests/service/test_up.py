@@ -1,14 +1,11 @@
 """The supervisor: starts again what dies, ever more slowly, and stops everything."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from deploy.places import SetupError
 from deploy.up import LAST_RETRY_SECONDS, STEADY_SECONDS, Watched
-from tests.service.running import Up, running
 
 
 class Failing:
@@ -72,30 +69,3 @@ def test_a_part_that_cannot_start_is_tried_again_and_says_why(capsys: pytest.Cap
     part.refusal = None
     delay_until_started_again(watched, part, now)
     assert part.running()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def test_whatever_is_killed_it_goes_on_and_stopped_it_leaves_nothing_behind() -> None:
-    with running() as up:
-        children = up.children()
-        up.kill()
-        again = Up(up.data_dir)
-        try:
-            assert not any(alive(pid) for pid in children), "a killed `up` takes everything along"
-            first = again.children()
-            assert len(first) == 5
-            for pid in first:
-                os.kill(pid, signal.SIGKILL)
-            again.until(lambda: len(set(again.children()) - set(first)) == 5 and again.healthy())
-            second = again.children()
-            assert again.stop() == 0
-            assert not any(alive(pid) for pid in second)
-            assert not (up.data_dir / "run.json").exists()
-        finally:
-            again.kill()
