@@ -261,6 +261,7 @@ def open_datastore(url: str, *, pool_size: int = 2, schema: str = SCHEMA) -> Pos
         max_overflow=pool_size,
         connect_timeout=30,
         idle_in_transaction_session_timeout=60,
+        pre_ping=True,  # or each connection that a restart of the server left dead would fail one append
         schema=schema,
         originator_id_type="text",
     )
