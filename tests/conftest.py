@@ -20,7 +20,7 @@ _used: list[str] = []
 """Databases of tests that are over."""
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 * 2**30
-SLOW_FIRST = ("service", "importing", "projections", "storage")
+SLOW_FIRST = ("service", "importing", "projections", "storage", "consumers", "erasure", "packs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
