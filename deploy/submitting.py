@@ -78,4 +78,6 @@ def _post(url: str, body: bytes, seconds: float) -> tuple[int, str, bytes]:
         with answer:
             return answer.status, answer.headers.get_content_type(), answer.read(MAX_NOTE_SIZE)
     except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+            raise NotCosigned(f"no answer within {seconds:g} s") from error
         raise NotCosigned(f"no answer from {url}: {error}") from error

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -488,6 +489,13 @@ def test_a_log_that_lost_events_is_told_so_by_what_the_witness_has_seen(tmp_path
         submit(url, cosigner.verifier, checkpoint(9).sign(LOG), _naive)
     with pytest.raises(NotCosigned, match="not the address"):
         submit("file:///etc", cosigner.verifier, checkpoint(9).sign(LOG), _naive)
+
+
+def test_a_witness_that_hangs_is_said_not_to_answer_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hangs = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(NotCosigned, match=r"^no answer within 0\.1 s$"):
+            submit(hangs, Cosigner("w", b"w" * 32).verifier, checkpoint(9).sign(LOG), _naive, seconds=0.1)
 
 
 def test_asking_ends_where_somebody_else_is_always_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
