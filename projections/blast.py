@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from projections.applying import rare_collections
+
+_AT_ONCE = 500
 
 
 class Item(NamedTuple):
@@ -103,6 +106,8 @@ def blast_radius(
             "SELECT disclosure_id FROM audit.false_sources(%s, %s, %s) WHERE disclosure_id <> %s ORDER BY 1",
             (*asked, disclosure_id),
         ).fetchall()
-        items = tuple(map(Item._make, cursor.execute("SELECT * FROM audit.blast_radius(%s, %s, %s)", asked)))
+        # Taken while the server still finds more: of 100,000 a quarter of the time is nobody's waiting.
+        found_items = cursor.stream("SELECT * FROM audit.blast_radius(%s, %s, %s)", asked, size=_AT_ONCE)
+        items = tuple(sorted(map(Item._make, found_items), key=attrgetter("leaf_index")))
     falsified_at, known_false_since = found
     return BlastRadius(disclosure_id, falsified_at, known_false_since, tuple(each for (each,) in sources), items)

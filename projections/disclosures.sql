@@ -340,9 +340,9 @@ CREATE OR REPLACE FUNCTION audit.blast_radius(
         d.id, d.at, r.leaf_index
     FROM radius AS r CROSS JOIN known AS k
     LEFT JOIN delivered AS d ON d.of_id = r.id AND r.kind = 'disclosure'
-    ORDER BY r.leaf_index
 $$;
 COMMENT ON FUNCTION audit.blast_radius IS
     'A disclosure and everything that rests on it, transitively and across customers. repeated: made after it was known to '
     'be false. correction, where it is false: owed, delivered, or attempted (to reach them is on record); empty for '
-    'promises, which are findings instead. At as_of, as far as the ledger knew at known_at; either may be left out.';
+    'promises, which are findings instead. At as_of, as far as the ledger knew at known_at; either may be left out. In no '
+    'order: ORDER BY leaf_index has them as they were recorded.';

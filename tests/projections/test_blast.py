@@ -228,6 +228,7 @@ def test_100_000_disclosures_in_one_chain_are_found_in_a_few_seconds(world: Worl
     fill(world.connection, chain("D", MANY), "D-0")
     found = found_in_time(world, "D-0")
     assert len(found.items) == found.owed == MANY + 1
+    assert [item.leaf_index for item in found.items] == list(range(MANY + 1)), "in the log's order"
     assert (len(found.told), found.repeated_by) == (500, [])
 
 
