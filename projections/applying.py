@@ -8,10 +8,8 @@ the leaf at which a projection stopped, and it commits on a connection of its ow
 not. What it guarantees (position and rows move together, never back) is what `move` under `lock` guarantees here.
 """
 
-import gc
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,17 +30,6 @@ Progress = Callable[[int, int], None]
 """Called with (leaves done, leaves in all)."""
 
 _SAFE = (MissingLeaf, KeyUnwrapFailed, SealBroken, UnknownKey, Outdated)  # their sentences hold ids and numbers alone
-
-
-@contextmanager
-def rare_collections() -> Iterator[None]:
-    """Collect garbage rarely: entries and states are acyclic, and scanning them costs half as much as applying them."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(200_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 class Stopped(RuntimeError):

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from projections.applying import rare_collections
+from ledger.collecting import rare_collections
 
 _AT_ONCE = 500
 

@@ -12,9 +12,10 @@ from psycopg import Connection, Cursor
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
+from ledger.collecting import rare_collections
 from ledger.storage.keys import Secrets
 from projections import versions
-from projections.applying import Applier, Progress, rare_collections
+from projections.applying import Applier, Progress
 from projections.filling import fill
 from projections.log import Log
 from projections.reports import ALL

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from ledger.collecting import rare_collections
 from ledger.storage.keys import Secrets
-from projections.applying import Applier, Progress, rare_collections
+from projections.applying import Applier, Progress
 from projections.filling import fill
 from projections.log import Log
 from projections.versions import (

@@ -13,10 +13,11 @@ import psycopg
 import structlog
 from psycopg.sql import SQL, Identifier
 
+from ledger.collecting import rare_collections
 from ledger.storage.keys import Secrets
 from ledger.storage.recorder import CHANNEL
 from projections import rebuilding, versions
-from projections.applying import Applier, Progress, Stopped, rare_collections
+from projections.applying import Applier, Progress, Stopped
 from projections.log import Log
 from projections.reports import ALL
 from projections.versions import Definition, NotInstalled, Outdated, ProjectionStatus

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
 
+from ledger.collecting import rare_collections
 from ledger.domain.calendars import Calendar, NotCovered, due_in
 from ledger.domain.deadlines import (
     DEFAULT_WARN_PERCENTS,
@@ -30,7 +31,7 @@ from ledger.domain.policies import PolicyPublished, PublishPolicy, decide
 from ledger.domain.promises import Promise, PromiseMade
 from ledger.storage.entries import Heading, StoredEntry, decode
 from ledger.storage.sql import queries
-from projections.applying import CATCH_UP_BATCH, Progress, rare_collections
+from projections.applying import CATCH_UP_BATCH, Progress
 from projections.findings.anew import begin, keep_tails
 from projections.log import Batch, Log
 from projections.published import Published

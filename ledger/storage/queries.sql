@@ -264,8 +264,14 @@ WHERE originator_version <> place ORDER BY 2 LIMIT 1;
 
 -- name: repeated_commands
 -- Asked by verify: a command that is in the inbox twice with the same content.
-SELECT command_id, source, max(leaf_index) FROM ledger.inbox
-GROUP BY source, command_id, digest HAVING count(*) > 1 ORDER BY 3 LIMIT 1;
+SELECT command_id, source, (
+    SELECT max(i.leaf_index) FROM ledger.inbox AS i
+    WHERE i.source = repeated.source AND i.command_id = repeated.command_id AND i.digest = repeated.digest
+)
+FROM (
+    SELECT source, command_id, digest FROM ledger.inbox GROUP BY source, command_id, digest HAVING count(*) > 1
+) AS repeated
+ORDER BY 3 LIMIT 1;
 
 -- name: holds
 -- Asked by verify: the holds on customers whose erasure the log orders.

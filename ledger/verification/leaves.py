@@ -1,12 +1,12 @@
 """Checks the events of a range of leaves, and what belongs to each: columns, order of times, inbox, sealed texts."""
 
 from binascii import b2a_base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-import orjson
+import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
@@ -20,7 +20,30 @@ from ledger.verification.report import Problem, Wrong
 RANGE = 4096
 """Leaves that are checked in one go; a multiple of a tile's 256."""
 _CACHED_KEYS = 50_000
-_NOT_AN_ENTRY = (KeyError, TypeError, AttributeError, ValueError)
+
+
+class _Personal(msgspec.Struct, gc=False):
+    commitment: str
+    key: int
+
+
+class _Entry(msgspec.Struct, gc=False):
+    """What the columns and the other tables repeat of an entry; the rest is skipped, not read."""
+
+    v: int
+    stream: str
+    version: int
+    type: str
+    event_id: str
+    recorded_at: str
+    source: str
+    command_id: str
+    command_digest: str
+    customer_id: str | None = None
+    personal: _Personal | None = None
+
+
+_read_entry = msgspec.json.Decoder(_Entry).decode
 
 
 class Leaves(NamedTuple):
@@ -41,6 +64,10 @@ class Missing(NamedTuple):
     erased: dict[str, Order]
     brought_back: list[range]
     """Leaves that a recovery had no more than the entries of."""
+
+
+_SealedRow = tuple[int, str, int, bytes]
+"""Leaf index, customer, key version, sealed bytes."""
 
 
 class LeafChecker:
@@ -81,64 +108,60 @@ class LeafChecker:
         recorded: list[str] = []
         problem = None
         try:
-            self._check_events(first, events, {row[0]: row[1:] for row in texts}, hashes, recorded)
+            self._check_events(first, events, iter(texts), hashes, recorded)
             if len(hashes) != stop - first:
                 raise Wrong("events", f"leaf {first + len(hashes)} is missing", first + len(hashes))
             if first == self._firsts[-1]:
                 self._inbox.end()
         except Wrong as wrong:
             problem = wrong.problem
-        except _NOT_AN_ENTRY as error:
-            problem = Problem("events", f"the stored bytes are no entry: {error!r}", first + len(hashes))
+        except (ValueError, RecursionError) as error:
+            problem = Problem("events", f"the stored bytes are no entry: {error}", first + len(hashes))
         return Leaves(hashes, recorded[0] if recorded else "", recorded[-1] if recorded else "", problem)
 
     def _check_events(
         self,
         index: int,
         events: list[tuple[Any, ...]],
-        texts: dict[int, tuple[Any, ...]],
+        texts: Iterator[_SealedRow],
         hashes: list[bytes],
         recorded: list[str],
     ) -> None:
         """Append the hash of each event; raises at the first that is not right."""
         last = ""
+        text = next(texts, None)
         for leaf_index, stream, version, topic, state, kept_hash in events:
             if leaf_index != index:
                 raise Wrong("events", f"leaf {index} is missing: the next one stored is {leaf_index}", index)
             leaf_hash = sha256(b"\x00" + state).digest()
             if leaf_hash != kept_hash:
                 raise Wrong("events", "the stored bytes are not those that leaf_hash was made of", index, stream)
-            entry = orjson.loads(state)
-            if entry["v"] != 1:
-                raise ValueError(f"unknown format version {entry['v']!r}")
-            if entry["stream"] != stream or entry["version"] != version or entry["type"] != topic:
+            entry = _read_entry(state)
+            if entry.v != 1:
+                raise ValueError(f"unknown format version {entry.v}")
+            if entry.stream != stream or entry.version != version or entry.type != topic:
                 raise Wrong("events", "the columns do not say what the entry says", index, stream)
-            recorded_at = entry["recorded_at"]
-            if recorded_at != last:
-                if earlier(recorded_at, last):
+            if entry.recorded_at != last:
+                if earlier(entry.recorded_at, last):
                     raise Wrong("events", "recorded_at goes back", index, stream)
-                recorded.append(recorded_at)
-                last = recorded_at
+                recorded.append(last := entry.recorded_at)
             hashes.append(leaf_hash)
             self._inbox.take(index, entry)
-            text = texts.get(index)
-            if text is not None or "personal" in entry:
+            if text is not None and text[0] == index:
                 self._check_text(index, entry, text)
+                text = next(texts, None)
+                if text is not None and text[0] == index:
+                    raise Wrong("sealed", "two sealed texts are kept for this event", index, stream)
+            elif entry.personal is not None:
+                self._check_missing(index, entry, entry.personal)
             index += 1
 
-    def _check_text(self, index: int, entry: dict[str, Any], text: tuple[Any, ...] | None) -> None:
-        stream, event_id = entry["stream"], entry["event_id"]
-        if "personal" not in entry:
+    def _check_text(self, index: int, entry: _Entry, text: _SealedRow) -> None:
+        _, customer_id, key_version, sealed = text
+        personal, event_id, stream = entry.personal, entry.event_id, entry.stream
+        if personal is None:
             raise Wrong("sealed", "this row belongs to no event", index, stream)
-        personal, customer_id = entry["personal"], entry["customer_id"]
-        key_version = personal["key"]
-        if text is None:
-            if any(index in leaves for leaves in self._brought_back):
-                return
-            if self._keys.cipher(index, customer_id, key_version) is not DESTROYED:
-                raise Wrong("sealed", "the sealed text of this event is gone", index, stream)
-            return
-        if text[:2] != (customer_id, key_version):
+        if entry.customer_id != customer_id or personal.key != key_version:
             raise Wrong("sealed", "this row belongs to another customer or key than its event", index, stream)
         cipher = self._keys.cipher(index, customer_id, key_version)
         if cipher is None:
@@ -146,17 +169,26 @@ class LeafChecker:
         if isinstance(cipher, Destroyed):
             raise Wrong("sealed", f"this text {UNDONE}", index, stream)
         try:
-            opened = unseal(cipher, text[2], event_id=event_id, customer_id=customer_id, key_version=key_version)
+            opening, words = unseal(cipher, sealed, event_id=event_id, customer_id=customer_id, key_version=key_version)
         except SealBroken as error:
             raise Wrong("sealed", str(error), index, stream) from error
-        made = b2a_base64(commitment(opened.opening, event_id, opened.personal), newline=False).decode()
-        if made != personal["commitment"]:
+        if _base64(commitment(opening, event_id, words)) != personal.commitment:
             raise Wrong("sealed", "the sealed text is not the one committed to", index, stream)
+
+    def _check_missing(self, index: int, entry: _Entry, personal: _Personal) -> None:
+        if any(index in leaves for leaves in self._brought_back):
+            return
+        if self._keys.cipher(index, entry.customer_id or "", personal.key) is not DESTROYED:
+            raise Wrong("sealed", "the sealed text of this event is gone", index, entry.stream)
 
 
 def earlier(one: str, other: str) -> bool:
     """Whether the first of two canonical UTC times is earlier; a fraction of zero is left out in their spelling."""
     return one[:-1].split(".") < other[:-1].split(".")
+
+
+def _base64(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode()
 
 
 def _inbox_rows(connection: Connection[Any], stripe: int, stripes: int) -> Iterator[tuple[Any, ...]]:
@@ -192,17 +224,13 @@ class _Inbox:
         """A new range starts at leaf `first`."""
         self._range_first = first
 
-    def take(self, index: int, entry: dict[str, Any]) -> None:
+    def take(self, index: int, entry: _Entry) -> None:
         """Compare with the row that covers leaf `index`."""
         if index >= self._stop:
             self._advance(index)
-        if (entry["source"], entry["command_id"], entry["command_digest"]) != self._command:
-            raise Wrong(
-                "inbox",
-                f"command {entry['command_id']} of {entry['source']} is not what the inbox says",
-                self._first,
-                entry["stream"],
-            )
+        if (entry.source, entry.command_id, entry.command_digest) != self._command:
+            sentence = f"command {entry.command_id} of {entry.source} is not what the inbox says"
+            raise Wrong("inbox", sentence, self._first, entry.stream)
 
     def end(self) -> None:
         """No row may be left."""
@@ -219,7 +247,7 @@ class _Inbox:
             raise Wrong(
                 "inbox", f"the row of command {command_id} of {source} is not where the log has it", min(first, index)
             )
-        command = (source, command_id, b2a_base64(digest, newline=False).decode())
+        command = (source, command_id, _base64(digest))
         if command == self._command and first == self._stop:
             raise Wrong("inbox", f"the row of command {command_id} of {source} was split in two", first)
         self._first, self._stop, self._command = first, first + events, command
@@ -239,7 +267,7 @@ class _Keys:
         self._erased = erased
         self._known: dict[tuple[str, int], AESGCM | Destroyed | str | None] = {}
 
-    def load(self, texts: list[tuple[Any, ...]]) -> None:
+    def load(self, texts: Sequence[_SealedRow]) -> None:
         """Make the keys of those sealed rows known, with one query."""
         if len(self._known) > _CACHED_KEYS:
             self._known.clear()
@@ -249,7 +277,8 @@ class _Keys:
         """The key's cipher, None where texts are not to be opened. Raises Wrong where it is not as it must be."""
         if (customer_id, version) not in self._known:
             self._load({customer_id})
-        found = self._known.get((customer_id, version), f"the key of customer {customer_id} is gone without a trace")
+            self._known.setdefault((customer_id, version), f"the key of customer {customer_id} is gone without a trace")
+        found = self._known[customer_id, version]
         if isinstance(found, str):
             raise Wrong("customer_keys", found, index)
         return found
@@ -257,10 +286,13 @@ class _Keys:
     def _load(self, customers: set[str]) -> None:
         if customers:
             rows = self._connection.execute(QUERIES["stored_keys"], {"customers": " ".join(customers)}, binary=True)
+            last = None
             for customer_id, version, wrapped, destroyed_at in rows.fetchall():
                 order = self._erased.get(customer_id)
+                key = customer_id, version
                 found = open_key(self._keyring, order, customer_id, version, wrapped, destroyed_at)
-                self._known[customer_id, version] = found
+                self._known[key] = found if key != last else f"the key of customer {customer_id} is kept twice"
+                last = key
 
 
 def open_key(

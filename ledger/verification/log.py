@@ -13,6 +13,7 @@ from typing import Any
 from cryptography.x509 import Certificate
 from psycopg import Connection
 
+from ledger.collecting import rare_collections
 from ledger.erasure.orders import orders
 from ledger.key_provider import WrappingKey
 from ledger.recovery.records import ended_logs, records
@@ -58,7 +59,7 @@ def verify(
     wrote: nobody else's events wait there to be signed. With `rules` every command is decided again, by one process.
     """
     guard_note = None if guard is None else guard()
-    with connect(url) as connection:
+    with connect(url) as connection, rare_collections():
         run = _Run(
             connection,
             url,

@@ -1,9 +1,12 @@
-"""The leaves of one snapshot, checked by a few processes in turn, handed over in the order of the log."""
+"""The leaves of one snapshot, checked by this process and a few others in turn, handed over in the order of the log."""
 
+import fcntl
 import os
 import pickle
+import select
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any
@@ -18,6 +21,10 @@ from ledger.verification.stripe import Stripe
 MOST_PROCESSES = 8
 WORTH_A_PROCESS = 8 * RANGE
 """Below this many leaves a process would start up for longer than it works."""
+MOST_AHEAD = 32
+"""Ranges that this process may be ahead of the others: 10 MB of hashes."""
+PIPE_SIZE = 1 << 20
+"""Some answers fit in, so that no process waits until this one takes them."""
 
 
 def checked_leaves(
@@ -39,20 +46,39 @@ def checked_leaves(
     assert row is not None
     with ExitStack() as running:
         common = (url, str(row[0]), key_encryption_key, missing, size)
-        stripes = [Stripe(*common, stripe, processes) for stripe in range(processes)]
-        pipes = [running.enter_context(_started(stripe)) for stripe in stripes]
-        yield from _in_turn(pipes, -(-size // RANGE))
+        others = [Stripe(*common, stripe, processes) for stripe in range(1, processes)]
+        pipes = [running.enter_context(_started(stripe)) for stripe in others]
+        own = LeafChecker(connection, key_encryption_key, missing, size=size, stripe=0, stripes=processes)
+        yield from _in_turn(own.ranges(), pipes, -(-size // RANGE))
 
 
-def _in_turn(pipes: Sequence[IO[bytes]], ranges: int) -> Iterator[Leaves]:
+def _in_turn(own: Iterator[Leaves], pipes: Sequence[IO[bytes]], ranges: int) -> Iterator[Leaves]:
+    """The answers of all stripes in the order of the log: `own` is the first, and goes on while another is awaited."""
+    ahead: deque[Leaves] = deque()
     for number in range(ranges):
-        try:
-            answer = pickle.load(pipes[number % len(pipes)])
-        except EOFError as error:
-            raise CheckerDied("a checking process ended without an answer") from error
-        if isinstance(answer, CheckerDied):
-            raise answer
-        yield answer
+        stripe = number % (1 + len(pipes))
+        if stripe == 0:
+            yield ahead.popleft() if ahead else next(own)
+            continue
+        pipe = pipes[stripe - 1]
+        while len(ahead) < MOST_AHEAD and not _answered(pipe) and (leaves := next(own, None)) is not None:
+            ahead.append(leaves)
+        yield _answer(pipe)
+
+
+def _answered(pipe: IO[bytes]) -> bool:
+    """Whether an answer is there; of one that was read ahead with the last, this may say no."""
+    return bool(select.select([pipe], [], [], 0)[0])
+
+
+def _answer(pipe: IO[bytes]) -> Leaves:
+    try:
+        answer: Leaves | CheckerDied = pickle.load(pipe)
+    except EOFError as error:
+        raise CheckerDied("a checking process ended without an answer") from error
+    if isinstance(answer, CheckerDied):
+        raise answer
+    return answer
 
 
 @contextmanager
@@ -62,6 +88,8 @@ def _started(stripe: Stripe) -> Iterator[IO[bytes]]:
     with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        with suppress(AttributeError, OSError):  # only Linux has it, and its operator may allow less
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         try:
             with suppress(BrokenPipeError):  # it died at once: reading its answers says so
                 pickle.dump(stripe, process.stdin)

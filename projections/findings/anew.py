@@ -8,8 +8,9 @@ from typing import Any
 
 from psycopg import Connection, Cursor
 
+from ledger.collecting import rare_collections
 from ledger.storage.sql import queries
-from projections.applying import CATCH_UP_BATCH, Progress, rare_collections
+from projections.applying import CATCH_UP_BATCH, Progress
 from projections.findings.customers import tails
 from projections.findings.facts import Finding
 from projections.findings.records import Customer

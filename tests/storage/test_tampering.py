@@ -343,6 +343,26 @@ def test_a_sealed_text_moved_to_another_event_of_the_same_customer_is_found(atta
     assert attack.found() == ("sealed", 0)
 
 
+def test_two_sealed_texts_for_one_event_are_found(attack: Attack):
+    attack.run("INSERT INTO ledger.sealed SELECT * FROM ledger.sealed WHERE leaf_index = 7")
+    assert attack.found() == ("sealed", 7)
+
+
+def test_two_keys_of_one_customer_and_number_are_found(attack: Attack):
+    attack.run("INSERT INTO ledger.customer_keys SELECT * FROM ledger.customer_keys WHERE customer_id = 'C-3'")
+    assert attack.found() == ("customer_keys", 3)
+    assert attack.found(key_encryption_key=None) == ("customer_keys", 3)
+
+
+@pytest.mark.parametrize(
+    "entry", [b'{"data":' + b"[" * 30_000 + b"]" * 30_000 + b"}", b"[]", b'{"v":1', b'{"v":"1"}', b'{"stream":"\xff"}']
+)
+def test_bytes_that_are_no_entry_are_found_whatever_they_are(attack: Attack, entry: bytes):
+    made = leaf_hash(entry)
+    attack.run("UPDATE ledger.events SET state = %s, leaf_hash = %s WHERE notification_id = 8", entry, made)
+    assert attack.found() == ("events", 7)
+
+
 def test_other_words_sealed_anew_by_whoever_has_the_keys_are_not_those_committed_to(attack: Attack):
     (row,) = attack.run("SELECT wrapped FROM ledger.customer_keys WHERE customer_id = 'C-3'")
     (entry,) = attack.run("SELECT state FROM ledger.events WHERE notification_id = 4")
