@@ -28,7 +28,7 @@ from psycopg.sql import SQL, Identifier
 
 from consumers.channels import Stream
 from consumers.publishing import Announcement, NotPublished, publish
-from ledger.app import system_clock
+from ledger.clock import system_clock
 from ledger.storage.recorder import CHANNEL
 from ledger.storage.sql import queries
 

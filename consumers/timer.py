@@ -22,7 +22,8 @@ from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
 from consumers.channels import TIMER_SOURCE
-from ledger.app import Ledger, Submission, system_clock
+from ledger.app import Ledger, Submission
+from ledger.clock import system_clock
 from ledger.domain.deadlines import reached
 from ledger.domain.dispatch import COMMANDS
 from ledger.key_provider import KeyProblem

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from deploy import story
 from deploy.tables import show
-from ledger.app import Submission, system_clock
+from ledger.app import Submission
+from ledger.clock import system_clock
 from ledger.domain.disclosures import CheckDisclosure
 from ledger.settings import Settings
 from ledger.storage import keys

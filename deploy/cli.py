@@ -2,88 +2,91 @@
 
 import os
 import sys
+from importlib import import_module
+from typing import Any, Final
 
-import nats.errors
-import psycopg
 import typer
-from eventsourcing.persistence import PersistenceError
+from typer.core import TyperGroup
 
-from consumers import asking, deadletters
-from consumers.cloudevents import Malformed
-from consumers.connection import NotProvisioned
-from consumers.importing.errors import ImportProblem
-from consumers.provision import ProvisionError
-from consumers.receipts import UnprovenReceipt
-from consumers.spool import SpoolProblem
-from deploy.commands import (
-    care,
-    checking,
-    erasing,
-    evidence,
-    letters,
-    packs,
-    policies,
-    reading,
-    recovering,
-    sending,
-    troubles,
-    witnesses,
-)
-from deploy.exporting import ExportRefused
-from deploy.finding import WrongSetting
-from deploy.places import SetupError
-from deploy.submitting import NotCosigned
 from deploy.terminal import complain
-from deploy.witness import WitnessProblem
-from ledger.erasure.keyring import KeyUnwrapFailed
-from ledger.key_provider import NoKeyProvider
-from ledger.recovery.evidence import NotRecovered
-from ledger.storage import keys
-from ledger.storage.guard import GuardDamaged
-from ledger.storage.migrations import LogGone, MigrationChanged
-from ledger.storage.recorder import NoLog
-from ledger.storage.signer import Fork
-from projections.versions import NotInstalled
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for part in (care, sending, checking, reading, troubles, erasing, evidence, packs):
-    app.add_typer(part.app)
-app.add_typer(letters.app, name="deadletters")
-app.add_typer(witnesses.app, name="witness")
-app.add_typer(policies.app, name="policy")
-app.add_typer(erasing.keys_app, name="keys")
-app.add_typer(recovering.app, name="recover")
+COMMANDS: Final = {
+    **dict.fromkeys(("up", "serve"), "running:app"),
+    **dict.fromkeys(("migrate", "health", "rebuild"), "care:app"),
+    **dict.fromkeys(("record", "note", "import", "schema"), "sending:app"),
+    "check": "checking:app",
+    **dict.fromkeys(("outstanding", "customer", "findings", "trail", "blast-radius", "scorecard"), "reading:app"),
+    **dict.fromkeys(("concerns", "problems", "outages", "delivery-times"), "troubles:app"),
+    "erase": "erasing:app",
+    **dict.fromkeys(("verify", "prove", "vkey", "checkpoint", "export-tiles"), "evidence:app"),
+    **dict.fromkeys(("export", "verify-pack"), "packs:app"),
+}
+"""Which module of `deploy.commands` has the command: what is run loads no other, which would take a second."""
+GROUPS: Final = {
+    "deadletters": "letters:app",
+    "witness": "witnesses:app",
+    "policy": "policies:app",
+    "keys": "erasing:keys_app",
+    "recover": "recovering:app",
+}
+"""The same of commands that have commands of their own."""
 
-_BAD_NEWS = (
-    SetupError,
-    ExportRefused,
-    NotCosigned,
-    WitnessProblem,
-    NoLog,
-    NotInstalled,
-    LogGone,
-    Fork,
-    GuardDamaged,
-    NotRecovered,
-    ImportProblem,
-    asking.NoAnswer,
-    Malformed,
-    SpoolProblem,
-    UnprovenReceipt,
-    MigrationChanged,
-    NotProvisioned,
-    ProvisionError,
-    KeyUnwrapFailed,
-    keys.KeyProblem,
-    deadletters.LetterProblem,
-    psycopg.Error,
-    PersistenceError,
-    nats.errors.Error,
-)
-
+USED_WRONGLY: Final = {"deploy.finding.WrongSetting", "ledger.key_provider.NoKeyProvider"}
+"""Errors that are a sentence about a setting."""
+BAD_NEWS: Final = {
+    "consumers.asking.NoAnswer",
+    "consumers.cloudevents.Malformed",
+    "consumers.connection.NotProvisioned",
+    "consumers.deadletters.LetterProblem",
+    "consumers.importing.errors.ImportProblem",
+    "consumers.provision.ProvisionError",
+    "consumers.receipts.UnprovenReceipt",
+    "consumers.spool.SpoolProblem",
+    "deploy.exporting.ExportRefused",
+    "deploy.places.SetupError",
+    "deploy.submitting.NotCosigned",
+    "deploy.witness.WitnessProblem",
+    "eventsourcing.persistence.PersistenceError",
+    "ledger.erasure.keyring.KeyUnwrapFailed",
+    "ledger.key_provider.KeyProblem",
+    "ledger.recovery.evidence.NotRecovered",
+    "ledger.storage.guard.GuardDamaged",
+    "ledger.storage.migrations.LogGone",
+    "ledger.storage.migrations.MigrationChanged",
+    "ledger.storage.recorder.NoLog",
+    "ledger.storage.signer.Fork",
+    "nats.errors.Error",
+    "projections.versions.NotInstalled",
+    "psycopg.Error",
+}
+"""Errors that are a sentence about what cannot be done; by name, since most lie in parts that a command never loads."""
 
 _DIALECT = {"PGCLIENTENCODING": "UTF8", "PGDATESTYLE": "ISO"}
 """How every connection speaks with PostgreSQL, whatever somebody set for the database or the role."""
+
+
+class Commands(TyperGroup):
+    """Every command, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        return [*COMMANDS, *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command itself, None where there is none of that name."""
+        place = COMMANDS.get(cmd_name) or GROUPS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, part = place.partition(":")
+        group = typer.main.get_group(getattr(import_module(f"deploy.commands.{module}"), part))
+        if cmd_name in COMMANDS:
+            return group.commands[cmd_name]
+        group.name = cmd_name
+        return group
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.callback(help=__doc__)(lambda: None)
 
 
 def main() -> None:
@@ -91,17 +94,17 @@ def main() -> None:
     os.environ.update(_DIALECT)
     try:
         app()
-    except (NoKeyProvider, WrongSetting) as error:
-        complain(str(error))
-        sys.exit(2)
-    except _BAD_NEWS as error:
-        complain(str(error))
-        sys.exit(1)
-    except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        names = {f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__}
+        if names & (USED_WRONGLY | BAD_NEWS):
+            complain(str(error))
+        elif isinstance(error, OSError):
+            complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        else:
+            raise
+        sys.exit(2 if names & USED_WRONGLY else 1)
 
 
 if __name__ == "__main__":

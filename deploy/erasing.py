@@ -9,7 +9,7 @@ import psycopg
 from pydantic import ValidationError
 
 from consumers.client import SyncClient
-from ledger.app import system_clock
+from ledger.clock import system_clock
 from ledger.domain.erasures import (
     ERASURE_ON_RECORD,
     EraseSubject,

@@ -15,7 +15,7 @@ from consumers.client import Client, Delivery
 from consumers.cloudevents import event_of
 from consumers.spool import Spool
 from deploy.finding import running, settings_for
-from ledger.app import system_clock
+from ledger.clock import system_clock
 from ledger.domain.errors import describe
 from ledger.domain.model import Command
 from ledger.domain.outages import DeclareOutage, TakeNote

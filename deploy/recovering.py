@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 from consumers import lost
 from consumers.lost import Command
 from deploy.copies import Published, read_checkpoint, site
-from ledger.app import Clock, system_clock
+from ledger.clock import Clock, system_clock
 from ledger.recovery.copies import Copies, Missing, find_missing
 from ledger.recovery.diagnosis import GUARD, Found, Guard
 from ledger.recovery.evidence import Kept, NotRecovered, Unrelated, keys_of, opened, read_stored, stored_kept

@@ -16,7 +16,7 @@ import base64
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from eventsourcing.persistence import OperationalError
 from psycopg import Cursor
 from psycopg.rows import tuple_row
 
+from ledger.clock import Clock, system_clock
 from ledger.deciding import Batch, Decided, Earlier, Fresh, Streams, Submission
 from ledger.domain.refusals import CommandRefused
 from ledger.erasure.keyring import Keyring
@@ -44,13 +45,6 @@ from ledger.tlog.note import Signer
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof_file import ProofFile, format_many
 from ledger.tlog.proofs import verify_inclusion
-
-Clock = Callable[[], datetime]
-
-
-def system_clock() -> datetime:
-    """Now, in UTC. The ledger never lets recorded_at fall behind the last one, whatever this says."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,4 +393,4 @@ class _Answers:
         return ProvenEvent(event_id, topic, index, self._leaves[index], self._proofs[index])
 
 
-__all__ = ["Appended", "Clock", "Fork", "Ledger", "Outcome", "Submission", "system_clock"]
+__all__ = ["Appended", "Fork", "Ledger", "Outcome", "Submission"]

@@ -27,7 +27,8 @@ from typing import Final
 import orjson
 import psycopg
 
-from ledger.app import Clock, Ledger, Submission, system_clock
+from ledger.app import Ledger, Submission
+from ledger.clock import Clock, system_clock
 from ledger.domain.log_keys import RotateLogKey
 from ledger.key_provider import SigningKey
 from ledger.recovery.steps import refuse_running

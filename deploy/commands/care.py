@@ -1,52 +1,21 @@
-"""Run it and look after it."""
+"""Look after it: update, ask how it is, derive anew."""
 
 import time
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from deploy.finding import located, settings_for
+from deploy.finding import located
 from deploy.migrating import make_ready
 from deploy.places import SetupError
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, bar, database, out, print_json
-from ledger.settings import Settings
 from ledger.storage import keys
 from projections import runner
 from projections.web.health import health
 
 app = typer.Typer()
-
-
-@app.command()
-def up(
-    data_dir: DataDir = None,
-    nats_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the queue; 0 takes a free one.")] = 4222,
-    http_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of /health and /metrics.")] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Play the demo story through the queue.")] = False,
-) -> None:
-    """Run the whole ledger on this machine: PostgreSQL, NATS, intake, timer, projections, relay. Until Ctrl-C."""
-    from deploy.up import up as run_up
-
-    raise typer.Exit(run_up(settings_for(data_dir, http_port=http_port), nats_port=nats_port, demo=demo))
-
-
-@app.command(hidden=True)
-def serve(part: str, data_dir: DataDir = None) -> None:
-    """Run one part: intake (with the timer), projections (with HTTP) or relay (what is announced on the queue)."""
-    from deploy.relaying import serve_relay
-    from deploy.serve import serve_intake, serve_projections
-
-    parts: dict[str, Callable[[Settings], None]] = {
-        "intake": serve_intake,
-        "projections": serve_projections,
-        "relay": serve_relay,
-    }
-    if part not in parts:
-        raise typer.BadParameter(f"there is no part {part}: {', '.join(parts)}")
-    parts[part](located(data_dir))
 
 
 @app.command()

@@ -12,8 +12,8 @@ from consumers.cloudevents import Malformed
 from deploy.finding import located
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, out, print_json
-from ledger.app import system_clock
 from ledger.checked import Checked
+from ledger.clock import system_clock
 from ledger.domain.disclosures import CheckDisclosure, MakeDisclosure
 
 app = typer.Typer()

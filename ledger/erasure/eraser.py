@@ -23,7 +23,8 @@ import psycopg
 from psycopg import Connection
 from psycopg.errors import Diagnostic
 
-from ledger.app import Clock, Ledger, Submission, system_clock
+from ledger.app import Ledger, Submission
+from ledger.clock import Clock, system_clock
 from ledger.domain.erasures import CompleteErasure
 from ledger.erasure.keyring import Keyring, reader
 from ledger.erasure.order import Order

@@ -16,7 +16,8 @@ from typing import Final
 
 import orjson
 
-from ledger.app import Clock, Ledger, Submission, system_clock
+from ledger.app import Ledger, Submission
+from ledger.clock import Clock, system_clock
 from ledger.domain.key_wraps import RewrapKeys
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.orders import orders

@@ -25,7 +25,8 @@ from typing import Any, Final
 import orjson
 from psycopg import Connection
 
-from ledger.app import Clock, Ledger, Submission
+from ledger.app import Ledger, Submission
+from ledger.clock import Clock
 from ledger.domain.recoveries import Kind, RecoverLog
 from ledger.erasure.keyring import Keyring
 from ledger.receipts import Receipt

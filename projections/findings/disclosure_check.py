@@ -15,8 +15,9 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg import Connection, Cursor, IsolationLevel
 
-from ledger.app import Clock, Submission, system_clock
+from ledger.app import Submission
 from ledger.checked import Checked, ExpectedFinding, NotNow, WouldBeRefused
+from ledger.clock import Clock, system_clock
 from ledger.deciding import Streams, refuse_erased
 from ledger.domain import disclosures
 from ledger.domain.disclosures import CheckDisclosure

@@ -6,7 +6,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from deploy.serve import spare_the_garbage_collector
+from ledger.collecting import collect_rarely
 from tests.bench import append, checks, queue, reading
 from tests.bench.places import servers
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Print one table; the parts can be named: `python -m tests.bench append queue checks reading`."""
     wanted = sys.argv[1:] or ["append", "queue", "checks", "reading"]
     table = Table(title=f"promise ledger, {os.cpu_count()} cores", title_justify="left", box=None, show_header=False)
-    spare_the_garbage_collector()
+    collect_rarely()
     with servers() as (url, broker_url):
         measurements = {
             "append": lambda: append.report(url),

@@ -24,7 +24,7 @@ from consumers.channels import CHECK_REQUESTS, STREAMS, command_subject
 from consumers.checking import Checks, Progress
 from consumers.client import Client, SyncClient
 from deploy import cli
-from deploy.serve import _checks_detail
+from deploy.serve_projections import _checks_detail
 from ledger.app import Submission
 from ledger.checked import Checked, NotNow
 from ledger.domain.disclosures import MakeDisclosure

@@ -9,7 +9,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from deploy.places import SetupError
-from deploy.serve import refuse_owner
+from deploy.service_user import refuse_owner
 from ledger.app import Ledger
 from projections import texts
 from projections.runner import Runner, install

@@ -18,7 +18,7 @@ from consumers.escalations import EscalationsAnnouncer
 from consumers.findings import FindingsAnnouncer
 from consumers.relay import EventsAnnouncer
 from deploy.heartbeat import beat
-from deploy.serve import refuse_owner
+from deploy.service_user import refuse_owner
 from ledger.settings import Settings
 from projections.findings.registry import FINDINGS
 

@@ -1,0 +1,76 @@
+"""The part that keeps the read tables and answers HTTP and `disclosure.check`: `promise-ledger serve projections`."""
+
+import asyncio
+import signal
+import threading
+import time
+from typing import Any
+
+import uvicorn
+
+from consumers import checking, running
+from deploy.heartbeat import beat
+from deploy.service_user import refuse_owner
+from deploy.witnessing import read_policy
+from ledger.collecting import collect_rarely
+from ledger.settings import Settings
+from ledger.storage import keys
+from projections.findings.disclosure_check import Checker
+from projections.runner import Runner
+from projections.web.app import create_app
+from projections.web.tiles import open_pool
+
+
+def serve_projections(settings: Settings) -> None:
+    """Keep the read tables, answer HTTP and `disclosure.check` until SIGTERM or SIGINT."""
+    assert settings.database_url is not None
+    assert settings.broker_url is not None
+    url, checks = settings.database_url, checking.Progress(answered_at=time.time())
+    refuse_owner(url)
+    collect_rarely()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    pool = open_pool(url)
+    config = uvicorn.Config(
+        create_app(url, pool, None if settings.witness_policy is None else read_policy(settings.witness_policy)),
+        host="127.0.0.1",
+        port=settings.http_port,
+        log_config=None,
+    )
+    server = uvicorn.Server(config)
+    threads = [
+        threading.Thread(target=beat, args=(url, "projections", dict, stop)),
+        threading.Thread(target=beat, args=(url, "checks", lambda: _checks_detail(checks), stop)),
+        threading.Thread(target=server.run),
+        threading.Thread(target=running.run, args=(_serve_checks(settings.broker_url, url, stop, checks),)),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        Runner(url, keys.secrets_of(settings)).run(stop)
+    finally:
+        stop.set()
+        server.should_exit = True
+        for thread in threads:
+            thread.join()
+        pool.close()
+
+
+async def _serve_checks(broker_url: str, url: str, stop: threading.Event, progress: checking.Progress) -> None:
+    """Answer questions until `stop`; where that ends by itself, the whole part ends, and is started again."""
+    over = asyncio.Event()
+    stopping = asyncio.create_task(asyncio.to_thread(stop.wait))
+    answering = asyncio.create_task(checking.serve(broker_url, Checker(url), over, progress=progress))
+    await asyncio.wait((stopping, answering), return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    over.set()
+    await answering
+
+
+def _checks_detail(progress: checking.Progress) -> dict[str, Any]:
+    return {
+        "fetch_seconds_ago": round(time.time() - progress.answered_at, 3),
+        "answered": progress.answered,
+        "failure": progress.failure,
+    }
