@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ledger.domain import dispatch
 from ledger.domain.dispatch import decide, evolve
-from ledger.domain.erasures import CUSTOMER_ERASED, EraseSubject, ErasureRequested
+from ledger.domain.erasures import CUSTOMER_ERASED, EraseSubject, ErasureRequested, as_recorded
 from ledger.domain.errors import Refused
 from ledger.domain.model import Command, Event, Happened
 from ledger.domain.refusals import CommandRefused
@@ -233,6 +233,7 @@ class Batch:
         """Turn the events of one command into rows, all of them or (EntryTooLarge) none."""
         command = submission.command
         happened = Happened(command.occurred_at, self._recorded_at, command.actor, submission.source)
+        events = [as_recorded(event, self._is_erased) for event in events]
         spelled_digest = _spelled(digest)
         first = self._append.head.size + len(self.rows.events)
         versions: dict[str, int] = {}
@@ -260,6 +261,10 @@ class Batch:
         known = self._seen.setdefault((submission.source, submission.command_id), [])
         known.append((digest, Earlier(first, len(events))))
         return Fresh(first, events, event_ids)
+
+    def _is_erased(self, customer_id: str) -> bool:
+        self._find_keys_of([customer_id])
+        return isinstance(self._keys[customer_id], Erased)
 
     def _seal(self, event: Event, event_id: str, leaf_index: int) -> tuple[dict[str, Any] | None, SealedRow | None]:
         personal = personal_data(event)

@@ -98,11 +98,13 @@ class ConcernRaised(ConcernEvent):
 
 class ConcernAcknowledged(ConcernEvent):
     TOPIC = "concern.acknowledged"
+    STANDS_WITHOUT_WORDS = True
     restated: PersonalText | None = None
 
 
 class ConcernAddressed(ConcernEvent):
     TOPIC = "concern.addressed"
+    STANDS_WITHOUT_WORDS = True
     how: PersonalText | None = None
     by: Id
 

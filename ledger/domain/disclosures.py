@@ -202,6 +202,7 @@ class DisclosureFalsified(DisclosureEvent):
     """`assumption_refuted`: it came to light because the assumption that it rested on was refuted."""
 
     TOPIC = "disclosure.falsified"
+    STANDS_WITHOUT_WORDS = True
     known_since: Moment
     why: PersonalText | None = None
     assumption_refuted: bool = False

@@ -4,7 +4,7 @@ Requested is the point of no return: from that event on nothing personal is read
 defers it, on record; the lifting of the last hold requests it (`holds.py`), so that no second order is needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Final, NamedTuple, Protocol, cast
 
@@ -112,6 +112,19 @@ def erasure_of(states: States, customer_id: str) -> Erasure | None:
     erasure = states(f"erasure:{customer_id}")
     assert erasure is None or isinstance(erasure, Erasure)
     return erasure
+
+
+def is_erased(states: States, customer_id: str) -> bool:
+    """Whether the customer's erasure is in effect."""
+    erasure = erasure_of(states, customer_id)
+    return erasure is not None and erasure.requested_at is not None
+
+
+def as_recorded(event: Event, erased: Callable[[str], bool]) -> Event:
+    """The event, without its words where it stands without them and its customer is `erased`."""
+    if not event.STANDS_WITHOUT_WORDS or event.customer_id is None or not erased(event.customer_id):
+        return event
+    return event.model_copy(update=dict.fromkeys(event.PERSONAL))
 
 
 def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]:

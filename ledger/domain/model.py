@@ -153,6 +153,7 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     TOPIC: ClassVar[str]  # frozen: stored with every event
     PERSONAL: ClassVar[tuple[str, ...]] = ()
+    STANDS_WITHOUT_WORDS: ClassVar[bool] = False  # True: of an erased customer it is recorded all the same, wordless
 
     customer_id: Id | None = None
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from pyrsistent import PMap, PSet, pmap, pset
 
 from ledger.domain.customers import CustomerReportedProblem
+from ledger.domain.erasures import is_erased
 from ledger.domain.errors import ID_TAKEN, NOT_AFFECTED, NOT_ALLOWED, Refused
 from ledger.domain.lookups import existing, refuse_future, refuse_taken
 from ledger.domain.model import (
@@ -53,7 +54,7 @@ RULES: Mapping[str, str] = {
     ALREADY_AFFECTED: "`problem.affect` names somebody, or a promise, that the problem was not known to touch.",
     CONCERNS_OPEN: "A problem is not resolved while a concern about it is open.",
     CUSTOMERS_UNTOLD: "A problem is not resolved while an affected customer is neither told nor, with a review still "
-    "ahead, withheld from.",
+    "ahead, withheld from; who was erased cannot be told.",
     CONCERN_OF_ANOTHER: "A plan addresses the root cause, or open concerns of its own problem.",
 }
 
@@ -177,6 +178,7 @@ class CustomersAffected(ProblemEvent):
 
 class CauseRecorded(ProblemEvent):
     TOPIC = "problem.cause_recorded"
+    STANDS_WITHOUT_WORDS = True
     cause_class: ReasonClass
     cause: PersonalText | None = None
     control: Control
@@ -200,6 +202,7 @@ class OwnershipTaken(ProblemEvent):
 
 class ResolutionClaimed(ProblemEvent):
     TOPIC = "problem.resolution_claimed"
+    STANDS_WITHOUT_WORDS = True
     root_cause_addressed: bool
     text: PersonalText | None = None
 
@@ -315,10 +318,10 @@ def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]
         case AffectCustomers():
             return (_affect(command, existing(states, Problem, f"problem:{command.problem_id}"), states),)
     assert isinstance(command, ProblemCommand)
-    return (_event(command, existing(states, Problem, f"problem:{command.problem_id}")),)
+    return (_event(command, existing(states, Problem, f"problem:{command.problem_id}"), states),)
 
 
-def _event(command: ProblemCommand, problem: Problem) -> ProblemEvent:
+def _event(command: ProblemCommand, problem: Problem, states: States) -> ProblemEvent:
     """What a command that concerns this problem alone becomes."""
     problem_id = problem.problem_id
     match command:
@@ -330,7 +333,7 @@ def _event(command: ProblemCommand, problem: Problem) -> ProblemEvent:
             _refuse_customer_as_owner(owner, problem.affected)
             return OwnershipTaken(problem_id=problem_id, owner=owner, owner_kind=owner_kind)
         case ResolveProblem(root_cause_addressed=root_cause_addressed, text=text):
-            _refuse_resolution(command, problem)
+            _refuse_resolution(command, problem, states)
             return ResolutionClaimed(
                 problem_id=problem_id,
                 customer_id=None if text is None else problem.customer_id,
@@ -448,7 +451,7 @@ def _refuse_unaffected(customer_id: str, problem: Problem) -> None:
         )
 
 
-def _refuse_resolution(command: ResolveProblem, problem: Problem) -> None:
+def _refuse_resolution(command: ResolveProblem, problem: Problem, states: States) -> None:
     if problem.resolved_at is not None:
         raise Refused(
             NOT_ALLOWED,
@@ -460,7 +463,8 @@ def _refuse_resolution(command: ResolveProblem, problem: Problem) -> None:
             CONCERNS_OPEN,
             f"Problem {problem.problem_id} has open concerns ({_some(problem.open_concerns)}): address them first.",
         )
-    if untold := untold_customers(problem, command.occurred_at):
+    untold = {each for each in untold_customers(problem, command.occurred_at) if not is_erased(states, each)}
+    if untold:  # who was erased cannot be told any more
         raise Refused(
             CUSTOMERS_UNTOLD,
             f"Problem {problem.problem_id} was neither told to nor withheld from {_some(untold)}: tell them first.",

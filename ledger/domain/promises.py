@@ -264,6 +264,7 @@ class PromiseRescheduled(PromiseEvent):
 
 class PromiseSuspended(PromiseEvent):
     TOPIC = "promise.suspended"
+    STANDS_WITHOUT_WORDS = True
     reason: PersonalText | None = None
     review_at: Moment
 
@@ -278,6 +279,7 @@ class PromiseResumed(PromiseEvent):
 
 class PromiseClaimedKept(PromiseEvent):
     TOPIC = "promise.claimed_kept"
+    STANDS_WITHOUT_WORDS = True
     evidence: Evidence | None = None
     text: PersonalText | None = None
 
@@ -289,11 +291,13 @@ class PromiseKept(PromiseEvent):
 
 class PromiseDisputed(PromiseEvent):
     TOPIC = "promise.disputed"
+    STANDS_WITHOUT_WORDS = True
     text: PersonalText | None = None
 
 
 class PromiseBroken(PromiseEvent):
     TOPIC = "promise.broken"
+    STANDS_WITHOUT_WORDS = True
     reason_code: Id
     text: PersonalText | None = None
     problem_id: Id | None = None

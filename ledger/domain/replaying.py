@@ -19,6 +19,7 @@ from ledger.domain import lifecycle
 from ledger.domain.deadlines import MOOT
 from ledger.domain.disclosures import About
 from ledger.domain.dispatch import COMMANDS, decide
+from ledger.domain.erasures import as_recorded, is_erased
 from ledger.domain.errors import Refused
 from ledger.domain.followups import FollowUpAbout
 from ledger.domain.model import Command, Event, Happened, States, is_personal
@@ -128,7 +129,8 @@ def objection(events: Sequence[Event], happened: Happened, worded: Sequence[bool
         if refused.code in _COUNTED_CODES and _counted(events, states) and _stands(command, states):
             return None
         return Objection(0, f"the rules refuse {command.TYPE} here ({refused.code}): {refused.message}")
-    for place, (was, now) in enumerate(zip_longest(events, again)):
+    recorded = [as_recorded(event, lambda customer_id: is_erased(states, customer_id)) for event in again]
+    for place, (was, now) in enumerate(zip_longest(events, recorded)):
         if was is None or type(was) is not type(now):
             became = f"the rules make {_topics(again)} of {command.TYPE} here, not {_topics(events)}"
             return Objection(min(place, len(events) - 1), became)

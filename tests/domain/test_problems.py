@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.domain.customers import CustomerReportedProblem
+from ledger.domain.erasures import ErasureDeferred, ErasureRequested
 from ledger.domain.model import Event, Happened
 from ledger.domain.problems import (
     ActionPlanned,
@@ -229,6 +230,16 @@ def test_a_problem_is_not_resolved_while_somebody_is_untold() -> None:
     given(*BOTH_TOLD, late).when(RESOLVE).refused("customers-untold", "C-3")
     many = detected(affected=tuple(f"C-{number}" for number in range(1, 9)))
     given(many).when(RESOLVE).refused("customers-untold", "C-1, C-2, C-3, C-4, C-5 and 3 more")
+
+
+def test_who_was_erased_need_not_be_told() -> None:
+    erased = on(3, ErasureRequested(customer_id="C-2", grounds="art-17-1-a"))
+    given(detected(), told_of("C-1"), erased).when(RESOLVE).then(
+        ResolutionClaimed(**X1, customer_id="C-1", root_cause_addressed=True, text="All drive again.")
+    )
+    deferred = on(3, ErasureDeferred(customer_id="C-2", grounds="art-17-1-a", holds=("H-1",)))
+    given(detected(), told_of("C-1"), deferred).when(RESOLVE).refused("customers-untold", "C-2")
+    given(detected(), erased).when(RESOLVE).refused("customers-untold", "from C-1: ")
 
 
 def test_what_is_lawfully_withheld_need_not_be_told_until_its_review() -> None:

@@ -19,7 +19,8 @@ from ledger.tlog.note import Verifier
 from ledger.tlog.proof_file import ProofFile
 from ledger.tlog.spelling import hash_of
 from projections import queries, runner, texts
-from tests.erasure.conftest import Erasing, tell
+from projections.disclosures import DISCLOSURES
+from tests.erasure.conftest import READ, Erasing, tell
 from tests.projections.world import at, wait_for
 from tests.storage.log import copied, copy_directory
 
@@ -95,6 +96,30 @@ def test_late_events_are_fenced_and_their_words_are_nowhere(told: Erasing) -> No
         {"key_version": 1, "wrapped": None}
     ]
     told.catch_up()
+    assert told.verify().problem is None
+
+
+def test_what_becomes_of_what_is_on_record_is_recorded_without_words(told: Erasing) -> None:
+    """Others rest on it: a falsehood that was told to the erased contaminates what somebody else was told."""
+    disclosed = {"owner": "u-1", "apology": False, "channel": "phone", "basis": "known", "solution_ref": "S-1"}
+    for customer_id, disclosure_id, promise_id, based_on in (("C-1", "D-1", "P-1", []), ("C-2", "D-2", "P-4", ["D-1"])):
+        names = {"disclosure_id": disclosure_id, "customer_id": customer_id, "about": {"promise_id": promise_id}}
+        text = {"text": "The road is closed.", "based_on": based_on}
+        assert told.tell("disclosure.make", 1, **names, **disclosed, **text) == "recorded"
+    assert told.erase() == "recorded"
+    told.eraser().round()
+    false = {"disclosure_id": "D-1", "known_since": at(3), "why": "The road to Fern Street was open."}
+    assert told.tell("disclosure.falsify", 3, **false) == "recorded"
+    broken = {"promise_id": "P-1", "reason_code": "transport", "text": "It lies at Fern Street."}
+    assert told.tell("promise.break", 4, **broken) == "recorded"
+    states = [row["state"] for row in told.ask("SELECT state FROM ledger.events ORDER BY notification_id")]
+    assert [orjson.loads(state)["type"] for state in states[-2:]] == ["disclosure.falsified", "promise.broken"]
+    assert all("personal" not in orjson.loads(state) for state in states[-2:])
+    assert not any(b"Fern" in state for state in states)
+    told.catch_up((*READ, DISCLOSURES))
+    assert told.left() == {}
+    (row,) = told.ask("SELECT contaminated FROM audit.disclosures WHERE disclosure_id = 'D-2'")
+    assert row["contaminated"]
     assert told.verify().problem is None
 
 
