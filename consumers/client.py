@@ -1,10 +1,11 @@
 """`Client`, the way for a Python service to send: typed commands, proven receipts, a notepad for bad days."""
 
 import asyncio
+import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from consumers.channels import own_command_subject
 from consumers.cloudevents import Malformed, event_of, parse
 from consumers.lost import read_lost
 from consumers.receipts import Lost, open_answer
-from consumers.spool import Noted, Spool
+from consumers.spool import Damaged, Noted, Spool
 from ledger.checked import Checked
 from ledger.domain.disclosures import CheckDisclosure, MakeDisclosure
 from ledger.domain.erasures import CUSTOMER_ERASED
@@ -27,6 +28,7 @@ from ledger.domain.model import Command
 from ledger.receipts import Receipt, Refusal
 from ledger.tlog.note import Verifier
 
+_log: Final = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 30.0
 AWAY_SECONDS: Final = 5.0
 """How long a queue that did not answer is not asked again: a sender with a notepad must not wait at every command."""
@@ -59,6 +61,10 @@ class Client:
     `vkey`: the log's key as you keep it (`promise-ledger vkey`, once); every receipt is then verified. Of a log whose
     key was rotated, several: a receipt may be proven under either. `spool`: the notepad that takes a command when no
     answer is to be had. Any number of `send` may run at once.
+
+    `on_delivery` is called with what a delivery refused or found damaged and did not return: where `send` began it, and
+    where it raised. Each finding comes once. By default it is a warning in the log. It may not use the client, and what
+    it raises, `send` raises, its own command unsent.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Client:
         *,
         vkey: str | Sequence[str] | None = None,
         spool: Path | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._broker_url = broker_url
@@ -75,6 +82,7 @@ class Client:
         pinned = [vkey] if isinstance(vkey, str) else vkey or ()
         self._verifiers = [Verifier.parse(each) for each in pinned]
         self._spool = None if spool is None else Spool(spool)
+        self._on_delivery = on_delivery or self._warn
         self._patience = patience_seconds
         self._asker: Asker | None = None
         self._connecting = asyncio.Lock()
@@ -101,8 +109,9 @@ class Client:
         """What the ledger answers; `Spooled` where nobody answers and there is a notepad.
 
         Give an `id` of your own where you may have to send the same again after a crash: it names the command for ever.
-        What waits in the notepad goes first. Raises `NoAnswer` (no notepad), `Malformed` for what is no command,
-        `UnprovenReceipt` for an answer that does not hold, `SpoolProblem`.
+        What waits in the notepad goes first, and `on_delivery` hears what was refused of it, or damaged. Raises
+        `NoAnswer` (no notepad), `Malformed` for what is no command, `UnprovenReceipt` for an answer that does not hold,
+        `SpoolProblem`.
         """
         command_id = uuid.uuid4().hex if id is None else id
         body = event_of(command, self._source, command_id)
@@ -110,6 +119,7 @@ class Client:
         try:
             if self._spool is not None and self._spool.path.exists():
                 delivery = await self.deliver()
+                self._tell(delivery)
                 if delivery.waiting:
                     raise NoAnswer(delivery.reason)
             return await self._answer(body)
@@ -142,26 +152,34 @@ class Client:
         """Send what is in the notepad, in the order of writing, each once its predecessor is answered.
 
         What is answered is removed from it; what is refused is kept in `FILE.aside` with the reason, for its words
-        are nowhere else (unless their customer was erased). Stops where nobody answers. Raises `UnprovenReceipt`.
+        are nowhere else (unless their customer was erased). Stops where nobody answers. Raises `UnprovenReceipt` and
+        `SpoolProblem`; what it had found by then, `on_delivery` hears.
         """
-        assert self._spool is not None, "there is no notepad"
+        spool = self._spool
+        assert spool is not None, "there is no notepad"
         async with self._delivering:
-            found = self._spool.contents()
-            recorded, refused, reason = 0, [], None
+            pending = spool.contents().pending
+            refusals: list[str | None] = []
+            damaged: tuple[Damaged, ...] = ()
+            reason = None
             try:
-                for noted in found.pending:
-                    refusal = await self._deliver(self._spool, noted)
-                    refused += [] if refusal is None else [refusal]
-                    recorded += refusal is None
-            except NoAnswer as away:
-                reason = str(away)
-            finally:
-                self._spool.clear()
-        damaged = tuple(each.sentence for each in found.damaged)
-        return Delivery(recorded, tuple(refused), damaged, len(found.pending) - recorded - len(refused), reason)
+                try:
+                    for noted in pending:
+                        refusals.append(await self._deliver(spool, noted))
+                except NoAnswer as away:
+                    reason = str(away)
+                finally:
+                    damaged = spool.clear()
+            except BaseException as error:  # who waits no longer included: the next delivery finds it no more
+                self._tell(_delivery(pending, refusals, damaged, str(error)))
+                raise
+        return _delivery(pending, refusals, damaged, reason)
 
     async def _deliver(self, spool: Spool, noted: Noted) -> str | None:
-        """None once the command is recorded, or the sentence of its refusal; either is on disk then."""
+        """None once the command is recorded, or the sentence of its refusal; either is on disk then.
+
+        Nothing is awaited between the writing and the return: a refusal that is on disk is always told.
+        """
         event = orjson.loads(noted.body)
         try:
             answer = await self._answer(noted.body)
@@ -171,8 +189,17 @@ class Client:
             body, said = answer.to_json(), "" if isinstance(answer, Receipt) else f"{answer.code}: {answer.message}"
         refusal = f"{event['id']}: {said}" if said else None
         kept = None if said.startswith(f"{CUSTOMER_ERASED}: ") else refusal  # their words are to be nowhere
-        await asyncio.to_thread(spool.answered, noted, body, aside=kept)
+        spool.answered(noted, body, aside=kept)
         return refusal
+
+    def _tell(self, delivery: Delivery) -> None:
+        if delivery.refused or delivery.damaged:
+            self._on_delivery(delivery)
+
+    def _warn(self, delivery: Delivery) -> None:
+        assert self._spool is not None
+        counts = f"{len(delivery.refused)} refused, {len(delivery.damaged)} damaged, {delivery.waiting} waiting"
+        _log.warning("the notepad was delivered: %s: see %s", counts, self._spool.aside_path)
 
     async def _answer(self, body: bytes) -> Receipt | Refusal:
         event = orjson.loads(body)
@@ -194,16 +221,32 @@ class Client:
             return self._asker
 
 
+def _delivery(
+    pending: Sequence[Noted], refusals: Sequence[str | None], damaged: Sequence[Damaged], reason: str | None
+) -> Delivery:
+    """What came of `pending`, of which the first had their answers: None, or the sentence of the refusal."""
+    refused = tuple(each for each in refusals if each is not None)
+    sentences = tuple(each.sentence for each in damaged)
+    return Delivery(len(refusals) - len(refused), refused, sentences, len(pending) - len(refusals), reason)
+
+
 class SyncClient:
     """`Client` for code without a loop: `with SyncClient(url, "crm") as client: client.send(command)`.
 
-    It has a loop in a thread of its own, so that the connection lives between two commands; threads may share it.
+    It has a loop in a thread of its own, so that the connection lives between two commands; threads may share it. That
+    thread calls `on_delivery`.
     """
 
     def __init__(
-        self, broker_url: str, source: str, *, vkey: str | Sequence[str] | None = None, spool: Path | None = None
+        self,
+        broker_url: str,
+        source: str,
+        *,
+        vkey: str | Sequence[str] | None = None,
+        spool: Path | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
-        self._client = Client(broker_url, source, vkey=vkey, spool=spool)
+        self._client = Client(broker_url, source, vkey=vkey, spool=spool, on_delivery=on_delivery)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="promise-ledger client")
 
@@ -233,6 +276,10 @@ class SyncClient:
     def lost(self) -> list[Lost]:
         """As `Client.lost`."""
         return asyncio.run_coroutine_threadsafe(self._client.lost(), self._loop).result()
+
+    def deliver(self) -> Delivery:
+        """As `Client.deliver`."""
+        return asyncio.run_coroutine_threadsafe(self._client.deliver(), self._loop).result()
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

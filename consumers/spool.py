@@ -109,10 +109,13 @@ class Spool:
                 _set_aside(self.aside_path, [(aside, noted.body)])
             _append(self.answers_path, _line(b'"answered":"%b","answer":%b' % (noted.digest.encode(), answer)))
 
-    def clear(self) -> None:
-        """Answered commands are gone from FILE, damaged lines moved to FILE.aside; FILE is gone where nothing waits."""
+    def clear(self) -> tuple[Damaged, ...]:
+        """The damaged lines, which are in FILE.aside now; FILE holds what waits, or is gone where nothing does.
+
+        However many clear a notepad, each line is returned to one of them.
+        """
         if not self.path.exists():
-            return
+            return ()
         with self._locked():
             found = self._contents()
             if found.damaged:
@@ -125,6 +128,7 @@ class Spool:
             else:
                 self.path.unlink(missing_ok=True)
             _sync_directory(self.path.parent)
+        return found.damaged
 
     def _contents(self) -> Contents:
         done = {answer["answered"] for answer in self._answers()}

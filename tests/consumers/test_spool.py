@@ -113,7 +113,8 @@ def test_every_changed_byte_is_noticed_and_the_other_lines_go_on(spool: Spool) -
 def test_a_damaged_line_is_kept_aside_once_for_a_human(spool: Spool) -> None:
     filled(spool)
     spool.path.write_bytes(spool.path.read_bytes().replace(b"Words 2", b"Words 7"))
-    spool.clear()
+    assert [each.number for each in spool.clear()] == [2]
+    assert spool.clear() == ()
     assert bodies(spool) == [FIRST, THIRD]
     assert spool.contents().damaged == ()
     (aside,) = map(orjson.loads, spool.aside_path.read_bytes().splitlines())

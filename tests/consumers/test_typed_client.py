@@ -337,6 +337,97 @@ def test_a_damaged_line_stops_nobody(service: Service, tmp_path: Path) -> None:
     assert streams(service.settings) == ["promise:P-0", "promise:P-2"]
 
 
+def noted_with_trouble(pad: Path) -> None:
+    """A notepad of three commands: one to be recorded, one to be refused, one torn by power loss."""
+    for number, promise_id in enumerate(("P-0", "P-0", "P-1")):
+        Spool(pad).append(event_of(making(promise_id), "crm", f"c-{number}"))
+    pad.write_bytes(pad.read_bytes()[:-40])
+
+
+TORN = "line 3 was not finished when power or process ended: it is lost, and kept aside"
+
+
+def test_what_the_delivery_before_a_command_finds_is_told_once_and_the_command_has_its_receipt(
+    service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[Delivery] = []
+
+    async def story() -> None:
+        async with (
+            service.running(),
+            Client(service.broker_url, "crm", spool=tmp_path / "heard", on_delivery=heard.append) as hearing,
+            Client(service.broker_url, "crm", spool=tmp_path / "logged") as logging,
+        ):
+            for pad, client in (("heard", hearing), ("logged", logging)):
+                noted_with_trouble(tmp_path / pad)
+                assert isinstance(await client.send(making(f"P-{pad}"), id=f"own-{pad}"), Receipt)
+                assert isinstance(await client.send(making(f"Q-{pad}")), Receipt)
+
+    run(story)
+    (delivery,) = heard
+    assert (delivery.recorded, delivery.damaged, delivery.waiting) == (1, (TORN,), 0)
+    assert [sentence.partition(": ")[0] for sentence in delivery.refused] == ["c-1"]
+    (warning,) = [record for record in caplog.records if record.name == "consumers.client"]
+    assert warning.levelname == "WARNING"
+    assert f"1 refused, 1 damaged, 0 waiting: see {tmp_path / 'logged'}.aside" in warning.getMessage()
+
+
+def test_what_a_delivery_found_is_told_once_though_it_ends_in_an_error(service: Service, tmp_path: Path) -> None:
+    other = Signer(service.settings.origin, b"\1" * 32).vkey
+    heard: list[Delivery] = []
+
+    async def story() -> None:
+        async with service.running(), Client(service.broker_url, "crm") as first:
+            await first.send(making("P-0"))
+            noted_with_trouble(tmp_path / "pad")
+            pad = tmp_path / "pad"
+            Spool(pad).append(event_of(making("P-2"), "crm", "c-4"))
+            async with Client(service.broker_url, "crm", vkey=other, spool=pad, on_delivery=heard.append) as client:
+                for _ in range(2):
+                    with pytest.raises(UnprovenReceipt):
+                        await client.send(making("P-3"))
+                    with pytest.raises(UnprovenReceipt):
+                        await client.deliver()
+
+    run(story)
+    (delivery,) = heard
+    assert [sentence.partition(": ")[0] for sentence in delivery.refused] == ["c-0", "c-1"]
+    assert (delivery.recorded, delivery.damaged, delivery.waiting) == (0, (TORN,), 1)
+    assert "not proven" in (delivery.reason or "")
+
+
+def test_what_a_delivery_found_is_told_though_its_sender_waits_no_longer(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pad, heard, ask = tmp_path / "pad", list[Delivery](), asking.Asker.ask
+    reached = asyncio.Event()
+
+    async def silent_in_the_end(self: asking.Asker, subject: str, body: bytes, patience_seconds: float) -> bytes:
+        if orjson.loads(body)["id"] == "c-4":
+            reached.set()
+            await asyncio.Event().wait()
+        return await ask(self, subject, body, patience_seconds)
+
+    monkeypatch.setattr(asking.Asker, "ask", silent_in_the_end)
+    noted_with_trouble(pad)
+    Spool(pad).append(event_of(making("P-2"), "crm", "c-4"))
+
+    async def story() -> None:
+        async with (
+            service.running(),
+            Client(service.broker_url, "crm", spool=pad, on_delivery=heard.append) as client,
+        ):
+            sending = asyncio.create_task(client.send(making("P-3")))
+            await asyncio.wait_for(reached.wait(), 30)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+
+    run(story)
+    (delivery,) = heard
+    assert (delivery.recorded, len(delivery.refused), delivery.damaged, delivery.waiting) == (1, 1, (TORN,), 1)
+
+
 @asynccontextmanager
 async def own_nats() -> AsyncIterator[Nats]:
     directory = new_data_dir()
@@ -435,8 +526,15 @@ def test_code_without_a_loop_has_a_client_too(service: Service, tmp_path: Path) 
         assert isinstance(client.send(making()), Refusal)
     with pytest.raises(NoAnswer), SyncClient(NOWHERE, "crm"):
         pass
-    with SyncClient(NOWHERE, "crm", spool=tmp_path / "pad") as client:
-        assert isinstance(client.send(making()), Spooled)
+    pad, heard = tmp_path / "pad", list[Delivery]()
+    with SyncClient(NOWHERE, "crm", spool=pad) as client:
+        assert isinstance(client.send(making("P-2")), Spooled)
+        assert client.deliver().waiting == 1
+    pad.write_bytes(pad.read_bytes()[:-40])
+    with serving(service), SyncClient(service.broker_url, "crm", spool=pad, on_delivery=heard.append) as client:
+        assert isinstance(client.send(making("P-3")), Receipt)
+        assert client.deliver() == Delivery(0, (), (), 0)
+    assert [len(delivery.damaged) for delivery in heard] == [1]
 
 
 def test_the_same_command_is_the_same_bytes_and_says_only_what_was_set() -> None:
