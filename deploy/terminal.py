@@ -36,6 +36,12 @@ def moment(text: str) -> datetime:
         raise typer.BadParameter(f"{text!r} {error}, for example 2026-11-21T10:00:00+01:00") from error
 
 
+def in_order(start: datetime | None, stop: datetime | None) -> None:
+    """--from is no later than --to. Nothing lies between them otherwise: an answer would be no news."""
+    if start is not None and stop is not None and start > stop:
+        raise typer.BadParameter("--from is later than --to: nothing lies between them")
+
+
 def identifier(text: str) -> str:
     """`text`, which may be an id. Of what cannot be one nothing is on record: an answer would be no news."""
     if re.fullmatch(ID_PATTERN, text) is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from deploy import commands
+from deploy import cli, commands
 from deploy.cli import BAD_NEWS, COMMANDS, GROUPS, USED_WRONGLY
 
 
@@ -45,3 +45,15 @@ except SystemExit as end:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "1 ['deploy.commands.reading']\n"
     assert "no ledger runs in" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["scorecard"], ["export", "pack"], ["policy", "try", __file__]])
+def test_a_period_that_ends_before_it_begins_is_a_sentence(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    period = ["--from", "2026-03-02T00:00:00Z", "--to", "2026-03-01T00:00:00Z"]
+    monkeypatch.setattr(sys, "argv", ["promise-ledger", *command, *period])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert "--from is later than --to" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from deploy.finding import located
 from deploy.pack import verify_pack
 from deploy.pack.publishing import export_pack
 from deploy.pack.selecting import Sample, Wanted
-from deploy.terminal import AsJson, DataDir, bar, database, identifier, moment, out, print_json
+from deploy.terminal import AsJson, DataDir, bar, database, identifier, in_order, moment, out, print_json
 from ledger.storage import keys
 from ledger.tlog.errors import TlogError
 from ledger.tlog.witness import CosignatureVerifier
@@ -61,6 +61,7 @@ def export_command(
 
     The same selection under the same checkpoint is the same pack, byte for byte.
     """
+    in_order(start, stop)
     wanted = _wanted(customer, case, promise, start, stop, everything)
     sample = _sample(count, seed)
     settings = located(data_dir, broker=False)

@@ -12,7 +12,7 @@ from consumers.cloudevents import Malformed, parse
 from deploy.finding import located
 from deploy.holidays import MOST_YEARS, UnknownPlace, public_holidays, versions
 from deploy.tables import show
-from deploy.terminal import AsJson, DataDir, bar, complain, database, moment, out, print_json
+from deploy.terminal import AsJson, DataDir, bar, complain, database, in_order, moment, out, print_json
 from ledger.domain.errors import Refused
 from ledger.domain.policies import PublishPolicy
 from projections.trying import Trial, try_policy
@@ -44,6 +44,7 @@ def try_command(
     as_json: AsJson = False,
 ) -> None:
     """What a draft would have changed, had it been in effect from the beginning. Nothing is published."""
+    in_order(start, stop)
     until = stop or datetime.now(UTC)
     try:
         draft = read_draft(file.read_bytes())

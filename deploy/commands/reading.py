@@ -6,7 +6,20 @@ from typing import Annotated, Any
 import typer
 
 from deploy.tables import cell, show
-from deploy.terminal import AsJson, AsOf, Customer, DataDir, KnownAt, fail, identifier, moment, out, print_json, reading
+from deploy.terminal import (
+    AsJson,
+    AsOf,
+    Customer,
+    DataDir,
+    KnownAt,
+    fail,
+    identifier,
+    in_order,
+    moment,
+    out,
+    print_json,
+    reading,
+)
 from projections import queries
 from projections.blast import BlastRadius, Item, blast_radius
 from projections.findings.registry import FINDINGS
@@ -150,6 +163,7 @@ def scorecard_command(
     as_json: AsJson = False,
 ) -> None:
     """How candid we were: every number with its denominator, as docs/scorecard.md defines it."""
+    in_order(start, stop)
     with reading(data_dir) as (connection, _):
         measures = scorecard(connection, start=start, stop=stop, by=by)
     if as_json:
