@@ -200,6 +200,16 @@ def test_a_disputed_promise_is_not_kept_any_more(world: World) -> None:
     assert figures(card(world, 0, 51))["kept"] == (0, 0, 1)
 
 
+def test_a_promise_that_the_customer_released_counts_where_it_was_overdue_or_claimed_too_late(world: World) -> None:
+    for number, claimed_at, released_at in ((1, None, 10), (2, 12, 30), (3, None, 31), (4, 26, 32)):
+        world.make(number)
+        if claimed_at is not None:
+            tell(world, "promise.claim_kept", claimed_at, promise_id=f"P-{number}")
+        tell(world, "promise.release", released_at, promise_id=f"P-{number}", evidence="letter")
+    world.catch_up()
+    assert figures(card(world, 0, 100))["kept"] == (0, 0, 2), "the last two"
+
+
 def test_undisclosed_problems_can_be_asked_for(story: World) -> None:
     rows = story.ask("SELECT problem_id, customer_id, known_since FROM audit.affected_customers WHERE told_at IS NULL")
     assert rows == [{"problem_id": "B-5", "customer_id": "C-9", "known_since": at(90)}]
