@@ -39,11 +39,19 @@ class Measure(NamedTuple):
 
 
 def scorecard(
-    connection: Connection[Any], *, start: datetime | None = None, stop: datetime | None = None, by: By | None = None
+    connection: Connection[Any],
+    *,
+    start: datetime | None = None,
+    stop: datetime | None = None,
+    by: By | None = None,
+    known_at: datetime | None = None,
 ) -> list[Measure]:
-    """The measures from `start` up to, not including, `stop` (None: ever, and now), in all or by group."""
+    """The measures from `start` up to, not including, `stop` (None: ever, and now), in all or by group.
+
+    With `known_at` of what was recorded by then, and `stop` is that moment where it is None.
+    """
     with connection.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute("SELECT * FROM audit.scorecard(%s, %s, %s)", (start, stop, by)).fetchall()
+        rows = cursor.execute("SELECT * FROM audit.scorecard(%s, %s, %s, %s)", (start, stop, by, known_at)).fetchall()
     return [Measure._make(row) for row in rows]
 
 
@@ -73,7 +81,8 @@ def _row(entry: StoredEntry) -> Row | None:
 
 def _heard(entry: StoredEntry, about_id: str, answer: str | None = None) -> Row:
     event, happened = entry.event, entry.happened
-    return entry.leaf_index, event.TOPIC, about_id, event.customer_id, happened.actor, answer, happened.occurred_at
+    said = event.TOPIC, about_id, event.customer_id, happened.actor, answer
+    return entry.leaf_index, *said, happened.occurred_at, happened.recorded_at
 
 
 SCORECARD = Definition(

@@ -6,7 +6,8 @@ CREATE TABLE heard (
     customer_id text        NOT NULL,
     actor       text        NOT NULL,
     answer      text,
-    occurred_at timestamptz NOT NULL
+    occurred_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
 );
 COMMENT ON TABLE heard IS 'One row an event that the scorecard counts beside promises, problems and disclosures.';
 
@@ -18,7 +19,7 @@ CREATE INDEX heard_when ON heard (type, occurred_at);
 
 -- name: views
 CREATE OR REPLACE VIEW audit.customer_signals AS
-SELECT leaf_index, type, about_id, customer_id, actor, answer, occurred_at FROM heard;
+SELECT leaf_index, type, about_id, customer_id, actor, answer, occurred_at, recorded_at FROM heard;
 COMMENT ON VIEW audit.customer_signals IS 'Problems that customers reported, contacts, answers to surveys, and needs that we declined or referred.';
 COMMENT ON COLUMN audit.customer_signals.leaf_index IS 'The event: its index in the log, from 0.';
 COMMENT ON COLUMN audit.customer_signals.type IS 'problem.reported, contact.recorded, survey.answered, need.declined or need.referred.';
@@ -27,14 +28,19 @@ COMMENT ON COLUMN audit.customer_signals.customer_id IS 'The customer (a pseudon
 COMMENT ON COLUMN audit.customer_signals.actor IS 'Who acted: a person, team or service, by id.';
 COMMENT ON COLUMN audit.customer_signals.answer IS 'yes or no, to a survey.';
 COMMENT ON COLUMN audit.customer_signals.occurred_at IS 'When it happened, as the source says.';
+COMMENT ON COLUMN audit.customer_signals.recorded_at IS 'When the ledger wrote it down; never decreasing.';
+
+-- That of earlier releases, which could not be asked as far as known: two of one name would be ambiguous.
+DROP FUNCTION IF EXISTS audit.scorecard(timestamptz, timestamptz, text);
 
 CREATE OR REPLACE FUNCTION audit.scorecard(
-    from_at timestamptz DEFAULT NULL, to_at timestamptz DEFAULT NULL, grouped_by text DEFAULT NULL
+    from_at timestamptz DEFAULT NULL, to_at timestamptz DEFAULT NULL, grouped_by text DEFAULT NULL,
+    known_at timestamptz DEFAULT NULL
 ) RETURNS TABLE (
     group_id text, measure text, value float8, unit text, counted bigint, out_of bigint, small boolean
 ) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WITH period AS MATERIALIZED (
-        SELECT coalesce(from_at, '-infinity') AS first, coalesce(to_at, now()) AS stop
+        SELECT coalesce(from_at, '-infinity') AS first, coalesce(to_at, known_at, now()) AS stop
     ),
     promised AS MATERIALIZED (  -- those first due in the period, as they stood at its end
         SELECT
@@ -56,7 +62,8 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
                 WHERE h.promise_id = p.promise_id AND h.type = 'promise.at_risk' AND h.occurred_at = p.warned_at
                 ORDER BY h.leaf_index LIMIT 1
             ) AS notice_days
-        FROM audit.promises_as_of(coalesce(to_at, now()) - interval '1 microsecond') AS p CROSS JOIN period AS i
+        FROM audit.promises_as_of(coalesce(to_at, known_at, now()) - interval '1 microsecond', known_at) AS p
+        CROSS JOIN period AS i
         WHERE p.original_due_at >= i.first AND p.original_due_at < i.stop
     ),
     owed AS (SELECT * FROM promised WHERE outcome NOT IN ('not owed', 'released')),
@@ -64,7 +71,7 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
         SELECT
             CASE grouped_by WHEN 'owner' THEN a.owner WHEN 'customer' THEN a.customer_id ELSE '' END AS g,
             a.problem_id, a.customer_id, a.known_since, CASE WHEN a.told_at < i.stop THEN a.told_at END AS told_at
-        FROM audit.affected_customers AS a CROSS JOIN period AS i
+        FROM audit.affected_customers_as_of(NULL, known_at) AS a CROSS JOIN period AS i
         WHERE a.affected_at >= i.first AND a.affected_at < i.stop
     ),
     waited AS (  -- a customer who was told before we knew that it touches them waited for nothing
@@ -78,23 +85,26 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
             p.problem_id,
             p.detected_by = 'us' AND NOT EXISTS (
                 SELECT FROM audit.customer_signals AS s
-                LEFT JOIN audit.affected_customers AS t ON t.problem_id = s.about_id AND t.customer_id = s.customer_id
+                LEFT JOIN audit.affected_customers_as_of(NULL, known_at) AS t
+                    ON t.problem_id = s.about_id AND t.customer_id = s.customer_id
                 WHERE s.about_id = p.problem_id AND s.type = 'problem.reported' AND s.occurred_at < i.stop
-                  AND s.occurred_at < coalesce(t.told_at, 'infinity')
+                  AND s.occurred_at < coalesce(t.told_at, 'infinity') AND s.recorded_at <= coalesce(known_at, 'infinity')
             ) AS by_us
         FROM audit.problem_detections AS p CROSS JOIN period AS i
-        LEFT JOIN audit.affected_customers AS a
+        LEFT JOIN audit.affected_customers_as_of(NULL, known_at) AS a
             ON grouped_by = 'customer' AND a.problem_id = p.problem_id AND a.affected_at < i.stop
-        WHERE p.detected_at >= i.first AND p.detected_at < i.stop
+        WHERE p.detected_at >= i.first AND p.detected_at < i.stop AND p.recorded_at <= coalesce(known_at, 'infinity')
     ),
     untrue AS (
         SELECT
             CASE grouped_by WHEN 'owner' THEN c.owner WHEN 'customer' THEN c.customer_id ELSE '' END AS g,
             c.corrected_at IS NULL AND c.disclosure_id NOT IN (
                 SELECT a.disclosure_id
-                FROM audit.corrections_attempted_as_of(coalesce(to_at, now()) - interval '1 microsecond') AS a
+                FROM audit.corrections_attempted_as_of(
+                    coalesce(to_at, known_at, now()) - interval '1 microsecond', known_at
+                ) AS a
             ) AS owed
-        FROM audit.corrections_as_of(coalesce(to_at, now()) - interval '1 microsecond') AS c
+        FROM audit.corrections_as_of(coalesce(to_at, known_at, now()) - interval '1 microsecond', known_at) AS c
     ),
     signal AS (
         SELECT
@@ -112,7 +122,7 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
             s.type, s.answer
         FROM audit.customer_signals AS s CROSS JOIN period AS i
         WHERE s.type IN ('survey.answered', 'need.declined', 'need.referred')
-          AND s.occurred_at >= i.first AND s.occurred_at < i.stop
+          AND s.occurred_at >= i.first AND s.occurred_at < i.stop AND s.recorded_at <= coalesce(known_at, 'infinity')
     ),
     ratio (g, measure, counted, out_of) AS (
         SELECT g, 'kept', count(*) FILTER (WHERE outcome = 'kept'), count(*) FROM owed GROUP BY g
@@ -180,8 +190,8 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
     ORDER BY a.g, l.place
 $$;
 COMMENT ON FUNCTION audit.scorecard IS
-    'How candid we were from from_at up to, not including, to_at, as of its end, in all or grouped_by owner, kind or '
-    'customer. value is counted / out_of for a share; for days it comes from counted of out_of. small: fewer than 10.';
+    'How candid we were from from_at up to, not including, to_at, as of its end, as far as the ledger knew at known_at, in '
+    'all or grouped_by owner, kind or customer. Without to_at it ends at known_at, or now. value is counted / out_of for a share; for days it comes from counted of out_of. small: fewer than 10.';
 
 CREATE OR REPLACE FUNCTION audit.delivery_times_as_of(as_of timestamptz DEFAULT NULL, known_at timestamptz DEFAULT NULL)
 RETURNS TABLE (

@@ -156,18 +156,21 @@ def scorecard_command(
         datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="From this moment on.")
     ] = None,
     stop: Annotated[
-        datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Up to this moment; by default now.")
+        datetime | None,
+        typer.Option("--to", parser=moment, metavar="TIME", help="Up to this moment; by default --known-at, or now."),
     ] = None,
     by: Annotated[By | None, typer.Option("--by", help="One card for each.")] = None,
+    known_at: KnownAt = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """How candid we were: every number with its denominator, as docs/scorecard.md defines it."""
     in_order(start, stop)
     with reading(data_dir) as (connection, _):
-        measures = scorecard(connection, start=start, stop=stop, by=by)
+        measures = scorecard(connection, start=start, stop=stop, by=by, known_at=known_at)
     if as_json:
-        print_json({"from": start, "to": stop, "by": by, "measures": [each._asdict() for each in measures]})
+        measured = [each._asdict() for each in measures]
+        print_json({"from": start, "to": stop, "by": by, "known_at": known_at, "measures": measured})
         return
     rows = [_figure(each) for each in measures]
     show(out, "scorecard", rows, [*([by] if by else []), "measure", "value", "counted", "out_of", "note"])

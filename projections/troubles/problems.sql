@@ -82,7 +82,8 @@ COMMENT ON COLUMN audit.problem_history.cycle IS 'Which attempt this is, from 1:
 COMMENT ON COLUMN audit.problem_history.made_leaf_index IS 'The event of its detection: its index in the log, from 0.';
 
 CREATE OR REPLACE VIEW audit.problem_detections AS
-SELECT problem_id, owner, severity, detected_by, known_since, detected_at, leaf_index FROM problem_history WHERE version = 1;
+SELECT problem_id, owner, severity, detected_by, known_since, detected_at, leaf_index, recorded_at
+FROM problem_history WHERE version = 1;
 COMMENT ON VIEW audit.problem_detections IS 'Every problem, as it was detected.';
 COMMENT ON COLUMN audit.problem_detections.problem_id IS 'The id of the problem, for ever.';
 COMMENT ON COLUMN audit.problem_detections.owner IS 'Who owned it when it was detected.';
@@ -91,6 +92,7 @@ COMMENT ON COLUMN audit.problem_detections.detected_by IS 'us, customer or third
 COMMENT ON COLUMN audit.problem_detections.known_since IS 'Since when we have known of it.';
 COMMENT ON COLUMN audit.problem_detections.detected_at IS 'When its detection was reported to the ledger, as the source says.';
 COMMENT ON COLUMN audit.problem_detections.leaf_index IS 'The event of its detection: its index in the log, from 0.';
+COMMENT ON COLUMN audit.problem_detections.recorded_at IS 'When the ledger wrote its detection down; never decreasing.';
 
 CREATE OR REPLACE VIEW audit.problem_customers AS
 SELECT

@@ -8,7 +8,7 @@ import pytest
 from deploy import cli
 from projections.runner import rebuild
 from projections.scorecard import Measure, scorecard
-from tests.projections.test_blast import disclose, falsify
+from tests.projections.test_blast import attempt, disclose, falsify
 from tests.projections.world import World, at
 
 
@@ -96,9 +96,11 @@ def story(world: World) -> World:
     return world
 
 
-def card(world: World, start: float | None, stop: float | None, by: Any = None) -> list[Measure]:
-    moments = [None if hours is None else at(hours) for hours in (start, stop)]
-    return scorecard(world.connection_of_tuples(), start=moments[0], stop=moments[1], by=by)
+def card(
+    world: World, start: float | None, stop: float | None, by: Any = None, known_at: float | None = None
+) -> list[Measure]:
+    first, last, known = (None if hours is None else at(hours) for hours in (start, stop, known_at))
+    return scorecard(world.connection_of_tuples(), start=first, stop=last, by=by, known_at=known)
 
 
 def figures(measures: list[Measure], group_id: str | None = None) -> dict[str, tuple[float | None, int, int]]:
@@ -191,6 +193,48 @@ def test_by_customer(story: World) -> None:
     assert figures(measures, "C-5")["detect_to_disclose_p50"] == (None, 0, 1), "not told yet"
 
 
+def told_late(world: World) -> None:
+    """At hour 200, of the first hundred hours: something for every measure."""
+    world.now = at(200)
+    world.make(16, due_at=24, verification="not_required", occurred_at=1, owner="u-9")
+    tell(world, "promise.warn", 2, promise_id="P-16", reason="Hail.")
+    tell(world, "promise.claim_kept", 11, promise_id="P-16")
+    tell(world, "promise.warn", 1, promise_id="P-11", reason="Rain.")
+    problem = {"problem_id": "B-9", "known_since": at(50), "detected_by": "us", "severity": 2, "owner": "u-9"}
+    tell(world, "problem.detect", 50, **problem, summary="It leaks.", affected=["C-8"])
+    tell(world, "problem.affect", 51, problem_id="B-1", affected=["C-8"])
+    tell(world, "problem.reported", 61, customer_id="C-5", problem_id="B-4", text="It leaks.")
+    disclose(world, "D-B3-first", 35, "C-4", about={"problem_id": "B-3"})
+    falsify(world, "D-B2", 80, known_since=79)
+    attempt(world, "D-B1", 90)
+    contact = {"contact_id": "T-9", "customer_id": "C-9", "channel": "phone", "outcome": "done"}
+    tell(world, "contact.record", 30, **contact, actor="u-9")
+    tell(world, "survey.send", 31, contact_id="T-9", question="Would you hire them?", actor="robot")
+    tell(world, "survey.answer", 32, contact_id="T-9", answer="yes", actor="robot")
+    tell(world, "need.decline", 33, need_id="N-9", customer_id="C-9", why="We do not do that.", refer_to="Ltd")
+    world.catch_up()
+
+
+def test_what_was_not_known_yet_does_not_count(story: World) -> None:
+    groups = (None, "owner", "kind", "customer")
+    falsify(story, "D-B1", 60, known_since=55)
+    story.catch_up()
+    before = [card(story, 0, 100, by) for by in groups]
+    told_late(story)
+    assert [card(story, 0, 100, by, known_at=199) for by in groups] == before
+    after, earlier = (figures(card(story, 0, 100, known_at=hours)) for hours in (200, 199))
+    assert after == figures(card(story, 0, 100))
+    assert [name for name in PERIOD if after[name] == earlier[name]] == []
+
+
+def test_known_at_alone_asks_what_the_card_would_have_shown_then(story: World) -> None:
+    falsify(story, "D-B1", 60, known_since=55)
+    attempt(story, "D-B1", 98)
+    story.catch_up()
+    assert card(story, None, None, known_at=90) == card(story, None, 90)
+    assert card(story, None, None, known_at=90) != card(story, None, None, known_at=99)
+
+
 def test_a_disputed_promise_is_not_kept_any_more(world: World) -> None:
     world.make(1, verification="not_required")
     tell(world, "promise.claim_kept", 20, promise_id="P-1")
@@ -249,6 +293,8 @@ def test_the_command_prints_every_measure_with_its_denominator(
     assert ["kept", "40.0", "%", "4", "10"] in lines
     assert ["notice", "p50", "1", "h", "3", "10", "small"] in lines
     assert "u-2" in said(*period, "--by", "owner")
+    unknown = orjson.loads(said(*period, "--known-at", at(-1).isoformat(), "--json"))
+    assert (unknown["known_at"], unknown["measures"][0]["out_of"]) == ("2026-03-01T11:00:00Z", 0)
     assert said("--by", "weather").startswith("2: ")
 
 
