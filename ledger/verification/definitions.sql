@@ -55,6 +55,10 @@ SELECT place, format('column %%I', attname),
                  format_type(atttypid, atttypmod),
                  CASE WHEN attcollation <> typcollation THEN format('COLLATE %%s', attcollation::regcollation) END,
                  CASE WHEN attnotnull THEN 'NOT NULL' END,
+                 CASE WHEN EXISTS (
+                     SELECT FROM pg_catalog.pg_constraint
+                     WHERE conrelid = attrelid AND contype = 'n' AND conkey = ARRAY[attnum] AND NOT convalidated
+                 ) THEN 'NOT VALID' END,
                  CASE attgenerated WHEN '' THEN 'DEFAULT ' ELSE format('GENERATED %%s ', attgenerated) END
                      || pg_get_expr(adbin, adrelid),
                  CASE WHEN attidentity <> '' THEN format('IDENTITY %%s', attidentity) END,
@@ -69,6 +73,8 @@ FROM relation JOIN pg_catalog.pg_constraint AS k ON conrelid = relation.oid AND 
 UNION ALL
 SELECT place, format('index %%s', indexrelid::regclass),
        pg_get_indexdef(indexrelid) || CASE WHEN NOT indisvalid THEN ', invalid' ELSE '' END
+           || CASE WHEN NOT indisready THEN ', not written to' ELSE '' END
+           || CASE WHEN NOT indislive THEN ', being dropped' ELSE '' END
 FROM relation JOIN pg_catalog.pg_index ON indrelid = relation.oid
 UNION ALL
 SELECT place, format('trigger %%I', tgname),

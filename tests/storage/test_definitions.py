@@ -83,7 +83,23 @@ ATTACKS = [
         "column stored_at",
     ),
     ("ALTER TABLE ledger.inbox DROP CONSTRAINT inbox_digest_check", "ledger.inbox", "constraint inbox_digest_check"),
+    (
+        "ALTER TABLE ledger.inbox ALTER leaf_index DROP NOT NULL; "
+        "ALTER TABLE ledger.inbox ADD CONSTRAINT again NOT NULL leaf_index NOT VALID",
+        "ledger.inbox",
+        "column leaf_index",
+    ),
     ("DROP INDEX ledger.events_stream", "ledger.events", "index ledger.events_stream"),
+    (
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ledger.inbox_pkey'::regclass",
+        "ledger.inbox",
+        "index ledger.inbox_pkey",
+    ),
+    (
+        "UPDATE pg_index SET indisready = false WHERE indexrelid = 'ledger.events_stream'::regclass",
+        "ledger.events",
+        "index ledger.events_stream",
+    ),
     ("CREATE TABLE public.more () INHERITS (ledger.events)", "ledger.events", "child public.more"),
     ("ALTER TABLE ledger.checkpoints SET UNLOGGED", "ledger.checkpoints", "persistence"),
     ("DROP TABLE ledger.witnessed", "ledger.witnessed", "kind"),
