@@ -262,6 +262,74 @@ FROM (
 ) AS numbered
 WHERE originator_version <> place ORDER BY 2 LIMIT 1;
 
+-- name: scans
+-- Asked by verify: in this transaction rows are read from the tables alone, or by an index wherever one leads to them.
+SELECT set_config('enable_seqscan', %(table)s, true), set_config('enable_bitmapscan', 'off', true),
+    set_config('enable_indexscan', %(index)s, true), set_config('enable_indexonlyscan', %(index)s, true);
+
+-- name: counted
+-- Asked by verify twice, from the tables and by each index: how many rows there are. Each bound is one that every row
+-- meets and only one index serves.
+SELECT 'events', 'events_pkey', count(*) FROM ledger.events WHERE notification_id >= 1
+UNION ALL
+SELECT 'events', 'events_stream', count(*) FROM ledger.events WHERE originator_id >= ''
+UNION ALL
+SELECT 'inbox', 'inbox_pkey', count(*) FROM ledger.inbox WHERE source >= ''
+UNION ALL
+SELECT 'sealed', 'sealed_pkey', count(*) FROM ledger.sealed WHERE leaf_index >= 0
+UNION ALL
+SELECT 'sealed', 'sealed_customer', count(*) FROM ledger.sealed WHERE customer_id >= ''
+UNION ALL
+SELECT 'customer_keys', 'customer_keys_pkey', count(*) FROM ledger.customer_keys WHERE customer_id >= ''
+UNION ALL
+SELECT 'tiles', 'tiles_pkey', count(*) FROM ledger.tiles WHERE level >= 0
+UNION ALL
+SELECT 'checkpoints', 'checkpoints_pkey', count(*) FROM ledger.checkpoints WHERE size >= 0
+UNION ALL
+SELECT 'witnessed', 'witnessed_pkey', count(*) FROM ledger.witnessed WHERE size >= 0
+UNION ALL
+SELECT 'timestamps', 'timestamps_pkey', count(*) FROM ledger.timestamps WHERE size >= 0;
+
+-- name: impossible
+-- Asked by verify before anything else: rows that lack a value, or whose place is none that a log has or is counted by.
+-- num_nulls, because IS NULL is never asked of a column that says it is NOT NULL.
+(SELECT 'head', NULL::bigint FROM ledger.head
+ WHERE num_nulls(log, origin, size, frontier, recorded_at) > 0 LIMIT 1)
+UNION ALL
+(SELECT 'events', greatest(notification_id, 0) - 1 FROM ledger.events
+ WHERE num_nulls(notification_id, originator_id, originator_version, topic, state, leaf_hash) > 0
+    OR notification_id < 1 ORDER BY notification_id LIMIT 1)
+UNION ALL
+(SELECT 'inbox', leaf_index FROM ledger.inbox
+ WHERE num_nulls(source, command_id, digest, leaf_index, events) > 0
+    OR leaf_index NOT BETWEEN 0 AND 1::bigint << 62 ORDER BY leaf_index LIMIT 1)
+UNION ALL
+(SELECT 'sealed', leaf_index FROM ledger.sealed
+ WHERE num_nulls(leaf_index, customer_id, key_version, ciphertext) > 0 OR leaf_index < 0 ORDER BY leaf_index LIMIT 1)
+UNION ALL
+(SELECT 'customer_keys', NULL FROM ledger.customer_keys
+ WHERE num_nulls(customer_id, key_version, created_at) > 0 OR octet_length(wrapped) = 0 LIMIT 1)
+UNION ALL
+(SELECT 'tiles', NULL FROM ledger.tiles
+ WHERE num_nulls(level, index, hashes) > 0 OR level NOT BETWEEN 0 AND 7 OR index < 0 LIMIT 1)
+UNION ALL
+(SELECT 'checkpoints', NULL FROM ledger.checkpoints WHERE num_nulls(size, note, stored_at) > 0 OR size < 0 LIMIT 1)
+UNION ALL
+(SELECT 'witnessed', NULL FROM ledger.witnessed WHERE num_nulls(size, note, stored_at) > 0 OR size < 0 LIMIT 1)
+UNION ALL
+(SELECT 'timestamps', NULL FROM ledger.timestamps
+ WHERE num_nulls(size, note, response, stored_at) > 0 OR size < 0 LIMIT 1);
+
+-- name: repeated_rows
+-- Asked by verify: rows that no leaf asks for and that are there twice.
+SELECT 'customer_keys', customer_id FROM ledger.customer_keys GROUP BY customer_id, key_version HAVING count(*) > 1
+UNION ALL
+SELECT 'checkpoints', size::text FROM ledger.checkpoints GROUP BY size HAVING count(*) > 1
+UNION ALL
+SELECT 'witnessed', size::text FROM ledger.witnessed GROUP BY size HAVING count(*) > 1
+UNION ALL
+SELECT 'timestamps', size::text FROM ledger.timestamps GROUP BY size HAVING count(*) > 1;
+
 -- name: repeated_commands
 -- Asked by verify: a command that is in the inbox twice with the same content.
 SELECT command_id, source, (

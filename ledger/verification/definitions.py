@@ -16,7 +16,7 @@ from psycopg import Cursor
 
 from ledger.storage.migrations import role_names
 from ledger.storage.sql import queries
-from ledger.verification.report import connect
+from ledger.verification.report import Wrong, connect
 
 SCHEMAS: Final = ("ledger", "service")
 LISTING: Final = Path(__file__).with_suffix(".txt")
@@ -69,6 +69,18 @@ def differing(cursor: Cursor[Any]) -> list[Difference]:
     row = cursor.execute(_OWNER).fetchone()
     found = listed(cursor, "" if row is None else row[0])
     return differences(found, possible(expected(), found, cursor.connection.info.server_version))
+
+
+def readable(cursor: Cursor[Any]) -> None:
+    """Raises Wrong at the first table or column of the log that is gone, or is not what its rows are read as.
+
+    Asked in the transaction of `cursor`, of which it moves the search path.
+    """
+    for difference in differences(of_schemas(cursor, ("ledger",), ""), expected()):
+        schema, _, table = difference.place.partition(".")
+        read = difference.what == "kind" or difference.what.startswith("column ")
+        if schema == "ledger" and read and difference.expected is not None:
+            raise Wrong(table, difference.sentence)
 
 
 def possible(meant: Facts, found: Facts, server_version: int) -> dict[Fact, str]:

@@ -19,8 +19,10 @@ from ledger.key_provider import WrappingKey
 from ledger.recovery.records import ended_logs, records
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
+from ledger.tlog.merkle import Frontier
 from ledger.tlog.note import Verifier
 from ledger.tlog.policy import Policy
+from ledger.verification.definitions import readable
 from ledger.verification.leaves import Leaves, Missing, earlier
 from ledger.verification.pages import pages
 from ledger.verification.report import Problem, Progress, Report, Wrong, connect
@@ -28,7 +30,14 @@ from ledger.verification.rules import Replay
 from ledger.verification.signed import Expected, Signed
 from ledger.verification.stripes import checked_leaves
 from ledger.verification.tree import Tree
-from ledger.verification.whole import holds_kept, no_strays, spare_keys_whole, told_apart
+from ledger.verification.whole import (
+    every_row_seen,
+    holds_kept,
+    no_impossible_rows,
+    no_strays,
+    spare_keys_whole,
+    told_apart,
+)
 
 Guard = Callable[[], bytes | None]
 """Reads the fork guard's note; None where there is no guard file."""
@@ -60,6 +69,11 @@ def verify(
     """
     guard_note = None if guard is None else guard()
     with connect(url) as connection, rare_collections():
+        try:
+            readable(connection.cursor())
+            no_impossible_rows(connection)
+        except Wrong as wrong:
+            return Report(0, Frontier().root(), 0, 0, wrong.problem)
         run = _Run(
             connection,
             url,
@@ -138,6 +152,7 @@ class _Run:
         self._authentic(size, frontier, recorded_at, mac)
         no_strays(self._connection, size)
         told_apart(self._connection)
+        every_row_seen(self._connection, size)
         holds_kept(self._connection, self._orders)
         spare_keys_whole(self._connection, self._key_encryption_key, self._orders)
         newest = self.signed.size

@@ -1,9 +1,11 @@
-"""What no single leaf shows: rows outside the log, places taken twice, an erasure over a hold, keys that seal nothing.
+"""What no single leaf shows: rows that no log has, rows outside it or beside an index, places taken twice, an erasure
+over a hold, keys that seal nothing.
 
 Each raises Wrong at the first that is not as it must be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Connection
@@ -17,6 +19,44 @@ from ledger.storage.sql import QUERIES
 from ledger.verification.leaves import open_key
 from ledger.verification.pages import pages
 from ledger.verification.report import Wrong
+
+
+def no_impossible_rows(connection: Connection[Any]) -> None:
+    """Every row of every table has the values that it must have, so that the other checks can read it."""
+    with _scanning(connection, "table"):
+        for table, leaf_index in connection.execute(QUERIES["impossible"]).fetchall():
+            raise Wrong(table, "no log has such a row: a value is missing, or its place is no place", leaf_index)
+
+
+def every_row_seen(connection: Connection[Any], size: int) -> None:
+    """Each index leads to every row of its table, and `events` has no row but the `size` events of the log.
+
+    Whoever owns the database can switch an index off while a row is written: each reader then sees what the index that
+    it happens to use leads to.
+    """
+    with _scanning(connection, "table"):
+        stored = _counted(connection)
+    with _scanning(connection, "index"):
+        by_index = _counted(connection)
+    events = stored["events", "events_pkey"]
+    if events != size:
+        raise Wrong("events", f"the table has {events} rows and the log {size} events: an index hides some")
+    for (table, index), rows in stored.items():
+        if rows != (found := by_index[table, index]):
+            raise Wrong(table, f"the index {index} leads to {found} of {rows} rows: it was off while a row was written")
+
+
+def _counted(connection: Connection[Any]) -> dict[tuple[str, str], int]:
+    """(table, index) → rows."""
+    return {(table, index): rows for table, index, rows in connection.execute(QUERIES["counted"]).fetchall()}
+
+
+@contextmanager
+def _scanning(connection: Connection[Any], by: str) -> Iterator[None]:
+    """Within the block rows are read `by` "table" or "index" alone, whatever the database is set to."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(QUERIES["scans"], {each: "on" if each == by else "off" for each in ("table", "index")})
+        yield
 
 
 def no_strays(connection: Connection[Any], size: int) -> None:
@@ -38,6 +78,8 @@ def told_apart(connection: Connection[Any]) -> None:
         )
     for command_id, source, leaf_index in connection.execute(QUERIES["repeated_commands"]).fetchall():
         raise Wrong("inbox", f"command {command_id} of {source} was decided twice: it was hidden meanwhile", leaf_index)
+    for table, name in connection.execute(QUERIES["repeated_rows"]).fetchall():
+        raise Wrong(table, f"the row of {name} is there twice")
 
 
 def holds_kept(connection: Connection[Any], erased: Mapping[str, Order]) -> None:

@@ -15,7 +15,18 @@ from psycopg.conninfo import make_conninfo
 from deploy.places import installed
 from ledger.storage.migrations import DIRECTORY, migrate, role_names
 from ledger.verification import definitions
-from ledger.verification.definitions import LISTING, Difference, Fact, check, differing, expected, listed, possible
+from ledger.verification.definitions import (
+    LISTING,
+    Difference,
+    Fact,
+    check,
+    differing,
+    expected,
+    listed,
+    possible,
+    readable,
+)
+from ledger.verification.report import Wrong
 from tests.storage.log import copied
 
 ATTACKS = [
@@ -185,6 +196,31 @@ def test_every_role_that_reads_the_log_may_ask(url: str) -> None:
 def test_what_was_changed_is_named(cursor: Cursor, attack: str, place: str, what: str) -> None:
     cursor.execute(attack.format(database=cursor.connection.info.dbname).encode())
     assert (place, what) in places(differing(cursor))
+
+
+@pytest.mark.parametrize(
+    ("attack", "table"),
+    [
+        ("DROP TABLE ledger.timestamps", "timestamps"),
+        ("ALTER TABLE ledger.timestamps DROP COLUMN response", "timestamps"),
+        ("ALTER TABLE ledger.events RENAME TO e; CREATE VIEW ledger.events AS TABLE ledger.e", "events"),
+        ("ALTER TABLE ledger.head ALTER size TYPE numeric", "head"),
+        ('ALTER TABLE ledger.events ALTER originator_id TYPE text COLLATE "default"', "events"),
+        ("ALTER TABLE ledger.events ALTER state DROP NOT NULL", "events"),
+    ],
+)
+def test_rows_that_would_be_read_as_something_else_are_not_read(cursor: Cursor, attack: str, table: str) -> None:
+    readable(cursor)
+    cursor.execute(attack.encode())
+    with pytest.raises(Wrong) as wrong:
+        readable(cursor)
+    assert wrong.value.problem.table == table
+
+
+def test_what_nobody_reads_keeps_nobody_from_reading(cursor: Cursor) -> None:
+    cursor.execute("ALTER TABLE ledger.tiles ADD COLUMN more text; DROP INDEX ledger.events_stream")
+    cursor.execute("DROP TABLE service.heartbeat; CREATE TABLE ledger.another (a text)")
+    readable(cursor)
 
 
 def test_what_is_found_says_what_should_be(cursor: Cursor) -> None:

@@ -21,6 +21,7 @@ from ledger.storage.recorder import LogRecorder, authenticator, open_datastore
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import Signer
+from ledger.verification.definitions import expected
 from ledger.verification.leaves import RANGE, LeafChecker, Missing
 from ledger.verification.log import verify
 from ledger.verification.report import CheckerDied, Problem, Report, connect
@@ -124,7 +125,7 @@ class Attack:
         self.url = backup.url
         self.sql: Connection[Any] = psycopg.connect(self.url, autocommit=True)
         self.sql.execute("SET session_replication_role = replica; SET synchronous_commit = off")
-        self.run("DROP INDEX ledger.events_stream")
+        self.run("DROP INDEX ledger.events_stream, ledger.sealed_customer")
         self.run("CREATE SCHEMA saved")
         for table in COLUMNS:
             self.run(f"CREATE TABLE saved.{table} AS TABLE ledger.{table}")
@@ -265,10 +266,12 @@ def test_a_deleted_row_is_found_where_it_was(attack: Attack, table: str):
         ("events", {"notification_id": SIZE + 1}, SIZE),
         ("events", {"notification_id": 0}, -1),
         ("events", {"notification_id": 1}, None),
+        ("events", {"notification_id": -(2**63)}, -1),
         ("inbox", {"command_id": "stray", "leaf_index": 17}, 17),
         ("inbox", {"command_id": "stray", "leaf_index": SIZE - 1}, SIZE - 1),
         ("inbox", {"command_id": "stray", "leaf_index": SIZE}, SIZE),
         ("inbox", {"command_id": "stray", "leaf_index": -1}, -1),
+        ("inbox", {"command_id": "stray", "leaf_index": 2**63 - 1}, 2**63 - 1),
         ("sealed", {"leaf_index": SIZE - 1}, SIZE - 1),
         ("sealed", {"leaf_index": SIZE + 7}, SIZE + 7),
         ("sealed", {"leaf_index": -1}, -1),
@@ -278,7 +281,12 @@ def test_a_deleted_row_is_found_where_it_was(attack: Attack, table: str):
         ("customer_keys", {"customer_id": "C-x", "wrapped": None, "destroyed_at": "infinity"}, None),
         ("tiles", {"index": 2}, None),
         ("tiles", {"level": 1, "index": 0}, None),
+        ("tiles", {"level": 8}, None),
+        ("tiles", {"level": -1}, None),
         ("checkpoints", {"size": 11}, None),
+        ("checkpoints", {}, None),
+        ("witnessed", {}, None),
+        ("timestamps", {}, None),
     ],
 )
 def test_a_stray_row_is_found_where_it_is(attack: Attack, table: str, stray: dict[str, Any], leaf: int | None):
@@ -290,6 +298,125 @@ def test_a_stray_row_is_found_where_it_is(attack: Attack, table: str, stray: dic
     found_in, found_at = attack.found()
     assert found_in == table
     assert leaf is None or found_at == leaf
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_a_value_that_is_missing_is_found_in_its_table(attack: Attack, table: str):
+    """The columns say NOT NULL while `verify` reads: whoever owns the catalogs says what suits them."""
+    said = "UPDATE pg_attribute SET attnotnull = %s WHERE attrelid = %s::regclass AND attname = ANY (%s)"
+    columns = [
+        name
+        for (name,) in attack.run(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attnotnull",
+            f"ledger.{table}",
+        )
+    ]
+    for column in columns:
+        attack.run(said, False, f"ledger.{table}", columns)
+        attack.run(f"UPDATE ledger.{table} SET {column} = NULL WHERE ctid = (SELECT max(ctid) FROM ledger.{table})")
+        attack.run(said, True, f"ledger.{table}", columns)
+        problem = attack.verify(key_encryption_key=None).problem
+        assert problem is not None, column
+        assert (problem.table, "a value is missing" in problem.message) == (table, True), column
+        attack.undo()
+
+
+def test_a_key_that_seals_nothing_is_found_twice_and_empty(attack: Attack):
+    attack.run("INSERT INTO ledger.customer_keys SELECT 'C-x', 1, wrapped, now() FROM ledger.customer_keys LIMIT 1")
+    assert attack.verify(key_encryption_key=None).problem is None  # without that key nobody sees that it opens nothing
+    attack.run("INSERT INTO ledger.customer_keys SELECT * FROM ledger.customer_keys WHERE customer_id = 'C-x'")
+    assert attack.found(key_encryption_key=None) == ("customer_keys", None)
+    attack.undo()
+    attack.run("UPDATE ledger.customer_keys SET wrapped = '' WHERE customer_id = 'C-3'")
+    assert attack.found(key_encryption_key=None) == ("customer_keys", None)
+
+
+@pytest.fixture
+def indexed(attack: Attack) -> Iterator[Attack]:
+    """The log under attack with its indexes; readers take one wherever one leads to a row."""
+    indexes = {
+        what: made
+        for (place, what), made in expected().items()
+        if what.startswith("index ledger.") and place != "ledger.head"
+    }
+    for made in indexes.values():
+        attack.run(made)
+    attack.run("ALTER DATABASE ledger_tampering SET enable_seqscan = off")
+    attack.run("ALTER DATABASE ledger_tampering SET enable_bitmapscan = off")
+    yield attack
+    attack.run("ALTER DATABASE ledger_tampering RESET ALL")
+    for what in indexes:
+        attack.run(f"DROP {what}")
+
+
+def _switch(attack: Attack, index: str, on: bool) -> None:
+    attack.run("UPDATE pg_index SET indisready = %s, indisvalid = %s WHERE indexrelid = %s::regclass", on, on, index)
+
+
+def test_an_index_that_was_off_while_a_row_was_written_is_named(indexed: Attack):
+    """Whoever reads by it does not see the row: a stream's last event, a command that was answered before."""
+    assert indexed.verify().problem is None
+    indexes = indexed.run(
+        "SELECT indrelid::regclass::text, indexrelid::regclass::text FROM pg_index JOIN pg_class ON oid = indrelid"
+        " WHERE relnamespace = 'ledger'::regnamespace ORDER BY 2"
+    )
+    assert len(indexes) == 10
+    for table, index in indexes:
+        _switch(indexed, index, False)
+        indexed.run(
+            f"WITH row AS (DELETE FROM {table} WHERE ctid = (SELECT max(ctid) FROM {table}) RETURNING *)"
+            f" INSERT INTO {table} TABLE row"
+        )
+        _switch(indexed, index, True)
+        problem = indexed.verify().problem
+        assert problem is not None, index
+        assert problem.table == table.removeprefix("ledger."), index
+        indexed.run(f"REINDEX INDEX {index}")
+    assert indexed.verify().problem is None
+
+
+def test_a_forged_twin_that_only_the_index_of_its_stream_leads_to_is_found(indexed: Attack):
+    twin = "INSERT INTO ledger.events SELECT * FROM twin"
+    indexed.run("CREATE TEMP TABLE twin AS SELECT * FROM ledger.events WHERE notification_id = 8")
+    _switch(indexed, "ledger.events_stream", False)
+    indexed.run("DELETE FROM ledger.events WHERE notification_id = 8")
+    indexed.run(twin)
+    _switch(indexed, "ledger.events_stream", True)
+    _switch(indexed, "ledger.events_pkey", False)
+    indexed.run("UPDATE twin SET state = overlay(state PLACING 'x'::bytea FROM octet_length(state) / 2)")
+    indexed.run(twin)
+    _switch(indexed, "ledger.events_pkey", True)
+    problem = indexed.verify().problem
+    assert problem is not None
+    assert (problem.table, f"{SIZE + 1} rows" in problem.message) == ("events", True)
+    indexed.run("SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_seqscan = on")
+    indexed.undo()
+    indexed.run("RESET enable_indexscan; RESET enable_indexonlyscan; RESET enable_seqscan")
+    indexed.run("DROP TABLE twin")
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "table"),
+    [
+        ("TABLE ledger.timestamps RENAME TO elsewhere", "TABLE ledger.elsewhere RENAME TO timestamps", "timestamps"),
+        (
+            "TABLE ledger.head RENAME COLUMN recorded_at TO elsewhere",
+            "TABLE ledger.head RENAME COLUMN elsewhere TO recorded_at",
+            "head",
+        ),
+        (
+            "TABLE ledger.events ALTER state TYPE text USING encode(state, 'hex')",
+            "TABLE ledger.events ALTER state TYPE bytea USING decode(state, 'hex'), ALTER state SET STORAGE MAIN",
+            "events",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_a_sentence(attack: Attack, change: str, back: str, table: str):
+    attack.run(f"ALTER {change}")
+    try:
+        assert attack.found() == (table, None)
+    finally:
+        attack.run(f"ALTER {back}")
 
 
 @pytest.mark.parametrize("moment", ["infinity", "-infinity", "0044-03-15 BC", "20000-01-01Z"])
