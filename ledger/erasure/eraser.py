@@ -213,6 +213,10 @@ class Eraser:
 
     def _size(self) -> int:
         row = self._connection.execute(QUERIES["read_head"]).fetchone()
+        if row is not None and row[0] is None:
+            raise NotErased(
+                "the head does not say how many events there are: `promise-ledger verify` names what changed"
+            )
         return 0 if row is None else int(row[0])
 
     def _count(self, query: str, **parameters: Any) -> int:

@@ -301,6 +301,14 @@ def test_space_is_not_waited_for_while_somebody_reads_for_long(told: Erasing) ->
     assert eraser.round() == 1
 
 
+def test_an_eraser_without_a_size_of_the_log_says_so(told: Erasing) -> None:
+    assert told.erase() == "recorded"
+    told.connection.execute("ALTER TABLE ledger.head ALTER size DROP NOT NULL; UPDATE ledger.head SET size = NULL")
+    with pytest.raises(NotErased, match="how many events"):
+        told.eraser().round()
+    assert told.found() == ("head", None)
+
+
 def test_an_eraser_that_may_not_give_space_back_says_so(told: Erasing) -> None:
     assert told.erase() == "recorded"
     told.connection.execute("REVOKE MAINTAIN ON ledger.customer_keys FROM ledger_eraser")
