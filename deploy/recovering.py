@@ -34,6 +34,7 @@ from ledger.verification.report import read_any_moment
 from projections import reports
 from projections.rebuilding import rebuild
 from projections.runner import status
+from projections.versions import NotInstalled
 
 Connection = psycopg.Connection[Any]
 _HEAD = "SELECT origin FROM ledger.head"
@@ -186,9 +187,14 @@ def still_lost(case: Case) -> Case:
 
 
 def rebuild_ahead(case: Case, size: int) -> list[str]:
-    """Read tables that know of more than the first `size` events are derived again; which they were."""
+    """Read tables that know of more than the first `size` events are derived again; which they were.
+
+    A database that was empty has none of them until the next `up` or `migrate`.
+    """
     assert case.settings.database_url is not None
-    ahead = {each.name for each in status(case.settings.database_url) if each.position > size}
+    ahead: set[str] = set()
+    with suppress(NotInstalled):
+        ahead = {each.name for each in status(case.settings.database_url) if each.position > size}
     definitions = [definition for definition in reports.ALL if definition.name in ahead]
     if definitions:
         rebuild(case.settings.database_url, keys.secrets_of(case.settings), definitions)

@@ -7,6 +7,9 @@ from typing import Literal
 from ledger.recovery.evidence import Kept, Stored, Unrelated
 
 Guard = Literal["there", "missing", "damaged", "foreign"]
+_GROUNDS = '--grounds "WHY"'
+"""What each recovery wants to be given, and puts on record."""
+_GUARD = f"promise-ledger recover guard {_GROUNDS}"
 _STOP = "Stop every service that has this key, and keep one."
 
 
@@ -99,7 +102,7 @@ def _verdict(found: Found) -> tuple[list[str], list[str]]:
     if found.unfinished is not None:
         return (
             [f"the recovery of this log as {found.unfinished} began, and is not finished"],
-            [f"promise-ledger recover anew --origin {found.unfinished}"],
+            [_anew(found.unfinished)],
         )
     if (beyond := found.beyond) is not None:
         return [later_key(beyond)], ["put the newer keys/log and its fork guard in place, then promise-ledger recover"]
@@ -113,9 +116,9 @@ def _verdict(found: Found) -> tuple[list[str], list[str]]:
         return [
             f"{each.where} was signed over {each.size} other events than the first {each.size} here: two services have "
             f"signed with one key, each for a database of its own, and no command can make one log of them. {_STOP}"
-        ], ["promise-ledger recover anew --origin NAME"]
+        ], [_anew("NAME")]
     if newest is not None and newest.size > stored.size:
-        return _behind(newest, stored)
+        return _behind(found, newest)
     if stored.head_size is None or stored.head_size != stored.size:
         return [f"the head of the log says {stored.head_size or 'nothing'} and {stored.size} events are there"], [
             "restore the newest backup of the database, then promise-ledger recover"
@@ -126,22 +129,26 @@ def _verdict(found: Found) -> tuple[list[str], list[str]]:
             "appended by hand"
         ], ["restore the newest backup of the database, then promise-ledger recover"]
     if found.guard == "foreign":
-        return ["the fork guard is not of this log and key: put its own one back, or move this one away"], [
-            "promise-ledger recover guard"
-        ]
+        return ["the fork guard is not of this log and key: put its own one back, or move this one away"], [_GUARD]
     if not found.guard_fits and (newest is not None or stored.size):
         what = {"missing": "missing", "damaged": "damaged"}.get(found.guard, "older than what was signed")
-        return [f"the fork guard is {what}, and the database is whole"], ["promise-ledger recover guard"]
+        return [f"the fork guard is {what}, and the database is whole"], [_GUARD]
     return [], []
 
 
-def _behind(newest: Kept, stored: Stored) -> tuple[list[str], list[str]]:
+def _anew(origin: str) -> str:
+    return f"promise-ledger recover anew --origin {origin} {_GROUNDS}"
+
+
+def _behind(found: Found, newest: Kept) -> tuple[list[str], list[str]]:
+    stored = found.stored
     missing = newest.size - stored.size
+    vouched = stored.authentic or any(each.size == stored.size for each in found.kept) or stored.size == 0
     return [
         f"{newest.where} covers {newest.size} events and the database holds {stored.size}: it is an older copy, or its "
         f"tail was cut off. Missing are {missing} events, from leaf {stored.size} on"
     ], [
         "restore a newer backup of the database, where there is one, then promise-ledger recover",
-        "promise-ledger recover entries [SITE …]",
-        "promise-ledger recover anew --origin NAME [SITE …]",
+        f"promise-ledger recover entries {_GROUNDS} [SITE …]",
+        f"{_anew('NAME')} {'[SITE …]' if vouched else 'SITE …'}",
     ]

@@ -50,7 +50,9 @@ SOURCE: Final = "ledger-recovery"
 def refuse_running(connection: Connection[Any]) -> None:
     """Raises NotRecovered where a part that writes was seen at work within the last seconds."""
     for part, seconds in connection.execute(QUERIES["at_work"]).fetchall():
-        raise NotRecovered(f"{part} was at work {seconds:.0f} s ago: stop the services that write, then run this again")
+        raise NotRecovered(
+            f"{part} was at work {seconds:.0f} s ago: stop the services that write, and 5 s later run this again"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Recovery:
         signed = any(
             each.size == missing.size for each in self.found.kept if each not in self.found.stored.contradicted
         )
-        if not signed and not self.found.stored.authentic:
+        if missing.size and not signed and not self.found.stored.authentic:
             raise NotRecovered(
                 "nobody signed the last events that are stored, and no service of this log wrote its head: they may "
                 "have been appended or cut off by hand; restore a backup"

@@ -220,7 +220,7 @@ def test_copies_of_key_and_guard_are_exposed_by_a_receipt_and_by_a_witness(
         code, said = command(url, "recover", "--data-dir", str(twin.data_dir))
         assert code == 1
         assert "two services have signed with one key" in said["problems"][0]
-        assert said["commands"] == ["promise-ledger recover anew --origin NAME"]
+        assert said["commands"] == ['promise-ledger recover anew --origin NAME --grounds "WHY"']
         assert [each["id"] for each in said["lost"]] == ["m-3"]
         assert command(log.url, "recover")[0] == 0, "the other one is whole"
 

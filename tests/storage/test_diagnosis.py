@@ -22,7 +22,10 @@ def kept(size: int, where: str = GUARD, *, own: bool = True) -> Kept:
 
 WELL = Found(WHOLE, "there", [kept(8)])
 RESTORE = "restore the newest backup of the database, then promise-ledger recover"
-GUARD_ANEW = "promise-ledger recover guard"
+GUARD_ANEW = 'promise-ledger recover guard --grounds "WHY"'
+NEWER = "restore a newer backup of the database, where there is one, then promise-ledger recover"
+ENTRIES = 'promise-ledger recover entries --grounds "WHY"'
+ANEW = 'promise-ledger recover anew --origin NAME --grounds "WHY"'
 CASES: dict[str, tuple[Found, str, list[str]]] = {
     "rewritten": (
         replace(WELL, stored=replace(WHOLE, contradicted=[kept(5, "a copy", own=False), kept(7)])),
@@ -32,16 +35,22 @@ CASES: dict[str, tuple[Found, str, list[str]]] = {
     "two services": (
         replace(WELL, stored=replace(WHOLE, contradicted=[kept(5, "a copy", own=False)])),
         "a copy was signed over 5 other events than the first 5 here: two services have signed with one key, ",
-        ["promise-ledger recover anew --origin NAME"],
+        [ANEW],
     ),
     "behind": (
         replace(WELL, kept=[kept(8), kept(11, "a copy", own=False)]),
         "a copy covers 11 events and the database holds 8: it is an older copy, or its tail was cut off. Missing are",
-        [
-            "restore a newer backup of the database, where there is one, then promise-ledger recover",
-            "promise-ledger recover entries [SITE …]",
-            "promise-ledger recover anew --origin NAME [SITE …]",
-        ],
+        [NEWER, f"{ENTRIES} [SITE …]", f"{ANEW} [SITE …]"],
+    ),
+    "behind, and nobody signed where it ends": (
+        replace(WELL, stored=replace(WHOLE, authentic=False), kept=[kept(7, "a copy", own=False), kept(11)]),
+        "the fork guard covers 11 events and the database holds 8",
+        [NEWER, f"{ENTRIES} [SITE …]", f"{ANEW} SITE …"],
+    ),
+    "behind, and empty": (
+        replace(WELL, stored=replace(WHOLE, size=0, head_size=None, origin=None, authentic=False), kept=[kept(11)]),
+        "the fork guard covers 11 events and the database holds 0",
+        [NEWER, f"{ENTRIES} [SITE …]", f"{ANEW} [SITE …]"],
     ),
     "signed by a later key": (
         replace(WELL, unrelated=[Unrelated("a copy", "another key", 11)]),
@@ -82,7 +91,7 @@ CASES: dict[str, tuple[Found, str, list[str]]] = {
     "begun anew": (
         replace(WELL, unfinished="y.example"),
         "the recovery of this log as y.example began, and is not finished",
-        ["promise-ledger recover anew --origin y.example"],
+        ['promise-ledger recover anew --origin y.example --grounds "WHY"'],
     ),
     "lost commands": (
         replace(WELL, lost=2),
