@@ -1,11 +1,16 @@
 """Where the ledger is that a command talks to: the running `up` of a data directory, or what the environment says."""
 
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
-from deploy.places import SetupError
+from deploy.places import InUse, SetupError, hold
 from ledger.settings import Settings
 
 
@@ -45,6 +50,56 @@ def located(data_dir: Path | None = None, *, broker: bool = True) -> Settings:
             "broker_url": settings.broker_url or found["broker_url"],
         }
     )
+
+
+@contextmanager
+def at_hand(data_dir: Path | None = None, *, broker: bool = False) -> Iterator[Settings]:
+    """As `located`; where no `up` runs in the data directory, its own servers do until this block ends.
+
+    So what a refusing `up` tells an operator to run can be run. No `up` starts meanwhile. Whatever kills this process
+    stops the servers too (see `deploy.process.spawn`). Raises SetupError as `located` and the servers do.
+    """
+    settings = settings_for(data_dir)
+    embedded = settings.database_url is None and os.path.lexists(settings.data_dir / "postgres")
+    lock = _unless_running(settings.data_dir) if embedded else None
+    if lock is None:
+        yield located(data_dir, broker=broker)
+        return
+    with lock, _served(settings, broker=broker and settings.broker_url is None) as served:
+        yield served
+
+
+def _unless_running(data_dir: Path) -> IO[str] | None:
+    """The lock of `data_dir`, None where an `up` has it and says where it is. Raises InUse where it is on its way."""
+    try:
+        lock = hold(data_dir)
+    except PermissionError:
+        return None
+    except InUse:
+        if running(data_dir) is None:
+            raise
+        return None
+    (data_dir / "run.json").unlink(missing_ok=True)  # of an `up` that was killed: what it says is there no more
+    return lock
+
+
+@contextmanager
+def _served(settings: Settings, *, broker: bool) -> Iterator[Settings]:
+    """The settings with the addresses of the embedded servers, which run until the block ends."""
+    from deploy.embedded import Nats, Postgres
+
+    print(f"promise-ledger: no `up` runs in {settings.data_dir}: its servers run for this command", file=sys.stderr)
+    postgres, nats = Postgres(settings.data_dir), Nats(settings.data_dir, None)
+    try:
+        update = {"database_url": postgres.start()}
+        if broker:
+            update["broker_url"] = nats.start()
+        yield settings.model_copy(update=update)
+    finally:
+        try:
+            nats.stop()
+        finally:
+            postgres.stop()
 
 
 def running(data_dir: Path) -> dict[str, str] | None:

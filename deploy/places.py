@@ -29,6 +29,10 @@ class SetupError(Exception):
     """The ledger cannot start here; the text is one sentence that says why and what to do."""
 
 
+class InUse(SetupError):
+    """Somebody else has the data directory now."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerUser:
     """The unprivileged user that runs PostgreSQL when we are root."""
@@ -81,7 +85,10 @@ def prepare(data_dir: Path) -> Path:
 
 
 def hold(data_dir: Path) -> IO[str]:
-    """The locked file that keeps a second `up` out of `data_dir` until it is closed or this process ends."""
+    """The locked file that keeps everybody else's servers out of `data_dir` until it is closed or this process ends.
+
+    Raises InUse where another has it.
+    """
     file = (data_dir / "lock").open("a+", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,9 +96,9 @@ def hold(data_dir: Path) -> IO[str]:
         file.seek(0)
         holder = file.read(32).strip()
         file.close()
-        raise SetupError(
-            f"The data directory {data_dir} is already in use by a running `promise-ledger up` (process {holder}): "
-            "stop that one first or choose another with --data-dir."
+        raise InUse(
+            f"The data directory {data_dir} is already in use by a running `promise-ledger up` (process {holder}), or "
+            "by a command that started its servers: stop that one or wait for it, or choose another with --data-dir."
         ) from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n")

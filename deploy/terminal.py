@@ -14,7 +14,7 @@ import typer
 from psycopg.rows import tuple_row
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deploy.finding import located
+from deploy.finding import at_hand
 from deploy.foreign import printable
 from deploy.tables import printer
 from ledger.domain.model import ID_PATTERN, WANTED, utc_moment
@@ -89,8 +89,7 @@ def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
 @contextmanager
 def reading(data_dir: Path | None) -> Iterator[tuple[psycopg.Connection[Any], Keyring]]:
     """What the queries ask: the database, and the key that opens texts where this host has it."""
-    settings = located(data_dir, broker=False)
-    with connect(settings) as connection:
+    with at_hand(data_dir) as settings, connect(settings) as connection:
         kek = keys.key_encryption_key(settings)
         yield connection, queries.keyring(None if kek is None else kek.secret)
 

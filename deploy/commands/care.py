@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from deploy.finding import located
+from deploy.finding import at_hand, located
 from deploy.migrating import make_ready
 from deploy.places import SetupError
 from deploy.tables import show
@@ -22,10 +22,11 @@ app = typer.Typer()
 def migrate(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Bring database and queue to this version: tables, views, roles, the log itself, streams. Safe to repeat."""
     done = []
-    for line in make_ready(located(data_dir)):
-        done.append(line)
-        if not as_json:
-            out.print(line)
+    with at_hand(data_dir, broker=True) as settings:
+        for line in make_ready(settings):
+            done.append(line)
+            if not as_json:
+                out.print(line)
     if as_json:
         print_json({"done": done})
 
@@ -67,11 +68,11 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Derive one projection again beside the old one, and switch over in one step."""
-    settings = located(data_dir, broker=False)
-    if name not in runner.NAMES:
-        raise typer.BadParameter(f"there is no projection {name}: {', '.join(runner.NAMES)}")
-    with bar(f"rebuilding {name}") as advance:
-        version = runner.rebuild(database(settings), keys.secrets_of(settings), name, advance)
+    with at_hand(data_dir) as settings:
+        if name not in runner.NAMES:
+            raise typer.BadParameter(f"there is no projection {name}: {', '.join(runner.NAMES)}")
+        with bar(f"rebuilding {name}") as advance:
+            version = runner.rebuild(database(settings), keys.secrets_of(settings), name, advance)
     if as_json:
         print_json({"name": name, "version": version})
     else:

@@ -1,15 +1,13 @@
 """Forget a customer's words; the keys of this log, and a new one in place of that which closes over all words."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deploy import erasing
 from deploy.commands.evidence import guarded_origin
-from deploy.finding import located, running, settings_for
+from deploy.finding import at_hand, located, settings_for
 from deploy.noting import user
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, err, out, print_json
@@ -110,10 +108,10 @@ def rotate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     Run it on the ledger's host, as the owner of the database. After a crash run it again: it goes on.
     """
-    settings = located(data_dir, broker=False)
-    secrets = keys.secrets_of(settings)
-    with Ledger.open(settings) as ledger:
-        name = rotate(ledger, secrets)
+    with at_hand(data_dir) as settings:
+        secrets = keys.secrets_of(settings)
+        with Ledger.open(settings) as ledger:
+            name = rotate(ledger, secrets)
     if as_json:
         print_json({"kek": name})
         return
@@ -133,7 +131,7 @@ def rotate_log_command(data_dir: DataDir = None, as_json: AsJson = False) -> Non
     Run it on the ledger's host, as the owner of the database; that of `up` is started for it. After a crash run it
     again: it goes on.
     """
-    with _database(data_dir) as settings:
+    with at_hand(data_dir) as settings:
         old, new = rotate_log_key(settings)
     if as_json:
         print_json({"old_vkey": old, "vkey": new})
@@ -144,22 +142,6 @@ def rotate_log_command(data_dir: DataDir = None, as_json: AsJson = False) -> Non
     if settings.key_log_old is not None or settings.key_provider_old is not None:
         err.print("take LEDGER_KEY_LOG_OLD or LEDGER_KEY_PROVIDER_OLD away, and destroy the old key where it is kept")
     err.print("hand the new key out beside the old one: to those who verify receipts, to witnesses, to auditors")
-
-
-@contextmanager
-def _database(data_dir: Path | None) -> Iterator[Settings]:
-    """The settings with a database that answers: where `up` is stopped its PostgreSQL alone, as long as it is asked."""
-    from deploy.embedded import Postgres
-
-    settings = settings_for(data_dir)
-    if settings.database_url is not None or running(settings.data_dir) or not settings.guard_path.exists():
-        yield located(data_dir, broker=False)
-        return
-    postgres = Postgres(settings.data_dir)
-    try:
-        yield settings.model_copy(update={"database_url": postgres.start()})
-    finally:
-        postgres.stop()
 
 
 def _destroyed(secrets: keys.Secrets) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from deploy.exporting import NOT_SIGNED, export_tiles
 from deploy.feeding import fetch_checkpoint
-from deploy.finding import located
+from deploy.finding import at_hand
 from deploy.terminal import AsJson, DataDir, bar, connect, database, fail, out, print_json
 from deploy.timestamping import read_roots
 from ledger.settings import Settings
@@ -85,35 +85,35 @@ def verify_command(
 
     On the ledger's own host the fork guard is compared as well. Elsewhere give --vkey, and a checkpoint --against.
     """
-    settings = located(data_dir, broker=False)
-    kept = [_kept(place) for place in against or ()]
-    guarded = _guarded(settings)
-    policy = policy_in(policy_file or settings.witness_policy)
-    roots = timestamp_roots or settings.timestamp_roots
-    kek, digest = keys.key_encryption_key(settings), keys.digest_key(settings)
-    with bar("verifying") as advance:
-        report = verify(
-            database(settings),
-            vkey=vkey or vkey_of(settings),
-            guard=(lambda: read_guard(settings.guard_path)) if guarded else None,
-            key_encryption_key=None if kek is None else kek.secret,
-            kept=kept,
-            digest_key=None if digest is None else digest.secret,
-            policy=policy,
-            timestamp_roots=() if roots is None else read_roots(roots),
-            rules=rules,
-            progress=advance,
-        )
-    differing = definitions.check(database(settings))
-    if with_projections and report.problem is None:
-        differing += read_definitions.check(database(settings))
-    found = _report(report, differing, anchored=guarded or bool(kept))
-    if with_projections and report.problem is None:
-        secrets = keys.secrets_of(settings)
-        with bar("deriving the read tables") as advance:
-            difference = checking.check(database(settings), secrets, advance)
-        found["projections"] = "ok" if difference is None else difference.to_dict()
-        found["ok"] = found["ok"] and difference is None
+    with at_hand(data_dir) as settings:
+        kept = [_kept(place) for place in against or ()]
+        guarded = _guarded(settings)
+        policy = policy_in(policy_file or settings.witness_policy)
+        roots = timestamp_roots or settings.timestamp_roots
+        kek, digest = keys.key_encryption_key(settings), keys.digest_key(settings)
+        with bar("verifying") as advance:
+            report = verify(
+                database(settings),
+                vkey=vkey or vkey_of(settings),
+                guard=(lambda: read_guard(settings.guard_path)) if guarded else None,
+                key_encryption_key=None if kek is None else kek.secret,
+                kept=kept,
+                digest_key=None if digest is None else digest.secret,
+                policy=policy,
+                timestamp_roots=() if roots is None else read_roots(roots),
+                rules=rules,
+                progress=advance,
+            )
+        differing = definitions.check(database(settings))
+        if with_projections and report.problem is None:
+            differing += read_definitions.check(database(settings))
+        found = _report(report, differing, anchored=guarded or bool(kept))
+        if with_projections and report.problem is None:
+            secrets = keys.secrets_of(settings)
+            with bar("deriving the read tables") as advance:
+                difference = checking.check(database(settings), secrets, advance)
+            found["projections"] = "ok" if difference is None else difference.to_dict()
+            found["ok"] = found["ok"] and difference is None
     if as_json:
         print_json(found)
     else:
@@ -225,8 +225,7 @@ def prove(leaf_index: Annotated[int, typer.Argument(min=0)], data_dir: DataDir =
     A checkpoint that enough witnesses of LEDGER_WITNESS_POLICY have cosigned is preferred; the proof carries their
     cosignatures.
     """
-    settings = located(data_dir, broker=False)
-    with connect(settings) as connection:
+    with at_hand(data_dir) as settings, connect(settings) as connection:
         note = _witnessed_checkpoint(settings, connection)
         witnessed = note is not None and leaf_index < _size_of(note)
         if note is None or not witnessed:
@@ -280,11 +279,11 @@ def vkey_command(
     every: Annotated[bool, typer.Option("--all", help="Every key that the log had, and what each may sign.")] = False,
 ) -> None:
     """Print the log's verifier key, for those who verify: pin it, do not ask for it each time."""
-    settings = located(data_dir, broker=False)
-    if every:
-        _tell_keys(settings, as_json)
-        return
-    vkey = vkey_of(settings)
+    with at_hand(data_dir) as settings:
+        if every:
+            _tell_keys(settings, as_json)
+            return
+        vkey = vkey_of(settings)
     if as_json:
         print_json({"vkey": vkey})
     else:
@@ -313,8 +312,7 @@ def checkpoint(
     ] = False,
 ) -> None:
     """Print the newest checkpoint, a signed note."""
-    settings = located(data_dir, broker=False)
-    with connect(settings) as connection:
+    with at_hand(data_dir) as settings, connect(settings) as connection:
         note = _witnessed_checkpoint(settings, connection) if witnessed else newest_checkpoint(settings, connection)
     if note is None:
         unnamed = settings.witness_policy is None
@@ -365,7 +363,6 @@ def export_tiles_command(
     data_dir: DataDir = None,
 ) -> None:
     """Write the log as a static site (checkpoint, tiles, entries) that any web server can serve; again: what is new."""
-    settings = located(data_dir, broker=False)
-    with bar("exporting") as advance:
+    with at_hand(data_dir) as settings, bar("exporting") as advance:
         exported = export_tiles(database(settings), directory, advance, policy_in(settings.witness_policy))
     out.print(f"{exported.size} events under the checkpoint in {directory}, {exported.written} files written")

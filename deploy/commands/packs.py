@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.commands.evidence import pinned, policy_in
-from deploy.finding import located
+from deploy.finding import at_hand
 from deploy.pack import verify_pack
 from deploy.pack.publishing import export_pack
 from deploy.pack.selecting import Sample, Wanted
@@ -64,8 +64,7 @@ def export_command(
     in_order(start, stop)
     wanted = _wanted(customer, case, promise, start, stop, everything)
     sample = _sample(count, seed)
-    settings = located(data_dir, broker=False)
-    with bar("deriving the findings") as advance:
+    with at_hand(data_dir) as settings, bar("deriving the findings") as advance:
         exported = export_pack(
             database(settings),
             keys.secrets_of(settings),

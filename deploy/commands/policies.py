@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from consumers.cloudevents import Malformed, parse
-from deploy.finding import located
+from deploy.finding import at_hand
 from deploy.holidays import MOST_YEARS, UnknownPlace, public_holidays, versions
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, bar, complain, database, in_order, moment, out, print_json
@@ -48,10 +48,8 @@ def try_command(
     until = stop or datetime.now(UTC)
     try:
         draft = read_draft(file.read_bytes())
-        with bar("trying") as advance:
-            trial = try_policy(
-                database(located(data_dir, broker=False)), draft, since=start, until=until, progress=advance
-            )
+        with at_hand(data_dir) as settings, bar("trying") as advance:
+            trial = try_policy(database(settings), draft, since=start, until=until, progress=advance)
     except (Malformed, Refused) as error:
         complain(f"{file} is no policy that could be published: {error}")
         raise typer.Exit(2) from None

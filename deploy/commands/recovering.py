@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy import recovering
-from deploy.finding import located
+from deploy.finding import at_hand
 from deploy.recovering import Case
 from deploy.terminal import AsJson, DataDir, bar, fail, out, print_json
 from ledger.recovery.diagnosis import diagnose
@@ -32,11 +32,11 @@ WithoutQueue = Annotated[
 def _case(
     data_dir: Path | None, without_queue: bool, against: list[str] | None = None, sites: list[str] | None = None
 ) -> Iterator[Case]:
-    settings = located(data_dir, broker=not without_queue)
-    if without_queue:
-        settings = settings.model_copy(update={"broker_url": None})
-    with recovering.opened_case(settings, kept=against or (), sites=sites or ()) as case:
-        yield case
+    with at_hand(data_dir, broker=not without_queue) as settings:
+        if without_queue:
+            settings = settings.model_copy(update={"broker_url": None})
+        with recovering.opened_case(settings, kept=against or (), sites=sites or ()) as case:
+            yield case
 
 
 @app.callback(invoke_without_command=True)

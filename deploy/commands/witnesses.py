@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.commands.evidence import newest_checkpoint
-from deploy.finding import located
+from deploy.finding import at_hand
 from deploy.submitting import submit
 from deploy.terminal import DataDir, connect, err
 from deploy.witness import open_witness
@@ -78,8 +78,7 @@ def submit_to_witness(
     data_dir: DataDir = None,
 ) -> None:
     """Have the newest checkpoint cosigned by a witness, proven from the last one that it saw, and print it."""
-    settings = located(data_dir, broker=False)
-    with connect(settings) as connection:
+    with at_hand(data_dir) as settings, connect(settings) as connection:
         note = newest_checkpoint(settings, connection)
         cosigned = submit(url, vkey, note, TreeReader(connection.cursor()).consistency_proof)
     sys.stdout.write(cosigned.format().decode())
