@@ -235,7 +235,7 @@ CREATE OR REPLACE FUNCTION audit.corrections_attempted_as_of(
           AND f.closed_at <= coalesce(as_of, 'infinity') AND f.closed_recorded_at <= coalesce(known_at, 'infinity')
           AND NOT EXISTS (  -- found to be false once more: it is owed again
               SELECT FROM audit.finding_history AS l
-              WHERE l.code = 'correction-owed' AND l.subject = f.subject AND l.opened_by > f.opened_by
+              WHERE l.code = 'correction-owed' AND l.subject = f.subject AND l.opened_at > f.closed_at
                 AND l.opened_at <= coalesce(as_of, 'infinity') AND l.opened_recorded_at <= coalesce(known_at, 'infinity')
           )
         UNION  -- what it was an untrue correction of

@@ -13,6 +13,7 @@ from ledger.domain.concerns import (
 )
 from ledger.domain.dispatch import evolve
 from projections.findings.facts import Facts, Rules
+from projections.findings.records import Listened
 
 _ALL = ("concern-unacknowledged", "concern-unaddressed", "solution-before-listening")
 
@@ -28,13 +29,22 @@ def _concern_event(facts: Facts, event: ConcernEvent) -> None:
             facts.close(key, *_ALL)
             _waits(facts, event)
         case ConcernAcknowledged():
+            facts.remember(f"listened:{event.concern_id}", Listened(facts.dated))
             facts.close(key, "concern-unacknowledged", "solution-before-listening")
         case ConcernAddressed():
             facts.close(key, "concern-unaddressed")
             if before is None or before.acknowledged_at is None or before.acknowledged_at > facts.at:
                 facts.open(key, "solution-before-listening", facts.at, customer_id=event.customer_id)
+                _listened_later(facts, key, before)
         case ConcernWithdrawn() | ConcernConfirmed():
             facts.close(key, *_ALL)
+
+
+def _listened_later(facts: Facts, key: str, before: Concern | None) -> None:
+    """It was acknowledged after it was addressed, though that was recorded first."""
+    listened = facts.recall(key.replace("concern:", "listened:", 1), Listened)
+    if before is not None and before.acknowledged_at is not None and listened is not None:
+        facts.closed_before(key, "solution-before-listening", listened.acknowledged)
 
 
 def _waits(facts: Facts, event: ConcernEvent) -> None:

@@ -110,7 +110,11 @@ def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool
     at = facts.at
     said_at, heard_at = customer.said_at, customer.heard_at
     owed = customer.owed + facts.outstanding
-    gone = lost or (customer.lost and not (said or heard))  # who speaks with us is not lost
+    owed_since = customer.owed_since if owed > 0 else None
+    if facts.outstanding > 0:
+        owed_since = min(owed_since or at, at)
+    lost_at = _lost_at(customer, at, said or heard, lost)
+    gone, lost = lost_at is not None, lost and lost_at is not None
     news = said and (said_at is None or at >= said_at)
     if news:
         said_at = at
@@ -118,7 +122,7 @@ def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool
     if owed <= 0 or lost:
         silent = _cut(facts, customer, _SILENT, silent)
     elif not gone and (news or silent[0] is None):
-        since = at if said_at is None else max(said_at, at)
+        since = max(said_at or at, (owed_since if news else None) or at)
         _cut(facts, customer, _SILENT, silent)
         silent = (facts.by("silent_after_hours", since), facts.leaf_index, facts.happened.recorded_at)
     neglected: _Tail = (customer.neglected_from, customer.neglected_by, customer.neglected_recorded_at)
@@ -126,9 +130,19 @@ def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool
         neglected = _cut(facts, customer, _NEGLECTED, neglected)
     elif (said or heard) and (heard_at is None or at >= heard_at):
         heard_at = at
-        _cut(facts, customer, _NEGLECTED, neglected)
-        neglected = (facts.by("neglected_after_hours", at), facts.leaf_index, facts.happened.recorded_at)
-    return Customer(customer.customer_id, owed, gone, said_at, heard_at, *silent, *neglected)
+        neglected = _cut(facts, customer, _NEGLECTED, neglected)
+        if not gone:
+            neglected = (facts.by("neglected_after_hours", at), facts.leaf_index, facts.happened.recorded_at)
+    return Customer(customer.customer_id, owed, owed_since, lost_at, said_at, heard_at, *silent, *neglected)
+
+
+def _lost_at(customer: Customer, at: datetime, word: bool, lost: bool) -> datetime | None:
+    """Who speaks with us after we lost them is not lost, whichever of the two was recorded first."""
+    if lost:
+        spoke_since = customer.heard_at is not None and customer.heard_at > at
+        return customer.lost_at if spoke_since else at
+    returned = word and customer.lost_at is not None and at >= customer.lost_at
+    return None if returned else customer.lost_at
 
 
 def _cut(facts: Facts, customer: Customer, what: tuple[str, int], tail: _Tail) -> _Tail:

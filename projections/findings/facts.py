@@ -15,7 +15,7 @@ from ledger.domain.calendars import later
 from ledger.domain.model import Event, Happened
 from ledger.domain.policies import in_effect
 from ledger.storage.entries import StoredEntry
-from projections.findings.records import Policies, Remembered, Slot
+from projections.findings.records import Dated, Policies, Remembered, Slot
 from projections.findings.registry import FINDINGS
 
 Record = TypeVar("Record")
@@ -117,6 +117,11 @@ class Facts:
         self._numbers = 0
         self.outstanding = 0
 
+    @property
+    def dated(self) -> Dated:
+        """When it happened, and this entry."""
+        return self.at, self.leaf_index
+
     def prefetch(self, keys: Iterable[str]) -> None:
         """Load what is stored under `keys` in one go; the rest of them is known to be empty."""
         missing = [key for key in keys if key not in self._known]
@@ -163,9 +168,16 @@ class Facts:
         subject: str | None = None,
         customer_id: str | None = None,
         detail: dict[str, Any] | None = None,
+        earliest: bool = False,
     ) -> None:
-        """A finding opens at `at`, which may lie ahead; nothing happens where `key` has one of that code already."""
+        """A finding opens at `at`, which may lie ahead; nothing happens where `key` has one of that code already.
+
+        `earliest`: one that opens later gives way to it, for its cause was recorded before that of this one.
+        """
         known = self._entry(key)
+        slot = known.open.get(code)
+        if slot is not None and earliest and at < slot.opened_at:
+            self.close(key, code, at=slot.opened_at)
         if code not in known.open:
             number = self._add(subject or key, code, at, customer_id, detail, known.case_id)
             known.open[code] = Slot(self.leaf_index, number, at)
@@ -199,25 +211,50 @@ class Facts:
         )
         return number
 
+    def past(
+        self,
+        key: str,
+        code: str,
+        at: datetime,
+        closed: Dated,
+        *,
+        subject: str | None = None,
+        customer_id: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """A finding opened at `at` and was `closed` by an earlier entry, whatever is open under `key` now."""
+        number = self._add(subject or key, code, at, customer_id, detail, self._entry(key).case_id)
+        self._close(self.leaf_index, number, *closed)
+
     def over(self, finding: Finding) -> None:
         """A finding that is over already, with its own causes."""
         self.opened[finding.opened_by, finding.number] = finding
 
     def close(self, key: str, *codes: str, at: datetime | None = None) -> None:
         """Close the findings of those codes under `key`, if there are any: now, or at `at`."""
+        self._close_all(key, codes, (at or self.at, self.leaf_index))
+
+    def closed_before(self, key: str, code: str, closing: Dated | None) -> None:
+        """What this entry has just opened was closed by an earlier one, if there is any."""
+        slot = self.slot(key, code)
+        if closing is not None and slot is not None and slot.opened_by == self.leaf_index:
+            self._close_all(key, (code,), closing)
+
+    def _close_all(self, key: str, codes: Iterable[str], closing: Dated) -> None:
         known = self._entry(key)
         for code in codes:
             slot = known.open.pop(code, None)
             if slot is not None:
                 self.changed[key] = self.leaf_index
-                self._close(slot.opened_by, slot.number, at or self.at)
+                self._close(slot.opened_by, slot.number, *closing)
 
-    def _close(self, opened_by: int, number: int, at: datetime) -> None:
+    def _close(self, opened_by: int, number: int, at: datetime, closed_by: int) -> None:
+        """It is known from this entry on."""
         finding = self.opened.get((opened_by, number))
         if finding is None:
-            self.closed[opened_by, number] = Closing(at, self.leaf_index, self.happened.recorded_at)
+            self.closed[opened_by, number] = Closing(at, closed_by, self.happened.recorded_at)
         else:
-            finding.closed_at, finding.closed_by = at, self.leaf_index
+            finding.closed_at, finding.closed_by = at, closed_by
             finding.closed_recorded_at = self.happened.recorded_at
 
     def link(self, kind: str, source: str, target: str) -> None:

@@ -24,7 +24,8 @@ COMMENT ON COLUMN findings.number IS 'Tells those apart that one event opened; b
 CREATE TABLE tails (
     customer_id           text        NOT NULL PRIMARY KEY,
     owed                  integer     NOT NULL,
-    lost                  boolean     NOT NULL,
+    owed_since            timestamptz,
+    lost_at               timestamptz,
     said_at               timestamptz,
     heard_at              timestamptz,
     silent_from           timestamptz,

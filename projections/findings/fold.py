@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from ledger.domain.concerns import ConcernAcknowledged
 from ledger.domain.outages import NoteTaken
 from ledger.storage.entries import StoredEntry
 from projections.findings import concerns, customers, outages, pace, policies, promises, telling, troubles, truth
@@ -42,5 +43,7 @@ def needs(entry: StoredEntry) -> Iterator[str]:
         yield f"disclosure:{disclosure_id}"
     if (kind := members.get("kind")) is not None:
         yield f"pace:{kind}"
+    if type(event) is ConcernAcknowledged:
+        yield f"listened:{event.concern_id}"
     if type(event) is NoteTaken:
         yield f"note:{event.outage_id}/{event.capture_id}"

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from ledger.domain.concerns import Concern
-from ledger.domain.outages import NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
+from ledger.domain.outages import NoteCleared, NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
 from ledger.domain.promises import Promise
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import ANY_OUTAGE, Outage, Said, Trouble
@@ -74,19 +74,29 @@ def _ended(facts: Facts, event: OutageEnded) -> None:
     """An end that reached us late may show that what was said meanwhile was untrue."""
     outage = facts.recall(event.stream, Outage) or Outage()
     facts.remember(event.stream, outage._replace(ended_at=facts.at))
+    _last_done(facts, event)
     for key in facts.targets("borne-out", event.stream):
         judge(facts, key)
     facts.open(event.stream, "outage-list-open", facts.by("clear_within_hours", facts.at))
 
 
+def _last_done(facts: Facts, event: OutageEnded | NoteCleared | NoteFollowedUp) -> None:
+    outage = facts.recall(event.stream, Outage) or Outage()
+    last = max(outage.last_done_at or facts.at, facts.at)
+    facts.remember(event.stream, outage._replace(last_done_at=last))
+
+
 def _done(facts: Facts, event: OutageListDone) -> None:
-    facts.close(event.stream, "outage-list-open")
+    """With the last thing that was done, which need not be the one recorded last."""
+    outage = facts.recall(event.stream, Outage) or Outage()
+    facts.close(event.stream, "outage-list-open", at=max(outage.last_done_at or facts.at, facts.at))
 
 
 def _taken(facts: Facts, event: NoteTaken) -> None:
     outage = facts.recall(event.stream, Outage)
     if outage is not None and outage.ended_at is not None:  # it reached us after the end: the list is open again
-        facts.open(event.stream, "outage-list-open", facts.by("clear_within_hours", facts.at))
+        open_since = max(facts.at, outage.ended_at)
+        facts.open(event.stream, "outage-list-open", facts.by("clear_within_hours", open_since))
     if not event.read_back:
         key, detail = f"note:{event.outage_id}/{event.capture_id}", {"capture_id": event.capture_id}
         facts.open(
@@ -100,6 +110,7 @@ def _taken(facts: Facts, event: NoteTaken) -> None:
 
 
 def _followed_up(facts: Facts, event: NoteFollowedUp) -> None:
+    _last_done(facts, event)
     facts.close(f"note:{event.outage_id}/{event.capture_id}", "note-not-read-back")
 
 
@@ -108,5 +119,6 @@ RULES: Rules = {
     OutageEnded: _ended,
     OutageListDone: _done,
     NoteTaken: _taken,
+    NoteCleared: _last_done,
     NoteFollowedUp: _followed_up,
 }

@@ -173,10 +173,11 @@ def _claimed(facts: Facts, key: str, _: PromiseClaimedKept, before: Promise, pro
     facts.remember(f"pace:{promise.kind}", delivered(pace, facts.at, whole_seconds(facts.at - promise.made_at)))
 
 
-def claimed(facts: Facts, key: str, customer_id: str, subject: str | None = None) -> None:
+def claimed(facts: Facts, key: str, customer_id: str, subject: str | None = None, at: datetime | None = None) -> None:
     """We say that it is done: the customer's word is missing, and after a while it is closed by silence."""
-    verify_by = facts.by("verify_within_hours", facts.at)
-    facts.open(key, "claimed-not-verified", facts.at, subject=subject, customer_id=customer_id)
+    since = at or facts.at
+    verify_by = facts.by("verify_within_hours", since)
+    facts.open(key, "claimed-not-verified", since, subject=subject, customer_id=customer_id)
     facts.open(key, "closed-by-silence", verify_by, subject=subject, customer_id=customer_id)
 
 

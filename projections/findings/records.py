@@ -25,6 +25,22 @@ ANY_OUTAGE: Final = "*"
 """In place of an outage that nobody named: no id is an asterisk."""
 
 
+Dated = tuple[datetime, int]
+"""When something happened, and the entry that says so."""
+LAST: Final = 200
+"""So many of one kind are remembered of one thing; the oldest are forgotten."""
+
+
+def dated(before: tuple[Dated, ...], one: Dated) -> tuple[Dated, ...]:
+    """All of them in the order in which they happened, whatever order they were recorded in."""
+    return tuple(sorted((*before, one)))[-LAST:]
+
+
+def first_since(all_of_them: tuple[Dated, ...], since: datetime) -> Dated | None:
+    """The first of them at `since` or later."""
+    return next((each for each in all_of_them if each[0] >= since), None)
+
+
 class Slot(NamedTuple):
     """A finding that is not closed: where its row is, and when it opens."""
 
@@ -45,16 +61,24 @@ class Said(NamedTuple):
     falsehood: str | None = None
     corrected_at: datetime | None = None
     outage_id: str | None = None  # named, or ANY_OUTAGE
+    owed_from: tuple[datetime, ...] = ()  # a correction: since each of the falsehoods was known
+    attempts: tuple[Dated, ...] = ()  # to reach them about it
 
 
 class Topic(NamedTuple):
     """One thing (a problem, promise or concern) as far as one customer is concerned."""
 
-    told_at: datetime | None = None
+    told: Dated | None = None  # first
+    affected_at: datetime | None = None  # of a problem: when they were found to be affected
     disclose_by: datetime | None = None  # of a problem that touches them: until when the policy allows not to tell
-    apologised_at: datetime | None = None  # last
-    spoken: bool = False  # somebody talked with them about it
+    apologies: tuple[Dated, ...] = ()
+    failed_at: datetime | None = None  # of a problem: when its resolution failed for them, as far as that is unanswered
+    spoken: Dated | None = None  # first: somebody talked with them about it
     without_way_forward: tuple[str, ...] = ()  # keys of disclosures and apologies
+    ways_forward: tuple[Dated, ...] = ()  # what was said with a date or a solution
+    withheld: Dated | None = None  # last
+    withholding: str | None = None  # that one: its stream
+    approver: str | None = None  # of that one, where it is not who asked for it
     problems: tuple[str, ...] = ()  # that a promise is touched by
     broken: tuple[str, ...] = ()  # keys of promises broken because of a problem
 
@@ -64,12 +88,16 @@ class Trouble(NamedTuple):
 
     known_since: datetime
     severity: int
-    owner: str
+    owner: str  # first
     cause_class: str | None = None
     control: str | None = None
     cause_at: datetime | None = None
     resolved_at: datetime | None = None
     root_cause_addressed: bool = False
+    caused_at: tuple[datetime, ...] = ()  # each of its last causes, in the order of time: class and control beside
+    causes: tuple[tuple[str, str], ...] = ()
+    owned_from: tuple[datetime, ...] = ()  # by whoever took it: `owners`, side by side, in the order of time
+    owners: tuple[str, ...] = ()
 
 
 class Owed(NamedTuple):
@@ -83,6 +111,13 @@ class Outage(NamedTuple):
 
     declared_at: datetime | None = None
     ended_at: datetime | None = None
+    last_done_at: datetime | None = None  # of what its list waits for: its end, the notes cleared and followed up
+
+
+class Listened(NamedTuple):
+    """A concern: when it was last acknowledged."""
+
+    acknowledged: Dated
 
 
 class Fixed(NamedTuple):
@@ -131,7 +166,8 @@ class Customer(NamedTuple):
 
     customer_id: str
     owed: int = 0  # promises outstanding
-    lost: bool = False
+    owed_since: datetime | None = None
+    lost_at: datetime | None = None
     said_at: datetime | None = None
     heard_at: datetime | None = None  # said or heard
     silent_from: datetime | None = None
@@ -146,6 +182,7 @@ KINDS: Final[Mapping[str, type[Any]]] = {
     "promise": Promise,
     "assumption": Assumption,
     "concern": Concern,
+    "listened": Listened,
     "disclosure": Said,
     "topic": Topic,
     "problem": Trouble,
@@ -213,6 +250,6 @@ def decode(key: str, text: str) -> Remembered:
 def _member(member: Any, is_moment: bool) -> Any:
     if type(member) is list:
         return tuple(_member(each, is_moment) for each in member)
-    if is_moment and member is not None:
+    if is_moment and type(member) is str:  # an entry stands beside a moment as its index
         return datetime.fromisoformat(member)
     return member

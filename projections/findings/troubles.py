@@ -1,7 +1,9 @@
 """Findings about problems: who was told in time, who found it first, what became of the resolution, what came back."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import datetime
+from operator import itemgetter
 
 from ledger.domain.customers import CustomerReportedProblem
 from ledger.domain.disclosures import DisclosureWithheld
@@ -17,7 +19,7 @@ from ledger.domain.problems import (
 from ledger.domain.promises import Promise
 from projections.findings import promises, truth
 from projections.findings.facts import Facts, Rules
-from projections.findings.records import Fixed, Topic, Trouble, topic_key
+from projections.findings.records import LAST, Fixed, Topic, Trouble, topic_key
 from projections.findings.telling import apology_owed
 
 _SILENT = ("claimed-not-verified", "closed-by-silence")
@@ -42,7 +44,8 @@ def _affected(facts: Facts, event: CustomersAffected) -> None:
     trouble = _trouble(facts, key)
     if trouble.resolved_at is not None:
         for customer_id in event.affected:
-            promises.claimed(facts, topic_key(key, customer_id), customer_id, key)
+            since = max(facts.at, trouble.resolved_at)
+            promises.claimed(facts, topic_key(key, customer_id), customer_id, key, since)
 
 
 def _trouble(facts: Facts, key: str) -> Trouble:
@@ -58,9 +61,10 @@ def _affects(facts: Facts, key: str, customers: Iterable[str], since: datetime) 
     for customer_id, topic in topics.items():
         facts.link("affected", key, customer_id)
         known = facts.recall(topic, Topic) or Topic()
-        if known.told_at is None:
-            facts.remember(topic, known._replace(disclose_by=disclose_by))
+        facts.remember(topic, known._replace(affected_at=facts.at, disclose_by=disclose_by))
+        if known.told is None or known.told[0] > disclose_by:
             facts.open(topic, "undisclosed-problem", disclose_by, subject=key, customer_id=customer_id)
+            facts.closed_before(topic, "undisclosed-problem", known.told)
 
 
 def _touches(facts: Facts, key: str, promise_ids: Iterable[str]) -> None:
@@ -81,35 +85,82 @@ def _reported(facts: Facts, event: CustomerReportedProblem) -> None:
 
 
 def _found_first(facts: Facts, key: str, customer_id: str) -> None:
-    """Known to us, and this customer had not been told: nothing undoes that."""
+    """Known to us, and this customer had not been told: nothing that happens later undoes that."""
     topic = topic_key(key, customer_id)
     known = facts.recall(topic, Topic)
-    if known is None or known.told_at is None or known.told_at > facts.at:
-        facts.open(topic, "discovered-by-customer", facts.at, subject=key, customer_id=customer_id)
+    if known is None or known.told is None or known.told[0] > facts.at:
+        facts.open(topic, "discovered-by-customer", facts.at, subject=key, customer_id=customer_id, earliest=True)
 
 
 def _withheld(facts: Facts, event: DisclosureWithheld) -> None:
     """Lawful until its review: then it is untold like any other, unless it was told or withheld anew."""
     problem, customer_id = f"problem:{event.problem_id}", event.customer_id
     topic = topic_key(problem, customer_id)
-    facts.close(topic, "undisclosed-problem", "withheld-past-review", "withheld-self-approved")
     known = facts.recall(topic, Topic) or Topic()
     untold_from = event.review_at if known.disclose_by is None else max(event.review_at, known.disclose_by)
-    facts.open(topic, "undisclosed-problem", untold_from, subject=problem, customer_id=customer_id)
-    facts.open(topic, "withheld-past-review", event.review_at, subject=event.stream, customer_id=customer_id)
+    findings = [
+        ("undisclosed-problem", problem, untold_from),
+        ("withheld-past-review", event.stream, event.review_at),
+    ]
     trouble = facts.recall(problem, Trouble)
-    if event.approver in (facts.happened.actor, None if trouble is None else trouble.owner):
-        facts.open(topic, "withheld-self-approved", facts.at, subject=event.stream, customer_id=customer_id)
+    if event.approver in (facts.happened.actor, None if trouble is None else _owner(trouble, facts.at)):
+        findings.append(("withheld-self-approved", event.stream, facts.at))
+    if known.withheld is not None and facts.at < known.withheld[0]:  # recorded late: it was withheld anew since
+        for code, subject, opens_at in findings:
+            if opens_at < known.withheld[0]:
+                facts.past(topic, code, opens_at, known.withheld, subject=subject, customer_id=customer_id)
+        return
+    approver = None if event.approver == facts.happened.actor else event.approver
+    withheld = known._replace(withheld=facts.dated, withholding=event.stream, approver=approver)
+    facts.remember(topic, withheld)
+    facts.link("withheld", problem, topic)
+    facts.close(topic, "undisclosed-problem", "withheld-past-review", "withheld-self-approved")
+    for code, subject, opens_at in findings:
+        facts.open(topic, code, opens_at, subject=subject, customer_id=customer_id)
 
 
 def _owned(facts: Facts, event: OwnershipTaken) -> None:
-    facts.remember(event.stream, _trouble(facts, event.stream)._replace(owner=event.owner))
+    trouble = _trouble(facts, event.stream)
+    taken = zip((*trouble.owned_from, facts.at), (*trouble.owners, event.owner), strict=True)
+    owners = sorted(taken, key=itemgetter(0))[-LAST:]
+    owned = trouble._replace(owned_from=tuple(at for at, _ in owners), owners=tuple(each for _, each in owners))
+    facts.remember(event.stream, owned)
+    for topic in facts.targets("withheld", event.stream):
+        known = facts.recall(topic, Topic)
+        if known is not None and known.withheld is not None and known.withheld[0] >= facts.at:
+            _approved(facts, topic, known, _owner(trouble, known.withheld[0]), _owner(owned, known.withheld[0]))
+
+
+def _approved(facts: Facts, topic: str, known: Topic, thought: str, owner: str) -> None:
+    """Who owned the problem when it was withheld turns out to be `owner`."""
+    if known.approver == thought != owner:
+        slot = facts.slot(topic, "withheld-self-approved")
+        facts.close(topic, "withheld-self-approved", at=None if slot is None else slot.opened_at)
+    elif known.approver == owner != thought:
+        assert known.withheld is not None
+        customer_id = topic.rpartition("/")[2]
+        since, subject = known.withheld[0], known.withholding
+        facts.open(topic, "withheld-self-approved", since, subject=subject, customer_id=customer_id)
+        facts.closed_before(topic, "withheld-self-approved", known.told)
+
+
+def _owner(trouble: Trouble, at: datetime) -> str:
+    """Who owned the problem then: its first owner where nobody else had taken it."""
+    taken = bisect_right(trouble.owned_from, at)
+    return trouble.owner if taken == 0 else trouble.owners[taken - 1]
 
 
 def _cause(facts: Facts, event: CauseRecorded) -> None:
-    """The newest cause counts: of it what customers were told is held against, and what was said to be fixed."""
+    """The newest cause counts: of it what customers were told is held against, and what was said to be fixed.
+
+    Newest is what was found last, not what was recorded last.
+    """
     key = event.stream
-    before = _trouble(facts, key)
+    before = _caused(_trouble(facts, key), facts.at, (event.cause_class, event.control))
+    if before.cause_at is not None and facts.at < before.cause_at:
+        facts.remember(key, before)
+        truth.cause_known(facts, key)
+        return
     trouble = before._replace(cause_class=event.cause_class, control=event.control, cause_at=facts.at)
     facts.remember(key, trouble)
     _not_fixed(facts, key, before)  # what was said to be fixed is the cause as it is known now
@@ -122,6 +173,12 @@ def _cause(facts: Facts, event: CauseRecorded) -> None:
     else:
         facts.close(key, "recurrence")
     _fixed(facts, key, trouble)
+
+
+def _caused(trouble: Trouble, at: datetime, cause: tuple[str, str]) -> Trouble:
+    """The problem with that cause among the others."""
+    causes = sorted(zip((*trouble.caused_at, at), (*trouble.causes, cause), strict=True), key=itemgetter(0))[-LAST:]
+    return trouble._replace(caused_at=tuple(at for at, _ in causes), causes=tuple(each for _, each in causes))
 
 
 def _fixed(facts: Facts, key: str, trouble: Trouble) -> None:
@@ -150,7 +207,9 @@ def _resolved(facts: Facts, event: ResolutionClaimed) -> None:
     customers = facts.targets("affected", key)
     facts.prefetch(topic_key(key, each) for each in customers)
     for customer_id in customers:
-        promises.claimed(facts, topic_key(key, customer_id), customer_id, key)
+        topic = facts.recall(topic_key(key, customer_id), Topic) or Topic()
+        since = max(facts.at, topic.affected_at or facts.at)
+        promises.claimed(facts, topic_key(key, customer_id), customer_id, key, since)
     if addressed:
         facts.close(key, "recurrence")
         _fixed(facts, key, trouble)
@@ -171,6 +230,8 @@ def _failed(facts: Facts, event: ResolutionFailed) -> None:
     for each in customers:
         facts.close(topic_key(key, each), *_SILENT)
     topic = topic_key(key, customer_id)
+    if facts.slot(topic, "unapologised") is None:
+        facts.remember(topic, (facts.recall(topic, Topic) or Topic())._replace(failed_at=facts.at))
     facts.open(topic, "resolution-failed", facts.at, subject=key, customer_id=customer_id)
     apology_owed(facts, topic, [topic], customer_id, key)
 

@@ -8,7 +8,7 @@ from ledger.domain.concerns import Concern
 from ledger.domain.disclosures import DisclosureCorrected, DisclosureFalsified, DisclosureMade
 from ledger.domain.promises import Promise
 from projections.findings.facts import Facts, Rules
-from projections.findings.records import Said, Topic, Trouble, topic_key
+from projections.findings.records import LAST, Said, Topic, Trouble, dated, first_since, topic_key
 
 _UNTIL_CORRECTED = (
     "correction-owed",
@@ -79,26 +79,50 @@ def _compare(facts: Facts, key: str) -> None:
     assert said is not None
     if said.corrected_at is not None:
         return
-    troubles = ((problem, facts.recall(problem, Trouble)) for problem in _problems(facts, said))
-    differing = [(problem, trouble) for problem, trouble in troubles if trouble is not None and _differs(said, trouble)]
-    if not differing:
+    recalled = ((problem, facts.recall(problem, Trouble)) for problem in _problems(facts, said))
+    spans = [
+        (span, problem, trouble)
+        for problem, trouble in recalled
+        if trouble is not None
+        for span in _differing(said, trouble)
+    ]
+    now = [(problem, trouble) for (_, end), problem, trouble in spans if end is None]
+    if not now:
         facts.close(key, "divergent-reason")
         return
-    problem, trouble = differing[0]
-    assert trouble.cause_at is not None
+    problem, trouble = now[0]
     detail = {
         "problem_id": problem.removeprefix("problem:"),
         "told": {"reason_class": said.reason_class, "control": said.control},
         "cause": {"cause_class": trouble.cause_class, "control": trouble.control},
     }
-    opens_at = max(said.made_at, trouble.cause_at)
-    facts.open(key, "divergent-reason", opens_at, customer_id=said.customer_id, detail=detail)
+    opens_at = max(said.made_at, _since([span for span, _, _ in spans]))
+    slot = facts.slot(key, "divergent-reason")
+    if slot is not None and slot.opened_at < opens_at:  # a cause told late: for a while the reason was none other
+        facts.close(key, "divergent-reason")
+    facts.open(key, "divergent-reason", opens_at, customer_id=said.customer_id, detail=detail, earliest=True)
 
 
-def _differs(said: Said, trouble: Trouble) -> bool:
-    if trouble.cause_at is None:
-        return False
-    return said.reason_class not in (None, trouble.cause_class) or said.control not in (None, trouble.control)
+_Span = tuple[datetime, datetime | None]
+
+
+def _differing(said: Said, trouble: Trouble) -> list[_Span]:
+    """From when until when what was told differs from the cause of this problem, as known then."""
+    ends = (*trouble.caused_at, None)[1:]
+    return [
+        (start, end)
+        for start, end, (cause_class, control) in zip(trouble.caused_at, ends, trouble.causes, strict=True)
+        if said.reason_class not in (None, cause_class) or said.control not in (None, control)
+    ]
+
+
+def _since(spans: Sequence[_Span]) -> datetime:
+    """Since when there has always been one of them."""
+    since = min(start for start, end in spans if end is None)
+    over = sorted(((end, start) for start, end in spans if end is not None), reverse=True)
+    for end, start in over:
+        since = min(since, start) if since <= end else since
+    return since
 
 
 def _falsified(facts: Facts, event: DisclosureFalsified) -> None:
@@ -124,17 +148,59 @@ def _contaminated(facts: Facts, key: str, falsehood: str, known_since: datetime,
     if said.false_since is None or known_since < said.false_since:
         facts.remember(key, said._replace(false_since=known_since, falsehood=falsehood))
     opens_at = max(known_since, said.made_at)
-    correct_by = facts.by("correct_within_hours", opens_at)
     detail: dict[str, Any] = {"falsehood": falsehood}
-    facts.open(
-        key, "correction-owed", opens_at, customer_id=said.customer_id, detail=detail | {"correct_by": correct_by}
-    )
+    _owe(facts, key, falsehood, opens_at)
     if not itself:
-        facts.open(key, "rests-on-falsehood", opens_at, customer_id=said.customer_id, detail=detail)
+        facts.open(key, "rests-on-falsehood", opens_at, customer_id=said.customer_id, detail=detail, earliest=True)
         if said.made_at > known_since:
             facts.open(key, "repeated-falsehood", said.made_at, customer_id=said.customer_id, detail=detail)
     if said.corrected_at is not None:
         facts.close(key, *_UNTIL_CORRECTED, at=said.corrected_at)
+
+
+def _owe(facts: Facts, key: str, falsehood: str, since: datetime) -> None:
+    """A correction is owed since then, until the first attempt after that: also one that is on record already."""
+    said = facts.recall(key, Said)
+    assert said is not None
+    if since in said.owed_from:
+        return
+    facts.remember(key, said._replace(owed_from=tuple(sorted((*said.owed_from, since)))[-LAST:]))
+    if _owed_already(said, since):
+        return
+    attempt, slot = first_since(said.attempts, since), facts.slot(key, "correction-owed")
+    correct_by = facts.by("correct_within_hours", since)
+    members: dict[str, Any] = {"customer_id": said.customer_id}
+    members["detail"] = {"falsehood": falsehood, "correct_by": correct_by}
+    if slot is not None and attempt is not None:  # another falsehood, known after the attempt, is owed still
+        facts.past(key, "correction-owed", since, attempt, **members)
+    else:
+        facts.open(key, "correction-owed", since, earliest=True, **members)
+        facts.closed_before(key, "correction-owed", attempt)
+
+
+def _owed_already(said: Said, since: datetime) -> bool:
+    """Whether a falsehood known before has been unanswered until then."""
+    before = [each for each in said.owed_from if each <= since]
+    attempt = first_since(said.attempts, before[-1]) if before else None
+    return bool(before) and (attempt is None or attempt[0] >= since)
+
+
+def attempted(facts: Facts, key: str) -> None:
+    """Somebody tried to reach the person about this disclosure: an answer to what was known to be false by then."""
+    said = facts.recall(key, Said)
+    if said is None:
+        return
+    facts.remember(key, said._replace(attempts=dated(said.attempts, facts.dated)))
+    slot = facts.slot(key, "correction-owed")
+    if slot is None or facts.at < slot.opened_at:
+        return
+    facts.close(key, "correction-owed")
+    later = [each for each in said.owed_from if each > facts.at]
+    if later:
+        correct_by = facts.by("correct_within_hours", later[0])
+        detail = {"falsehood": said.falsehood, "correct_by": correct_by}
+        facts.open(key, "correction-owed", later[0], customer_id=said.customer_id, detail=detail)
+        facts.closed_before(key, "correction-owed", first_since(said.attempts, later[0]))
 
 
 def rests(facts: Facts, key: str, promise: Promise) -> None:
@@ -150,20 +216,23 @@ def _promise_contaminated(
     facts: Facts, key: str, promise: Promise, falsehood: str, known_since: datetime, owed_since: datetime
 ) -> None:
     """The promise rests on what is known to be false since then: a finding while it is owed."""
-    if promise.standing == "ended":
+    ended = promise.standing == "ended"
+    if ended and (promise.ended_at is None or promise.ended_at <= facts.at):
         return
     detail = {"falsehood": falsehood}
     opens_at = max(known_since, owed_since)
-    facts.open(key, "rests-on-falsehood", opens_at, customer_id=promise.customer_id, detail=detail)
+    facts.open(key, "rests-on-falsehood", opens_at, customer_id=promise.customer_id, detail=detail, earliest=True)
     if promise.made_at > known_since:
         facts.open(key, "repeated-falsehood", owed_since, customer_id=promise.customer_id, detail=detail)
+    if ended:  # later, though that was recorded first
+        facts.close(key, "rests-on-falsehood", "repeated-falsehood", at=promise.ended_at)
 
 
 def _corrected(facts: Facts, event: DisclosureCorrected) -> None:
     key = event.stream
     said = facts.recall(key, Said)
     assert said is not None
-    if said.corrected_at is None:
+    if said.corrected_at is None or facts.at < said.corrected_at:
         facts.remember(key, said._replace(corrected_at=facts.at))
     facts.close(key, *_UNTIL_CORRECTED)
 

@@ -164,6 +164,22 @@ def attempt(world: World, disclosure_id: str, occurred_at: float, customer_id: s
     assert world.tell("followup.attempt", occurred_at, **tried) == "recorded"
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_an_attempt_before_it_was_known_false_is_none_in_whichever_order_they_are_told(
+    world: World, late: bool
+) -> None:
+    flooded(world)
+    if not late:
+        attempt(world, "D-flood", 6)
+    falsify(world, "D-flood", 9, known_since=8)
+    if late:
+        attempt(world, "D-flood", 6)
+    assert items(asked(world, "D-flood"), "correction")[0] == ("D-flood", "owed")
+    assert owed(world) == ["D-flood", "D-late", "D-later"]
+    (card,) = world.ask("SELECT counted FROM audit.scorecard() WHERE measure = 'corrections_outstanding'")
+    assert card["counted"] == 3
+
+
 def test_an_attempt_about_an_untrue_correction_counts_for_what_it_corrected(world: World) -> None:
     flooded(world)
     falsify(world, "D-flood", 7, known_since=4)

@@ -78,6 +78,7 @@ class History:
         self.states: dict[str, State] = {}
         self.facts = Facts(Shelf())
         self.log: list[Fact] = []
+        self.accepted: list[Command] = []
         self.handed_over: dict[str, datetime] = {}
         self._send(MakePromise, **self._terms("P-1"))
         for problem_id in ("X-1", "X-2"):
@@ -184,6 +185,7 @@ class History:
             events = dispatch.decide(command, self.states.get, self.at)
         except Refused:
             return
+        self.accepted.append(command)
         ended = {stream for stream, state in self.states.items() if isinstance(state, Promise) and state.ended_at}
         for event in events:
             fact = Fact(event, self.at, "u-2")
