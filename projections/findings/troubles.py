@@ -125,7 +125,9 @@ def _owned(facts: Facts, event: OwnershipTaken) -> None:
     owners = sorted(taken, key=itemgetter(0))[-LAST:]
     owned = trouble._replace(owned_from=tuple(at for at, _ in owners), owners=tuple(each for _, each in owners))
     facts.remember(event.stream, owned)
-    for topic in facts.targets("withheld", event.stream):
+    topics = facts.targets("withheld", event.stream)
+    facts.prefetch(topics)
+    for topic in topics:
         known = facts.recall(topic, Topic)
         if known is not None and known.withheld is not None and known.withheld[0] >= facts.at:
             _approved(facts, topic, known, _owner(trouble, known.withheld[0]), _owner(owned, known.withheld[0]))
