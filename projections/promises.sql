@@ -38,6 +38,9 @@ CREATE TABLE promises (
     calendar_version        integer,
     paused_at               timestamptz,
     overdue_acknowledged_at timestamptz,
+    turns                   text[]      NOT NULL,
+    turned_at               timestamptz[] NOT NULL,
+    turned_due_at           timestamptz[] NOT NULL,
     case_id                 text,
     made_leaf_index         bigint      NOT NULL,
     leaf_index              bigint      NOT NULL

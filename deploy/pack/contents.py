@@ -220,7 +220,7 @@ def _promises(connection: Connection[Any], pack: dict[str, Any]) -> Iterator[lis
             "made_leaf_index": entries[0].leaf_index,
             "leaf_index": entries[-1].leaf_index,
         }
-        moments = {name: spelled(value) for name, value in own.items() if name.endswith("_at")}
+        moments = {name: spelled(value) for name, value in own.items() if name in PROMISES and name.endswith("_at")}
         yield [(own | moments)[column] for column in PROMISES]
 
 

@@ -15,6 +15,7 @@ from ledger.domain.lifecycle import allows
 from ledger.domain.lookups import existing
 from ledger.domain.model import Command, Event, Happened, Moment, State, States
 from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, calendar_of, moved
+from ledger.domain.turns import recorded_due_at
 
 MOOT: Final = "moot"
 RULES: Mapping[str, str] = {
@@ -139,13 +140,18 @@ def _due_now(command: PromiseCommand, promise: Promise, states: States, now: dat
         return False
     match command:
         case AnnounceWarning(due_at=due_at, percent=percent):
-            ahead = warnings_ahead(promise, (percent,), calendar_of(promise, states))
-            return due_at == promise.due_at and any(at <= now <= due_at for _, at in ahead)
+            ahead = warnings_ahead(promise._replace(due_at=due_at), (percent,), calendar_of(promise, states))
+            return due_at in _due_times(promise) and any(at <= now <= due_at for _, at in ahead)
         case AnnounceDeadline(due_at=due_at):
-            return due_at == promise.due_at < now and not promise.deadline_passed
+            return due_at in _due_times(promise) and due_at < now and not promise.deadline_passed
         case ExpireCondition(condition_by=condition_by):
             return condition_by == promise.condition_by and condition_by < now
     raise AssertionError(command.TYPE)
+
+
+def _due_times(promise: Promise) -> tuple[datetime, datetime]:
+    """The present due time, and the one recorded last: before both were told apart, that one was announced."""
+    return promise.due_at, recorded_due_at(promise)
 
 
 def evolve(state: State | None, event: Event, happened: Happened) -> Promise:

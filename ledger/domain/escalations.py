@@ -13,6 +13,7 @@ from ledger.domain.errors import Refused
 from ledger.domain.lookups import existing
 from ledger.domain.model import Command, Event, Happened, State, States
 from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, moved, require
+from ledger.domain.turns import recorded_due_at
 
 NOT_PAST_DUE: Final = "not-past-due"
 ALREADY_ACKNOWLEDGED: Final = "already-acknowledged"
@@ -43,8 +44,9 @@ def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]
     assert isinstance(command, AcknowledgeOverdue)
     promise = existing(states, Promise, f"promise:{command.promise_id}")
     require(command.TYPE, promise)
-    if promise.paused_at is not None or command.occurred_at <= promise.due_at:
-        still = "stands still" if promise.paused_at is not None else f"is due {promise.due_at}"
+    due_at = min(promise.due_at, recorded_due_at(promise))  # two only where a new due time was recorded late
+    if promise.paused_at is not None or command.occurred_at <= due_at:
+        still = "stands still" if promise.paused_at is not None else f"is due {due_at}"
         raise Refused(NOT_PAST_DUE, f"Promise {promise.promise_id} {still}: there is nothing to acknowledge yet.")
     if promise.overdue_acknowledged_at is not None:
         raise Refused(

@@ -29,6 +29,7 @@ from ledger.domain.model import (
     States,
 )
 from ledger.domain.policies import calendar_for, calendar_version
+from ledger.domain.turns import IN_BUSINESS_TIME, Turn, course, going_on, in_order, recorded_due_at
 
 Kind = Literal["deliver", "answer", "callback", "fix", "refund", "update", "other"]
 Basis = Literal["known", "assumed"]
@@ -390,6 +391,9 @@ class Promise(NamedTuple):
     calendar_version: int | None = None  # the one that it was made under
     paused_at: datetime | None = None  # since when its business time stands still: suspended before it was due
     overdue_acknowledged_at: datetime | None = None  # that it is overdue: in this cycle, of the present due time
+    turns: tuple[Turn, ...] = ()  # what due_at, latched and claimed_at follow from, in the order of recording
+    turned_at: tuple[datetime, ...] = ()
+    turned_due_at: tuple[datetime, ...] = ()  # as of the recording of each
 
 
 def timeliness(promise: Promise, at: datetime) -> Timeliness:
@@ -591,7 +595,7 @@ def _reschedule(command: ReschedulePromise, promise: Promise, states: States) ->
     return PromiseRescheduled(
         promise_id=promise.promise_id,
         customer_id=promise.customer_id,
-        old_due_at=promise.due_at,
+        old_due_at=recorded_due_at(promise),
         new_due_at=command.new_due_at,
         disclosure_id=command.disclosure_id,
     )
@@ -610,11 +614,11 @@ def _resumed(promise: Promise, at: datetime, states: States) -> PromiseResumed:
     resumed = PromiseResumed(promise_id=promise.promise_id, customer_id=promise.customer_id)
     if promise.paused_at is None:
         return resumed
-    rules = calendar_of(promise, states)
+    rules, old_due_at = calendar_of(promise, states), recorded_due_at(promise)
     assert rules is not None, "only business time stands still"
     try:
         paused = working_between(rules, promise.paused_at, at)
-        new_due_at = add_working(rules, promise.due_at, paused) if paused else None
+        new_due_at = add_working(rules, old_due_at, paused) if paused else None
     except NotCovered as error:
         raise Refused(
             BEYOND_CALENDAR,
@@ -623,7 +627,7 @@ def _resumed(promise: Promise, at: datetime, states: States) -> PromiseResumed:
         ) from error
     if new_due_at is None:
         return resumed
-    return resumed.model_copy(update={"old_due_at": promise.due_at, "new_due_at": new_due_at})
+    return resumed.model_copy(update={"old_due_at": old_due_at, "new_due_at": new_due_at})
 
 
 def _supersede(command: SupersedePromise, promise: Promise, states: States) -> tuple[Event, ...]:
@@ -659,7 +663,28 @@ def evolve(state: State | None, event: Event, happened: Happened) -> Promise:
     if isinstance(event, PromiseMade):
         return _new(event, happened)
     assert isinstance(state, Promise)
-    return moved(state, event, happened, _facts(state, event, happened))
+    after = moved(state, event, happened, _facts(state, event, happened))
+    turn = _TURNS.get(type(event))
+    if turn is None:
+        return after
+    new_due_at = event.new_due_at if isinstance(event, PromiseRescheduled | PromiseResumed) else None
+    return _turned(state, after, turn, happened.occurred_at, new_due_at or recorded_due_at(after))
+
+
+def _turned(before: Promise, after: Promise, turn: Turn, at: datetime, due_at: datetime) -> Promise:
+    """`after` with one more turn: where all of them lead to, in the order in which they occurred."""
+    turned = after._replace(
+        turns=(*before.turns, turn),
+        turned_at=(*before.turned_at, at),
+        turned_due_at=(*before.turned_due_at, due_at),
+    )
+    if in_order(turned) and in_order(before):  # nearly always: then it is one step from where it stood
+        led = going_on(before)
+        led.take(len(before.turns), turn, at, due_at)
+    else:
+        led = course(turned)
+    ended_at = None if turned.ended_at is None else led.claimed_at  # no other turn ends it, and none follows an end
+    return turned._replace(due_at=led.due_at, latched=led.latched, claimed_at=led.claimed_at, ended_at=ended_at)
 
 
 def moved(promise: Promise, event: Event, happened: Happened, facts: dict[str, Any]) -> Promise:
@@ -678,6 +703,7 @@ def moved(promise: Promise, event: Event, happened: Happened, facts: dict[str, A
 
 
 def _new(event: PromiseMade, happened: Happened) -> Promise:
+    in_business_time = event.calendar_id is not None
     return Promise(
         customer_id=event.customer_id,
         version=1,
@@ -700,6 +726,9 @@ def _new(event: PromiseMade, happened: Happened) -> Promise:
         accepted=event.for_team is None,
         calendar_id=event.calendar_id,
         calendar_version=event.calendar_version,
+        turns=IN_BUSINESS_TIME if in_business_time else (),
+        turned_at=(happened.occurred_at,) if in_business_time else (),
+        turned_due_at=(event.due_at,) if in_business_time else (),
     )
 
 
@@ -708,14 +737,12 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
     at = happened.occurred_at
     match event:
         case PromiseClaimedKept():
-            return {"claimed_at": at, "claimed_by": happened.actor, "latched": promise.latched or at > promise.due_at}
+            return {"claimed_by": happened.actor}
         case PromiseDisputed():
             return {"cycle": promise.cycle + 1, "disputes": promise.disputes + 1, "overdue_acknowledged_at": None}
-        case PromiseRescheduled(new_due_at=new_due_at):
+        case PromiseRescheduled():
             return {
-                "due_at": new_due_at,
                 "reschedules": promise.reschedules + 1,
-                "latched": promise.latched or _unkept_past_due(promise, at),
                 "deadline_warned_percent": None,
                 "deadline_passed": False,
                 "overdue_acknowledged_at": None,
@@ -732,17 +759,21 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
         case PromiseAccepted(owner=owner):
             return {"owner": owner, "pending_owner": None, "accepted": True}
         case PromiseSuspended(review_at=review_at):
-            pauses = promise.calendar_id is not None and at < promise.due_at
+            pauses = promise.calendar_id is not None and at < recorded_due_at(promise)
             return {"review_at": review_at, "paused_at": max(at, promise.made_at) if pauses else None}
         case PromiseResumed(new_due_at=None):
             return {"paused_at": None}
-        case PromiseResumed(new_due_at=new_due_at):
+        case PromiseResumed():
             # As much of the business time is over as before the pause, so what was warned of is not warned of again.
-            return {"paused_at": None, "due_at": new_due_at, "deadline_passed": False, "overdue_acknowledged_at": None}
+            return {"paused_at": None, "deadline_passed": False, "overdue_acknowledged_at": None}
     return {}
 
 
-def _unkept_past_due(promise: Promise, at: datetime) -> bool:
-    """Whether `at` finds it owed and unclaimed after its due time, which is not reached while business time stands."""
-    owed = promise.claimed_at is None and promise.standing != "conditional"
-    return owed and at > promise.due_at and promise.paused_at is None
+_TURNS: Final[Mapping[type[Event], Turn]] = {
+    PromiseActivated: "activated",
+    PromiseClaimedKept: "claimed",
+    PromiseDisputed: "disputed",
+    PromiseRescheduled: "moved",
+    PromiseSuspended: "suspended",
+    PromiseResumed: "resumed",
+}

@@ -169,23 +169,21 @@ class Facts:
         customer_id: str | None = None,
         detail: dict[str, Any] | None = None,
         earliest: bool = False,
+        slot: str | None = None,
     ) -> None:
         """A finding opens at `at`, which may lie ahead; nothing happens where `key` has one of that code already.
 
         `earliest`: one that opens later gives way to it, for its cause was recorded before that of this one.
+        Of a code that `key` may have several of, each is in a `slot` of its own, by whose name it is closed.
         """
-        known = self._entry(key)
-        slot = known.open.get(code)
-        if slot is not None and earliest and at < slot.opened_at:
-            self.close(key, code, at=slot.opened_at)
-        if code not in known.open:
+        known, name = self._entry(key), slot or code
+        there = known.open.get(name)
+        if there is not None and earliest and at < there.opened_at:
+            self.close(key, name, at=there.opened_at)
+        if name not in known.open:
             number = self._add(subject or key, code, at, customer_id, detail, known.case_id)
-            known.open[code] = Slot(self.leaf_index, number, at)
+            known.open[name] = Slot(self.leaf_index, number, at)
             self.changed[key] = self.leaf_index
-
-    def flag(self, key: str, code: str, at: datetime, *, customer_id: str, detail: dict[str, Any]) -> None:
-        """A finding that nothing closes: there may be several of that code under `key`."""
-        self._add(key, code, at, customer_id, detail, self._entry(key).case_id)
 
     def _add(
         self,

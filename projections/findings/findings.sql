@@ -17,7 +17,7 @@ CREATE TABLE findings (
     PRIMARY KEY (opened_by, number)
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE findings IS
-    'One row a finding. opened_at may lie ahead; closed_at <= opened_at: prevented, and never open.';
+    'One row a finding. opened_at may lie ahead; closed_at <= opened_at: prevented or proven false, and never open.';
 COMMENT ON COLUMN findings.number IS 'Tells those apart that one event opened; below zero: left by a tail of a customer.';
 
 -- The fields of projections.findings.records.Customer in their order.

@@ -17,7 +17,7 @@ from ledger.domain.problems import (
     ResolutionVerified,
 )
 from ledger.domain.promises import Promise
-from projections.findings import promises, truth
+from projections.findings import lateness, truth
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import LAST, Fixed, Topic, Trouble, topic_key
 from projections.findings.telling import apology_owed
@@ -45,7 +45,7 @@ def _affected(facts: Facts, event: CustomersAffected) -> None:
     if trouble.resolved_at is not None:
         for customer_id in event.affected:
             since = max(facts.at, trouble.resolved_at)
-            promises.claimed(facts, topic_key(key, customer_id), customer_id, key, since)
+            lateness.claimed(facts, topic_key(key, customer_id), customer_id, key, at=since)
 
 
 def _trouble(facts: Facts, key: str) -> Trouble:
@@ -211,7 +211,7 @@ def _resolved(facts: Facts, event: ResolutionClaimed) -> None:
     for customer_id in customers:
         topic = facts.recall(topic_key(key, customer_id), Topic) or Topic()
         since = max(facts.at, topic.affected_at or facts.at)
-        promises.claimed(facts, topic_key(key, customer_id), customer_id, key, since)
+        lateness.claimed(facts, topic_key(key, customer_id), customer_id, key, at=since)
     if addressed:
         facts.close(key, "recurrence")
         _fixed(facts, key, trouble)

@@ -14,15 +14,17 @@ from ledger.domain.deadlines import (
     warning_at,
     warnings_ahead,
 )
+from ledger.domain.escalations import AcknowledgeOverdue, PromiseOverdueAcknowledged
 from ledger.domain.promises import (
     PromiseActivated,
     PromiseBroken,
     PromiseClaimedKept,
     PromiseDisputed,
     PromiseRescheduled,
+    ReschedulePromise,
     timeliness,
 )
-from tests.domain.story import Fact, day, given, made, on, order, promise_after
+from tests.domain.story import Fact, day, given, made, on, order, promise_after, told
 
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}
 PASSED = on(11, DeadlinePassed(**P1, due_at=day(10)))
@@ -161,3 +163,26 @@ def test_an_expiry_that_is_moot(facts: tuple[Fact, ...], command: Any) -> None:
 def test_the_timer_too_needs_a_promise_and_only_the_timer_may_send_it(command: Any) -> None:
     given().when(command).refused("unknown-promise")
     assert command.INTERNAL
+
+
+def test_where_a_due_time_was_recorded_late_the_present_one_is_announced_and_what_was_decided_stands() -> None:
+    # Moved on day 5 to day 20, and then told of a move on day 3 to day 12: it is due on day 20, and day 12 came last.
+    late = (made(), told(), moved_to(5, 20), moved_to(3, 12))
+    assert promise_after(*late).due_at == day(20)
+    given(*late).when(deadline(20, 21)).then(DeadlinePassed(**P1, due_at=day(20)))
+    given(*late).when(deadline(12, 13)).then(DeadlinePassed(**P1, due_at=day(12)))
+    given(*late).when(deadline(15, 21)).refused("moot")
+    # half of the time from day 1 until day 20, and until day 12
+    given(*late).when(warning(number=11, due=20)).then(DeadlineWarned(**P1, due_at=day(20), percent=50))
+    given(*late).when(warning(number=7, due=12)).then(DeadlineWarned(**P1, due_at=day(12), percent=50))
+    given(*late).when(warning(number=9, due=20)).refused("moot")
+    seen = PromiseOverdueAcknowledged(**P1)
+    given(*late).when(order(AcknowledgeOverdue, 13)).then(seen)
+    given(*late).when(order(AcknowledgeOverdue, 12)).refused("not-past-due", "2026-03-12")
+    command = order(ReschedulePromise, 14, new_due_at=day(25), disclosure_id="D-1")
+    moved = PromiseRescheduled(**P1, old_due_at=day(12), new_due_at=day(25), disclosure_id="D-1")
+    given(*late).when(command).then(moved).so("promise:P-1", due_at=day(25), latched=False)
+
+
+def moved_to(number: int, due: int) -> Fact:
+    return on(number, PromiseRescheduled(**P1, old_due_at=day(10), new_due_at=day(due), disclosure_id="D-1"))

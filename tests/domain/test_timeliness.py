@@ -17,6 +17,7 @@ from ledger.domain.promises import (
     late_against_original,
     timeliness,
 )
+from ledger.domain.turns import MOST_OUT_OF_ORDER, course
 from tests.domain.story import Fact, day, made, on, promise_after
 
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}
@@ -41,6 +42,7 @@ def broken(number: int) -> Fact:
 READ_BACK_LATE = on(12, PromiseReadBack(**P1, confirmed=True))
 WARNED = on(5, PromiseAtRisk(**P1))
 SUSPENDED = on(5, PromiseSuspended(**P1, review_at=day(25)))
+MET_7 = on(7, PromiseActivated(**P1))
 MADE = made()
 CONDITIONAL = made(condition_by=day(8))
 
@@ -81,6 +83,17 @@ TABLE: list[tuple[str, tuple[Fact, ...], int, Timeliness]] = [
     ("conditional, rescheduled after due: nothing was owed", (CONDITIONAL, moved(11, 10, 20)), 15, "running"),
     ("condition met, past due", (CONDITIONAL, on(7, PromiseActivated(**P1))), 11, "overdue"),
     ("a late word that is no claim latches nothing", (MADE, READ_BACK_LATE, claimed(9)), 30, "on_time"),
+    # recorded in another order than they occurred
+    ("claimed in time, told after it was rescheduled", (MADE, moved(11, 10, 20), claimed(9)), 30, "on_time"),
+    ("… and told of a dispute as well", (MADE, moved(12, 10, 20), claimed(9), disputed(11)), 15, "overdue"),
+    ("rescheduled in time, told after the claim", (MADE, claimed(12), moved(9, 10, 20)), 30, "on_time"),
+    ("rescheduled in time, told after the next one", (MADE, moved(12, 10, 20), moved(9, 10, 15)), 18, "running"),
+    ("… and past the due time agreed last", (MADE, moved(12, 10, 20), moved(9, 10, 15)), 21, "overdue"),
+    ("the condition was met before it was rescheduled", (CONDITIONAL, moved(11, 10, 20), MET_7), 15, "overdue"),
+    ("two claims told before the first", (MADE, claimed(12), disputed(11), claimed(9)), 30, "late"),
+    ("a dispute dated before its claim", (MADE, claimed(9), disputed(8)), 9, "running"),
+    ("… is overdue as any other", (MADE, claimed(9), disputed(8)), 11, "overdue"),
+    ("… of a late claim", (MADE, claimed(12), disputed(9)), 9, "overdue"),
 ]
 
 
@@ -107,3 +120,12 @@ def test_lateness_is_judged_against_both_due_times(
     promise = promise_after(*facts)
     assert timeliness(promise, day(12)) == against_present
     assert late_against_original(promise) is against_original
+
+
+def test_of_very_many_turns_what_is_recorded_late_is_taken_as_recorded() -> None:
+    moves = [moved(2, 10, 20)] * (MOST_OUT_OF_ORDER - 1)
+    assert timeliness(promise_after(MADE, *moves[1:], claimed(25), moved(12, 10, 30)), day(30)) == "on_time"
+    many = promise_after(MADE, *moves, claimed(25), moved(12, 10, 30))
+    assert (timeliness(many, day(30)), many.due_at) == ("late", day(30))
+    led = course(many)
+    assert (led.due_at, led.claimed_at, led.latched) == (many.due_at, many.claimed_at, many.latched)

@@ -45,8 +45,9 @@ def told_over_days(world: World, seed: int) -> None:
 
 
 def as_row(promise: Promise, leaf_index: int, moment: datetime) -> dict[str, Any]:
+    shown = {name: value for name, value in promise._asdict().items() if not name.startswith("turn")}
     return {
-        **promise._asdict(),
+        **shown,
         "based_on": list(promise.based_on),
         "timeliness": timeliness(promise, moment),
         "late_against_original": late_against_original(promise),

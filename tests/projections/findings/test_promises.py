@@ -133,6 +133,44 @@ def test_rescheduled_after_due_is_for_good_and_once_each() -> None:
     assert given(BUSINESS, PAUSED_4, moved(12, 10, 15)).intervals("rescheduled-after-due") == []
 
 
+def test_a_claim_in_time_that_is_recorded_last_was_in_time() -> None:
+    facts = [made(due_at=day(4)), disclosed(5), moved(5, 4, 8)]
+    assert given(facts).intervals("rescheduled-after-due") == [(day(5), None)]
+    assert given(facts).intervals("overdue") == [(day(4), None)]
+    told = given(facts, claimed(3))
+    for code in ("overdue", "no-warning", "kept-late", "rescheduled-after-due"):
+        assert told.intervals(code) == [], code
+    assert told.intervals("claimed-not-verified") == [(day(3), None)]
+    (disproved,) = (each for each in told.all() if each.code == "rescheduled-after-due")
+    assert (disproved.opened_by, disproved.closed_by) == (2, 3)  # by the rescheduling, and by the claim
+    assert disproved.closed_recorded_at == day(5)
+
+
+def test_a_rescheduling_in_time_that_is_recorded_last_was_in_time() -> None:
+    told = given(made(due_at=day(4)), claimed(5), disclosed(3), moved(3, 4, 6))
+    assert told.intervals("kept-late") == [(day(5), None)]
+    *_, found = (each.detail for each in told.all() if each.code == "kept-late")
+    assert found == {"late_against": "original_due_at", "due_at": day(6), "original_due_at": day(4)}
+    assert told.intervals("overdue") == [(day(4), day(5))]  # closed before it was known that it never was
+
+
+def test_of_two_reschedulings_the_later_one_counts_whichever_was_recorded_last() -> None:
+    told = given(made(), moved(12, 10, 20), moved(9, 10, 15))
+    assert told.intervals("overdue") == [(day(20), None)]
+    assert told.intervals("rescheduled-after-due") == []
+    again = given(made(), moved(12, 10, 20), moved(9, 10, 11))  # on day 12 it was past day 11 as well
+    assert again.intervals("overdue") == [(day(11), None)]
+    assert again.intervals("rescheduled-after-due") == [(day(12), None)]
+    (*_, found) = (each.detail for each in again.all() if each.code == "rescheduled-after-due")
+    assert found == {"old_due_at": day(11), "new_due_at": day(20)}
+
+
+def test_a_condition_that_was_met_before_is_recorded_last() -> None:
+    told = given(CONDITIONAL, moved(12, 10, 20), ACTIVATED_3)
+    assert told.intervals("rescheduled-after-due") == [(day(12), None)]
+    assert told.intervals("overdue") == [(day(10), None)]
+
+
 OFFERED = on(1, OfferingPublished(offering_id="O-1", lead_time="P10D", valid_from=day(1)))
 OFFERED_7 = on(1, OfferingPublished(offering_id="O-1", lead_time="P7D", valid_from=day(1), valid_to=day(20)))
 OVER = on(1, OfferingPublished(offering_id="O-1", lead_time="P10D", valid_from=day(1) - hours(48), valid_to=day(1)))
