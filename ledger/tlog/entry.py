@@ -34,7 +34,7 @@ def canonical(value: object) -> bytes:
 
 def parse_entry(data: bytes) -> dict[str, Any]:
     """Return the JSON object that `data` spells canonically in at most 65,535 bytes, or raise `MalformedEntry`."""
-    if not isinstance(data, bytes) or len(data) > MAX_ENTRY_SIZE:
+    if type(data) is not bytes or len(data) > MAX_ENTRY_SIZE:
         raise MalformedEntry("an entry is at most 65,535 bytes")
     try:
         value = orjson.loads(data)

@@ -54,4 +54,4 @@ class MalformedPolicy(Malformed):
 
 
 class MalformedEntry(Malformed):
-    """A log entry that is not canonical JSON within the limits."""
+    """A log entry that is not bytes, or not canonical JSON within the limits."""

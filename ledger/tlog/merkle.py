@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import TypeVar
 
-from ledger.tlog.errors import MalformedFrontier
+from ledger.tlog.errors import MalformedEntry, MalformedFrontier
 
 HASH_SIZE = 32
 MAX_SIZE = 2**63 - 1
@@ -25,7 +25,9 @@ Path = TypeVar("Path", str, list[bytes])
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """Return SHA-256(0x00 ‖ entry), the hash of a leaf."""
+    """Return SHA-256(0x00 ‖ entry), the hash of a leaf. Raises `MalformedEntry` where `entry` is not bytes."""
+    if type(entry) is not bytes:
+        raise MalformedEntry("an entry is bytes")
     return sha256(b"\x00" + entry).digest()
 
 
@@ -35,12 +37,17 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def is_hash(value: object) -> bool:
-    """Tell whether `value` is 32 bytes."""
-    return isinstance(value, bytes) and len(value) == HASH_SIZE
+    """Tell whether `value` is 32 bytes. Exact type: a subclass may say that it equals anything."""
+    return type(value) is bytes and len(value) == HASH_SIZE
 
 
 def root(entries: Iterable[bytes]) -> bytes:
-    """Return the root of the tree over `entries`, in constant memory. No entries: SHA-256("")."""
+    """Return the root of the tree over `entries`, in constant memory. No entries: SHA-256("").
+
+    Raises `MalformedEntry` where an entry is not bytes, or `entries` nothing that has any.
+    """
+    if not isinstance(entries, Iterable):
+        raise MalformedEntry("entries come one after another")
     source = iter(entries)
     frontier = Frontier()
     while chunk := [leaf_hash(entry) for entry in islice(source, _CHUNK)]:
@@ -68,7 +75,8 @@ class Frontier:
     def __post_init__(self) -> None:
         if type(self.size) is not int or not 0 <= self.size <= MAX_SIZE:
             raise MalformedFrontier("the size is not between 0 and 2^63 - 1")
-        if len(self.hashes) != self.size.bit_count() or not all(map(is_hash, self.hashes)):
+        hashes = self.hashes if type(self.hashes) is tuple else (None,)
+        if len(hashes) != self.size.bit_count() or not all(map(is_hash, hashes)):
             raise MalformedFrontier(f"a tree of {self.size} leaves has {self.size.bit_count()} hashes of 32 bytes")
 
     def root(self) -> bytes:
@@ -81,8 +89,12 @@ class Frontier:
         return result
 
     def extend(self, leaf_hashes: Sequence[bytes]) -> "Frontier":
-        """Return the frontier after `leaf_hashes`, hashing level by level (batches of thousands are fastest)."""
-        return _frontier(self.size + len(leaf_hashes), _levels(self, leaf_hashes))
+        """Return the frontier after `leaf_hashes`, hashing level by level (batches of thousands are fastest).
+
+        Raises `MalformedFrontier` where one is not 32 bytes, or the size would exceed 2^63 - 1.
+        """
+        levels = _levels(self, leaf_hashes)
+        return _frontier(self.size + len(leaf_hashes), levels)
 
     def to_bytes(self) -> bytes:
         """Return the hashes one after another: 32 · popcount(size) bytes."""
@@ -91,7 +103,7 @@ class Frontier:
     @classmethod
     def from_bytes(cls, size: int, data: bytes) -> "Frontier":
         """Return the frontier of `size` leaves written by `to_bytes`, or raise `MalformedFrontier`."""
-        if not isinstance(data, bytes):
+        if type(data) is not bytes:
             raise MalformedFrontier("the hashes are not bytes")
         return cls(size, tuple(data[i : i + HASH_SIZE] for i in range(0, len(data), HASH_SIZE)))
 
@@ -101,6 +113,8 @@ def _levels(frontier: Frontier, leaf_hashes: Sequence[bytes]) -> list[list[bytes
 
     The list of a level starts at index (old size >> level) rounded down to even, so its nodes pair up as they stand.
     """
+    if not isinstance(leaf_hashes, Sequence) or not all(map(is_hash, leaf_hashes)):
+        raise MalformedFrontier("a leaf is not 32 bytes")
     edge = iter(reversed(frontier.hashes))
     fresh = list(leaf_hashes)
     levels = []
@@ -120,13 +134,13 @@ class Extension:
     """A tree that grew by `leaf_hashes`: its new frontier and root, and proofs for the new leaves.
 
     Needs only the old frontier and the new leaves. Every node is hashed once and shared by all proofs.
-    Raises `MalformedFrontier` where the size would exceed 2^63 - 1.
+    Raises `MalformedFrontier` where a leaf is not 32 bytes, or the size would exceed 2^63 - 1.
     """
 
     def __init__(self, frontier: Frontier, leaf_hashes: Sequence[bytes]) -> None:
+        levels = _levels(frontier, leaf_hashes)
         self.old_size = frontier.size
         self.size = frontier.size + len(leaf_hashes)
-        levels = _levels(frontier, leaf_hashes)
         self.frontier = _frontier(self.size, levels)
         self._complete = [len(nodes) for nodes in levels]
         self._first = [frontier.size >> level & ~1 for level in range(len(levels))]

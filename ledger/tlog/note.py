@@ -55,7 +55,7 @@ class Signature:
     @classmethod
     def parse(cls, line: str) -> Self:
         """Return the signature in `line` (with its newline), or raise `MalformedNote`."""
-        words = line.removesuffix("\n").split(" ") if isinstance(line, str) else []
+        words = line.removesuffix("\n").split(" ") if type(line) is str else []
         data = base64_of(words[2]) if len(words) == 3 else None
         if data is None or len(data) < 5 or not valid_name(words[1]):
             raise MalformedNote("a signature line is not `— name base64`")
@@ -74,9 +74,9 @@ class Verifier:
     KIND: ClassVar[int] = 0x01
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not valid_name(self.name):
+        if type(self.name) is not str or not valid_name(self.name):
             raise MalformedKey("a key name is empty, too long, or holds a plus, a space or a control character")
-        if not isinstance(self.public_key, bytes) or len(self.public_key) != 32:
+        if type(self.public_key) is not bytes or len(self.public_key) != 32:
             raise MalformedKey("an Ed25519 public key has 32 bytes")
 
     @cached_property
@@ -103,8 +103,8 @@ class Verifier:
         return verifier
 
     def verify(self, text: bytes, signature: bytes) -> bool:
-        """Tell whether `signature` is this key's over `text`."""
-        return self._verify_raw(text, signature)
+        """Tell whether `signature` is this key's over `text`; what is no bytes is nobody's."""
+        return type(text) is type(signature) is bytes and self._verify_raw(text, signature)
 
     def _verify_raw(self, message: bytes, signature: bytes) -> bool:
         try:
@@ -223,7 +223,7 @@ class Signer:
 
     def sign(self, text: str) -> bytes:
         """Return the signed note over `text` alone. Raises `MalformedNote` where `text` cannot be a note's text."""
-        if not isinstance(text, str) or not text.endswith("\n"):
+        if type(text) is not str or not text.endswith("\n"):
             raise MalformedNote("the text of a note ends with a newline")
         if text_of(text, MAX_NOTE_SIZE // 2) is None or _CONTROL.search(text):
             raise MalformedNote("the text of a note is UTF-8 without control characters, of at most 500,000 bytes")

@@ -42,9 +42,11 @@ class ProofFile:
     def __post_init__(self) -> None:
         if type(self.index) is not int or not 0 <= self.index <= MAX_SIZE:
             raise MalformedProofFile("the index is not between 0 and 2^63 - 1")
-        if len(self.proof) > MAX_PROOF or not all(map(is_hash, self.proof)):
+        if type(self.proof) is not tuple or len(self.proof) > MAX_PROOF or not all(map(is_hash, self.proof)):
             raise MalformedProofFile("the proof is not at most 63 hashes of 32 bytes")
-        if self.extra is not None and not 1 <= len(self.extra) <= MAX_EXTRA:
+        if type(self.checkpoint_note) is not bytes:
+            raise MalformedProofFile("the signed checkpoint is not bytes")
+        if self.extra is not None and (type(self.extra) is not bytes or not 1 <= len(self.extra) <= MAX_EXTRA):
             raise MalformedProofFile("extra data has 1 to 65,536 bytes, or is left out")
 
     def format(self) -> str:

@@ -145,6 +145,6 @@ def _check_hashes(*hashes: bytes) -> None:
 
 def _checked(proof: Sequence[bytes]) -> Sequence[bytes]:
     """Return `proof`; refuse one that is no list or tuple, or too long for any tree."""
-    if not isinstance(proof, (list, tuple)) or len(proof) > MAX_PROOF + 1:
+    if type(proof) not in (list, tuple) or len(proof) > MAX_PROOF + 1:
         raise BadProof("the proof is not a list of hashes, or longer than any tree is high")
     return proof

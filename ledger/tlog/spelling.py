@@ -10,11 +10,14 @@ _DECIMAL = compile(r"0|[1-9][0-9]{0,18}", ASCII)
 
 
 def text_of(data: object, limit: int) -> str | None:
-    """Return `data` (str, or bytes in UTF-8) as text, or None where it is neither or longer than `limit` bytes."""
+    """Return `data` (str, or bytes in UTF-8) as text, or None where it is neither or longer than `limit` bytes.
+
+    Exact types: a subclass may say that it equals, or splits into, anything.
+    """
     try:
-        if isinstance(data, str) and len(data) <= limit and len(data.encode()) <= limit:
+        if type(data) is str and len(data) <= limit and len(data.encode()) <= limit:
             return data
-        if isinstance(data, bytes) and len(data) <= limit:
+        if type(data) is bytes and len(data) <= limit:
             return data.decode()
     except UnicodeError:
         return None
@@ -39,7 +42,7 @@ def base64_of(text: str) -> bytes | None:
 
 def hash_of(text: object) -> bytes | None:
     """Return the 32 bytes that `text` encodes in base64, or None."""
-    data = base64_of(text) if isinstance(text, str) and len(text) == 44 else None
+    data = base64_of(text) if type(text) is str and len(text) == 44 else None
     return data if data is not None and len(data) == 32 else None
 
 

@@ -44,7 +44,7 @@ def tile_path(level: int, index: int, width: int = WIDTH) -> str:
     if not all(type(number) is int for number in (level, index, width)):
         raise MalformedTile("a tile's level, index and width are integers")
     if not (ENTRIES <= level <= _MAX_LEVEL and 0 <= index <= MAX_SIZE and 1 <= width <= WIDTH):
-        raise MalformedTile(f"no tile has level {level}, index {index} and width {width}")
+        raise MalformedTile("a tile has a level of at most 63, an index of at most 2^63 - 1 and a width of 1 to 256")
     *groups, last = [group.zfill(3) for group in f"{index:,}".split(",")]
     name = "".join(f"x{group}/" for group in groups) + last
     suffix = "" if width == WIDTH else f".p/{width}"
@@ -91,8 +91,8 @@ def _is_width(width: object) -> bool:
 
 def split_tile(data: bytes, width: int = WIDTH) -> list[bytes]:
     """Return the `width` hashes of a tile, or raise `MalformedTile`."""
-    if not isinstance(data, bytes) or not _is_width(width) or len(data) != width * HASH_SIZE:
-        raise MalformedTile(f"a tile of width {width} has {width} · 32 bytes")
+    if type(data) is not bytes or not _is_width(width) or len(data) != width * HASH_SIZE:
+        raise MalformedTile("a tile has a width of 1 to 256, and 32 bytes for each of its places")
     return [data[start : start + HASH_SIZE] for start in range(0, len(data), HASH_SIZE)]
 
 
@@ -115,14 +115,15 @@ def node_reader(size: int, read_tile: TileReader) -> NodeReader:
 
 def format_bundle(entries: Sequence[bytes]) -> bytes:
     """Return the entry bundle of 1 to 256 `entries`: each with its length before it, two bytes big-endian."""
-    if not 1 <= len(entries) <= WIDTH or any(len(entry) > 0xFFFF for entry in entries):
+    fits = type(entries) in (list, tuple) and 1 <= len(entries) <= WIDTH
+    if not fits or any(type(entry) is not bytes or len(entry) > 0xFFFF for entry in entries):
         raise MalformedTile("a bundle has 1 to 256 entries of at most 65,535 bytes")
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
 
 def parse_bundle(data: bytes, width: int = WIDTH) -> list[bytes]:
     """Return the `width` entries of a bundle, or raise `MalformedTile`."""
-    if not isinstance(data, bytes) or not _is_width(width):
+    if type(data) is not bytes or not _is_width(width):
         raise MalformedTile("a bundle has 1 to 256 entries")
     entries, start = [], 0
     for _ in range(width):

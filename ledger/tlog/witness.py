@@ -54,6 +54,8 @@ class CosignatureVerifier(Verifier):
 
     def verify(self, text: bytes, signature: bytes) -> bool:
         """Tell whether `signature` (72 bytes: seconds, then Ed25519) is this witness's over checkpoint `text`."""
+        if not type(text) is type(signature) is bytes:
+            return False
         seconds = int.from_bytes(signature[:8], "big")
         return seconds <= MAX_SIZE and super().verify(_message(seconds, text), signature[8:])
 
@@ -66,7 +68,7 @@ class Cosigner:
     private_key: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.private_key, bytes) or len(self.private_key) != 32:
+        if type(self.private_key) is not bytes or len(self.private_key) != 32:
             raise MalformedKey("an Ed25519 private key has 32 bytes")
         _ = self.verifier
 
