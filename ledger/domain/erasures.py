@@ -124,7 +124,8 @@ def as_recorded(event: Event, erased: Callable[[str], bool]) -> Event:
     """The event, without its words where it stands without them and its customer is `erased`."""
     if not event.STANDS_WITHOUT_WORDS or event.customer_id is None or not erased(event.customer_id):
         return event
-    return event.model_copy(update=dict.fromkeys(event.PERSONAL))
+    named_for_words = not type(event).model_fields["customer_id"].is_required()
+    return event.model_copy(update=dict.fromkeys((*event.PERSONAL, *(("customer_id",) if named_for_words else ()))))
 
 
 def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]:

@@ -29,7 +29,7 @@ from ledger.domain.model import (
     States,
 )
 from ledger.domain.policies import calendar_for, calendar_version
-from ledger.domain.turns import IN_BUSINESS_TIME, Turn, course, going_on, in_order, recorded_due_at
+from ledger.domain.turns import IN_BUSINESS_TIME, Turn, course, going_on, in_order, recorded_due_at, shortened
 
 Kind = Literal["deliver", "answer", "callback", "fix", "refund", "update", "other"]
 Basis = Literal["known", "assumed"]
@@ -680,11 +680,17 @@ def _turned(before: Promise, after: Promise, turn: Turn, at: datetime, due_at: d
     )
     if in_order(turned) and in_order(before):  # nearly always: then it is one step from where it stood
         led = going_on(before)
-        led.take(len(before.turns), turn, at, due_at)
+        led.take(turn, at, due_at)
     else:
         led = course(turned)
     ended_at = None if turned.ended_at is None else led.claimed_at  # no other turn ends it, and none follows an end
-    return turned._replace(due_at=led.due_at, latched=led.latched, claimed_at=led.claimed_at, ended_at=ended_at)
+    changes: dict[str, Any] = {
+        "due_at": led.due_at,
+        "latched": led.latched,
+        "claimed_at": led.claimed_at,
+        "ended_at": ended_at,
+    }
+    return turned._replace(**changes | shortened(turned))
 
 
 def moved(promise: Promise, event: Event, happened: Happened, facts: dict[str, Any]) -> Promise:

@@ -4,22 +4,41 @@ A turn is an event that says from when on it is owed, when it is due, or that we
 is taken in its place, so that the same facts give the same answer in whatever order they arrived.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from ledger.domain.lifecycle import Standing
 
-Turn = Literal["business_time", "activated", "claimed", "disputed", "moved", "suspended", "resumed"]
+Turn = Literal[
+    "business_time",
+    "activated",
+    "claimed",
+    "disputed",
+    "moved",
+    "suspended",
+    "resumed",
+    "shortened",
+    "was_owed",
+    "was_due",
+    "was_latest",
+    "was_overdue",
+    "was_latched",
+    "was_paused",
+    "was_claimed",
+    "was_claimed_due",
+    "was_disputed",
+    "was_overdue_by_dispute",
+]
 
 IN_BUSINESS_TIME: Final[tuple[Turn, ...]] = ("business_time",)
 """The first turn of a promise that is due in business time: no event, but what it was made as."""
 
 
-MOST_OUT_OF_ORDER: Final = 1_000
-"""Turns at most that are taken in another order than that of recording: a late one goes through all of them again."""
+MOST_TURNS: Final = 64
+"""Turns at most that a promise keeps: of more, the older half stands for good as it was recorded (`shortened`)."""
 
 
 class Turned(Protocol):
@@ -55,9 +74,8 @@ class Turned(Protocol):
 
 
 class LateMove(NamedTuple):
-    """A rescheduling that found it past due and unkept; `place` among the turns is its name."""
+    """A rescheduling that found it past due and unkept."""
 
-    place: int
     at: datetime
     old_due_at: datetime
     new_due_at: datetime
@@ -80,8 +98,9 @@ class Course:
     disputed_at: datetime | None = None  # the last dispute, which began this cycle
     overdue_by_dispute: bool = False  # nobody could warn of that
     late_moves: list[LateMove] = field(default_factory=list)
+    shortened_at: datetime | None = None  # no late move up to then is listed any more
 
-    def take(self, place: int, turn: Turn, at: datetime, due_at: datetime) -> bool:
+    def take(self, turn: Turn, at: datetime, due_at: datetime) -> bool:
         """Whether the turn may come here by the table of lifecycle.py; where it may, it is taken."""
         match turn:
             case "activated":
@@ -91,11 +110,33 @@ class Course:
             case "disputed":
                 return self._dispute(at)
             case "moved":
-                self._move(place, at, due_at)
+                self._move(at, due_at)
             case "suspended":
                 return self._suspend(at)
             case "resumed":
                 self._resume(due_at)
+            case "shortened":
+                self.shortened_at = due_at
+            case "was_owed":
+                self.owed = True
+            case "was_due":
+                self.due_at = due_at
+            case "was_latest":
+                self.latest_due_at = due_at
+            case "was_overdue":
+                self.overdue_at = due_at
+            case "was_latched":
+                self.latched = True
+            case "was_paused":
+                self.paused_at, self.overdue_at = due_at, None
+            case "was_claimed":
+                self.claimed_at, self.overdue_at = due_at, None
+            case "was_claimed_due":
+                self.claimed_due_at = due_at
+            case "was_disputed":
+                self.disputed_at = due_at
+            case "was_overdue_by_dispute":
+                self.overdue_by_dispute = True
         return True
 
     def _claim(self, at: datetime) -> bool:
@@ -114,12 +155,12 @@ class Course:
         self.latest_due_at = self.due_at
         return True
 
-    def _move(self, place: int, at: datetime, new_due_at: datetime) -> None:
+    def _move(self, at: datetime, new_due_at: datetime) -> None:
         """In time, the old due time counts no more. Past due it is overdue for good; unless time stands still."""
         running = self.owed and self.claimed_at is None
         if running and self.paused_at is None and at > self.due_at:
             self.latched = True
-            self.late_moves.append(LateMove(place, at, self.due_at, new_due_at))
+            self.late_moves.append(LateMove(at, self.due_at, new_due_at))
         elif running and not self.latched:
             self.overdue_at, self.overdue_by_dispute = new_due_at, False
         self.due_at, self.latest_due_at = new_due_at, max(self.latest_due_at, new_due_at)
@@ -152,17 +193,57 @@ def course(promise: Turned) -> Course:
     recorded = range(len(promise.turns))
     found = None
     if not in_order(promise):
-        found = _taken(promise, sorted(recorded, key=promise.turned_at.__getitem__))
+        found = _taken(
+            promise, sorted(recorded, key=lambda place: (not _stood(promise.turns[place]), promise.turned_at[place]))
+        )
     if found is None or (found.paused_at is None) != (promise.paused_at is None):
         found = _taken(promise, recorded)
         assert found is not None, f"what was recorded does not follow: {promise}"
     return found
 
 
+def shortened(promise: Turned) -> dict[str, Any]:
+    """New turns, where there are more than MOST_TURNS: the older half gives way to what it led to, as recorded."""
+    if len(promise.turns) <= MOST_TURNS:
+        return {}
+    half = len(promise.turns) // 2
+    led = _taken(promise, range(half))
+    assert led is not None, f"what was recorded does not follow: {promise}"
+    begun = [(turn, promise.original_due_at) for turn in IN_BUSINESS_TIME if led.in_business_time]
+    stood = [*begun, *_standing_of(led, max(promise.turned_at[:half]))]
+    return {
+        "turns": (*(turn for turn, _ in stood), *promise.turns[half:]),
+        "turned_at": (*(promise.made_at for _ in stood), *promise.turned_at[half:]),
+        "turned_due_at": (*(moment for _, moment in stood), *promise.turned_due_at[half:]),
+    }
+
+
+def _standing_of(led: Course, at: datetime) -> Iterator[tuple[Turn, datetime]]:
+    """The turns that lead to where `led` is, and what each says."""
+    yield "shortened", at
+    moments: dict[Turn, datetime | None] = {
+        "was_owed": led.due_at if led.owed else None,
+        "was_due": led.due_at,
+        "was_latest": led.latest_due_at,
+        "was_paused": led.paused_at,
+        "was_claimed": led.claimed_at,
+        "was_claimed_due": led.claimed_due_at,
+        "was_disputed": led.disputed_at,
+        "was_overdue": led.overdue_at,
+        "was_latched": led.due_at if led.latched else None,
+        "was_overdue_by_dispute": led.due_at if led.overdue_by_dispute else None,
+    }
+    yield from ((turn, moment) for turn, moment in moments.items() if moment is not None)
+
+
+def _stood(turn: Turn) -> bool:
+    """Whether it is none that came, but where those came to that were given up."""
+    return turn == "shortened" or turn.startswith("was_")
+
+
 def in_order(promise: Turned) -> bool:
-    """Whether its turns are taken as they were recorded: they came in order, or there are very many."""
-    many = len(promise.turns) > MOST_OUT_OF_ORDER
-    return many or all(earlier <= later for earlier, later in pairwise(promise.turned_at))
+    """Whether its turns came in the order in which they occurred."""
+    return all(earlier <= later for earlier, later in pairwise(promise.turned_at))
 
 
 def going_on(promise: Turned) -> Course:
@@ -187,7 +268,7 @@ def _taken(promise: Turned, places: Sequence[int]) -> Course | None:
     in_business_time = promise.turns[:1] == IN_BUSINESS_TIME
     so_far = Course(promise.made_at, due_at, owed, in_business_time, due_at if owed else None, due_at)
     for place in places:
-        if not so_far.take(place, promise.turns[place], promise.turned_at[place], promise.turned_due_at[place]):
+        if not so_far.take(promise.turns[place], promise.turned_at[place], promise.turned_due_at[place]):
             return None
     return so_far
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.domain.promises import Promise, late_against_original
-from ledger.domain.turns import Course, course
+from ledger.domain.turns import Course, LateMove, course
 from projections.findings.facts import Facts
 from projections.findings.pace import delivered, disputed, whole_seconds
 from projections.findings.records import Pace, Realistic
@@ -74,8 +74,8 @@ def _kept_late(facts: Facts, key: str, was: Any, now: tuple[datetime, dict[str, 
 def _moved_late(facts: Facts, key: str, was: Course, now: Course, after: Promise) -> None:
     """Each rescheduling past due is one finding, which nothing closes but news that it was none."""
     for move in was.late_moves:
-        if move not in now.late_moves:
-            facts.close(key, f"rescheduled-after-due/{move.place}", at=move.at)
+        if move not in now.late_moves and (now.shortened_at is None or move.at > now.shortened_at):
+            facts.close(key, _slot(move), at=move.at)
     for move in now.late_moves:
         if move not in was.late_moves:
             facts.open(
@@ -84,8 +84,12 @@ def _moved_late(facts: Facts, key: str, was: Course, now: Course, after: Promise
                 move.at,
                 customer_id=after.customer_id,
                 detail={"old_due_at": move.old_due_at, "new_due_at": move.new_due_at},
-                slot=f"rescheduled-after-due/{move.place}",
+                slot=_slot(move),
             )
+
+
+def _slot(move: LateMove) -> str:
+    return f"rescheduled-after-due/{move.at.isoformat()}/{move.new_due_at.isoformat()}"
 
 
 def _unanswered(facts: Facts, key: str, before: Promise, after: Promise) -> None:

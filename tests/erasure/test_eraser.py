@@ -106,15 +106,21 @@ def test_what_becomes_of_what_is_on_record_is_recorded_without_words(told: Erasi
         names = {"disclosure_id": disclosure_id, "customer_id": customer_id, "about": {"promise_id": promise_id}}
         text = {"text": "The road is closed.", "based_on": based_on}
         assert told.tell("disclosure.make", 1, **names, **disclosed, **text) == "recorded"
+    detected = {"problem_id": "X-1", "known_since": at(1), "detected_by": "us", "severity": 2, "owner": "u-1"}
+    assert told.tell("problem.detect", 1, **detected, summary="It is closed.", affected=["C-1"]) == "recorded"
     assert told.erase() == "recorded"
     told.eraser().round()
     false = {"disclosure_id": "D-1", "known_since": at(3), "why": "The road to Fern Street was open."}
     assert told.tell("disclosure.falsify", 3, **false) == "recorded"
     broken = {"promise_id": "P-1", "reason_code": "transport", "text": "It lies at Fern Street."}
     assert told.tell("promise.break", 4, **broken) == "recorded"
+    resolved = {"problem_id": "X-1", "root_cause_addressed": True, "text": "Fern Street is open."}
+    assert told.tell("problem.resolve", 5, **resolved) == "recorded"
     states = [row["state"] for row in told.ask("SELECT state FROM ledger.events ORDER BY notification_id")]
-    assert [orjson.loads(state)["type"] for state in states[-2:]] == ["disclosure.falsified", "promise.broken"]
-    assert all("personal" not in orjson.loads(state) for state in states[-2:])
+    last = [orjson.loads(state) for state in states[-3:]]
+    assert [each["type"] for each in last] == ["disclosure.falsified", "promise.broken", "problem.resolution_claimed"]
+    assert [each.get("customer_id") for each in last] == ["C-1", "C-1", None], "named for the words alone"
+    assert not any("personal" in each for each in last)
     assert not any(b"Fern" in state for state in states)
     told.catch_up((*READ, DISCLOSURES))
     assert told.left() == {}

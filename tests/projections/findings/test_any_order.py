@@ -4,7 +4,9 @@ Only orders that the rules accept are compared. Each fact keeps its `occurred_at
 """
 
 import random
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,7 +36,7 @@ from ledger.domain.promises import (
     late_against_original,
     timeliness,
 )
-from ledger.domain.turns import Course, course
+from ledger.domain.turns import MOST_TURNS, Course, course
 from projections.findings import fold
 from projections.findings.facts import Facts
 from tests.domain.story import Fact, day, no_objection, on, order, told
@@ -66,6 +68,15 @@ EVERY_HOUR = on(
     ),
 )
 TEXT = {"text": "x"}
+MADE: dict[str, Any] = {
+    "customer_id": "C-1",
+    "kind": "fix",
+    **TEXT,
+    "owner": "u-1",
+    "channel": "phone",
+    "basis": "known",
+    "due_at": day(1) + 100 * HOUR,
+}
 
 
 class Ledger:
@@ -193,7 +204,6 @@ def led_to(promise: Promise) -> Course:
     led = course(promise)
     claimed_at = None if promise.ended_as == "broken" else led.claimed_at  # to break it withdraws the claim
     assert (led.due_at, claimed_at, led.latched) == (promise.due_at, promise.claimed_at, promise.latched)
-    led.late_moves = [move._replace(place=0) for move in led.late_moves]
     return led
 
 
@@ -229,3 +239,35 @@ def test_the_order_of_recording_changes_no_answer(first: int) -> None:
                 now = commands[-1].occurred_at + later
                 assert other.says(now) == in_order.says(now), (seed, *shown(other.recorded))
     assert compared > 100, compared
+
+
+@pytest.mark.parametrize("most", [2, 3, 5, 8])
+def test_turns_that_are_given_up_change_no_answer_where_nothing_comes_late(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    given_up = 0
+    for seed in range(150):
+        whole, commands = history(random.Random(seed))
+        with monkeypatch.context() as few:
+            few.setattr("ledger.domain.turns.MOST_TURNS", most)
+            shortened, again = history(random.Random(seed))
+        assert again == commands
+        given_up += "shortened" in shortened.promise.turns
+        left = replace(course(shortened.promise), shortened_at=None, late_moves=[])
+        assert left == replace(course(whole.promise), late_moves=[]), (seed, *shown(whole.recorded))
+        for later in LATER:
+            now = commands[-1].occurred_at + later
+            assert shortened.says(now) == whole.says(now), (seed, *shown(whole.recorded))
+    assert given_up > 10
+
+
+def test_a_promise_that_is_moved_thousands_of_times_holds_nobody_up() -> None:
+    ledger = Ledger()
+    ledger.take(order(MakePromise, occurred_at=day(1), **MADE), day(1))
+    began = time.process_time()
+    for number in range(2_000):
+        at = day(1) + number * timedelta(minutes=1)
+        new_due_at = at + 200 * HOUR
+        ledger.take(order(ReschedulePromise, occurred_at=at, disclosure_id="D-1", new_due_at=new_due_at), at)
+    assert len(ledger.promise.turns) <= MOST_TURNS
+    assert time.process_time() - began < 20, "seconds of processor time; all turns again for each took minutes"
