@@ -5,11 +5,11 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import nats.errors
 import orjson
@@ -27,6 +27,8 @@ from ledger.domain.erasures import CUSTOMER_ERASED
 from ledger.domain.model import Command
 from ledger.receipts import Receipt, Refusal
 from ledger.tlog.note import Verifier
+
+T = TypeVar("T")
 
 _log: Final = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 30.0
@@ -267,19 +269,28 @@ class SyncClient:
 
     def send(self, command: Command, *, id: str | None = None) -> Receipt | Refusal | Spooled:
         """As `Client.send`."""
-        return asyncio.run_coroutine_threadsafe(self._client.send(command, id=id), self._loop).result()
+        return self._wait(self._client.send(command, id=id))
 
     def check(self, disclosure: MakeDisclosure) -> Checked:
         """As `Client.check`."""
-        return asyncio.run_coroutine_threadsafe(self._client.check(disclosure), self._loop).result()
+        return self._wait(self._client.check(disclosure))
 
     def lost(self) -> list[Lost]:
         """As `Client.lost`."""
-        return asyncio.run_coroutine_threadsafe(self._client.lost(), self._loop).result()
+        return self._wait(self._client.lost())
 
     def deliver(self) -> Delivery:
         """As `Client.deliver`."""
-        return asyncio.run_coroutine_threadsafe(self._client.deliver(), self._loop).result()
+        return self._wait(self._client.deliver())
+
+    def _wait(self, asked: Coroutine[Any, Any, T]) -> T:
+        """What it returns. Whoever stops waiting (Ctrl-C) stops it too, and `on_delivery` hears what it had found."""
+        running = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        try:
+            return running.result()
+        except BaseException:
+            running.cancel()
+            raise
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -8,8 +8,6 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from deploy.terminal import complain
-
 COMMANDS: Final = {
     **dict.fromkeys(("up", "serve"), "running:app"),
     **dict.fromkeys(("migrate", "health", "rebuild"), "care:app"),
@@ -97,6 +95,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        from deploy.terminal import complain  # with all that it needs, and Ctrl-C is already taken care of
+
         names = {f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__}
         if names & (USED_WRONGLY | BAD_NEWS):
             complain(str(error))

@@ -192,7 +192,17 @@ def install(url: str, definitions: Sequence[Definition]) -> list[str]:
         changing(cursor)
         cursor.execute(QUERIES["create"])
         live = {name: (number, digest) for name, number, digest in cursor.execute(QUERIES["live"]).fetchall()}
+        for name in _without_tables(cursor, {name: number for name, (number, _) in live.items()}):
+            cursor.execute(QUERIES["forget"], {"name": name, "number": live.pop(name)[0]})
         return [each.name for each in definitions if not _install(cursor, each, *live.get(each.name, (None, None)))]
+
+
+def _without_tables(cursor: Cursor[Any], live: Mapping[str, int]) -> list[str]:
+    """Those whose tables are gone, as in a restored dump that left them out."""
+    places = {schema_of(name, number): name for name, number in live.items()}
+    for (schema,) in cursor.execute(QUERIES["there"], {"schemas": list(places)}).fetchall():
+        del places[schema]
+    return list(places.values())
 
 
 def _install(cursor: Cursor[Any], definition: Definition, number: int | None, digest: str | None) -> bool:

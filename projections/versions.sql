@@ -54,7 +54,7 @@ SELECT %(name)s, coalesce(max(number), 0) + 1, %(live)s, %(digest)s FROM project
 RETURNING number;
 
 -- name: there
--- Asked by check: which of the schemas that it sets aside exist.
+-- Asked by migrate and check: which of these schemas exist.
 SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s);
 
 -- name: number_before

@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import re
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -36,6 +38,7 @@ from tests.conftest import new_data_dir, remove
 from tests.consumers.conftest import Service
 from tests.consumers.events import body, promise
 from tests.consumers.test_client import serving
+from tests.projections.world import wait_for
 
 NOWHERE = "nats://127.0.0.1:1"
 PAGE = (Path(__file__).parents[2] / "docs/messages.md").read_text(encoding="utf-8")
@@ -535,6 +538,17 @@ def test_code_without_a_loop_has_a_client_too(service: Service, tmp_path: Path) 
         assert isinstance(client.send(making("P-3")), Receipt)
         assert client.deliver() == Delivery(0, (), (), 0)
     assert [len(delivery.damaged) for delivery in heard] == [1]
+
+
+def test_who_stops_waiting_stops_what_was_asked(service: Service) -> None:
+    """Nobody answers here; Ctrl-C while waiting leaves nothing behind that goes on by itself."""
+    main = threading.main_thread().ident
+    assert main is not None
+    with SyncClient(service.broker_url, "crm") as client:
+        threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            client.send(making())
+        wait_for(lambda: not [task for task in asyncio.all_tasks(client._loop) if "send" in repr(task.get_coro())])
 
 
 def test_the_same_command_is_the_same_bytes_and_says_only_what_was_set() -> None:

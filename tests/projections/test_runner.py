@@ -272,6 +272,18 @@ def test_tables_of_another_release_are_not_written_to(world: World) -> None:
     assert set(positions(world).values()) == {1}
 
 
+def test_a_dump_that_left_the_read_tables_out_is_made_whole_again(world: World) -> None:
+    world.make(1)
+    world.catch_up()
+    before = world.ask("SELECT * FROM audit.promises")
+    for name in NAMES:
+        world.connection.execute(f"DROP SCHEMA read_{name}_v1 CASCADE".encode())
+    assert runner.install(world.url) == []
+    assert set(positions(world).values()) == {0}
+    world.catch_up()
+    assert world.ask("SELECT * FROM audit.promises") == before
+
+
 def test_install_twice_changes_nothing(world: World) -> None:
     world.make(1)
     world.catch_up()
