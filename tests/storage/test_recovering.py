@@ -234,7 +234,10 @@ def test_a_guard_is_not_written_over_a_database_that_is_behind_what_somebody_kep
         kept.write_bytes(read_guard(place.settings.guard_path) or b"")
         restored = older(place, url)
         restored.settings.guard_path.unlink()
-        assert restored.diagnosis(kept=[kept]).commands[-1].startswith("promise-ledger recover anew --origin NAME ")
+        assert (
+            restored.diagnosis(kept=[kept]).commands[-1]
+            == 'promise-ledger recover anew --origin NAME --grounds "WHY" [SITE …]'
+        )
         with pytest.raises(NotRecovered, match="covers 600 events and the database holds 300"):
             restored.guard(kept=[kept])
         assert not restored.settings.guard_path.exists() or read_guard(restored.settings.guard_path) is None
@@ -336,7 +339,7 @@ def test_a_log_of_which_nothing_is_left_comes_back_from_a_site(place: Place, dat
 def test_a_log_of_which_nothing_is_left_anywhere_goes_on_as_an_empty_one(place: Place, database_b: str):
     restored = older(place, database_b)
     with restored.case() as case:
-        assert diagnose(case.found).commands[-1].startswith("promise-ledger recover anew --origin NAME ")
+        assert diagnose(case.found).commands[-1] == 'promise-ledger recover anew --origin NAME --grounds "WHY" [SITE …]'
         vkey = restored.recovery(case).anew("example/again", case.missing(strict=False))
         assert recovering.rebuild_ahead(case, 0) == [], "no read table exists yet"
     assert (restored.record()["kept_size"], restored.record()["signed_size"]) == (0, 300)
