@@ -17,7 +17,7 @@ from ledger.domain.promises import Promise
 from ledger.storage.keys import Secrets
 from ledger.storage.sql import queries
 from projections.log import Batch
-from projections.published import Published
+from projections.published import Published, warn_percents
 from projections.states import StateFold
 from projections.versions import Definition
 
@@ -39,9 +39,8 @@ class PromisesFold(StateFold):
 
     def further(self, state: Any, made_leaf_index: int) -> tuple[list[int], list[datetime], list[str], list[datetime]]:
         assert self._published is not None
-        percents = self._published.warn_percents(state, made_leaf_index)
-        ahead = warnings_ahead(state, percents, self._published.calendar_of(state))
         policy = self._published.policy_of(state, made_leaf_index)
+        ahead = warnings_ahead(state, warn_percents(policy), self._published.calendar_of(state))
         steps = escalations_ahead(state, () if policy is None else policy.escalation_after_hours)
         to = [] if policy is None or not steps else list(policy.escalation_to)
         return [percent for percent, _ in ahead], [at for _, at in ahead], to, list(steps)

@@ -68,11 +68,6 @@ class Published:
         index = in_effect([each.effective_from for each in known], promise.made_at)
         return None if index is None else known[index]
 
-    def warn_percents(self, promise: Promise, made_leaf_index: int) -> tuple[int, ...]:
-        """The percentages of that policy, or those of none."""
-        policy = self.policy_of(promise, made_leaf_index)
-        return DEFAULT_WARN_PERCENTS if policy is None else policy.warn_percents
-
     def calendar_of(self, promise: Promise) -> Calendar | None:
         """The rules that the promise's due time is counted by; None where it is due at a moment."""
         if promise.calendar_id is None:
@@ -88,3 +83,8 @@ class Published:
     def calendars(self) -> tuple[PublishedCalendar, ...]:
         """Every calendar with all its versions, by id."""
         return tuple(self._calendars[calendar_id] for calendar_id in sorted(self._calendars))
+
+
+def warn_percents(policy: PolicyPublished | None) -> tuple[int, ...]:
+    """The percentages of that policy, or those of none."""
+    return DEFAULT_WARN_PERCENTS if policy is None else policy.warn_percents

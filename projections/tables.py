@@ -71,11 +71,12 @@ class _Array(Dumper):
     def __init__(self, cls: type, context: AdaptContext | None = None) -> None:
         super().__init__(cls, context)
         adapters = postgres.adapters if context is None else context.adapters
+        self._empty = self._HEAD.pack(0, 0, self.element_oid)
         self._element = adapters.get_dumper_by_oid(self.element_oid, self.format)(NoneType, context)
 
     def dump(self, obj: Sequence[Any]) -> bytes:
         if not obj:
-            return self._HEAD.pack(0, 0, self.element_oid)
+            return self._empty
         parts: list[Any] = [self._HEAD.pack(1, 0, self.element_oid), self._SIZE.pack(len(obj), 1)]
         for item in obj:
             dumped = self._element.dump(item)

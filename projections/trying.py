@@ -18,13 +18,7 @@ from psycopg import Connection
 
 from ledger.collecting import rare_collections
 from ledger.domain.calendars import Calendar, NotCovered, due_in
-from ledger.domain.deadlines import (
-    DEFAULT_WARN_PERCENTS,
-    DeadlineWarned,
-    escalations_ahead,
-    reached,
-    warnings_ahead,
-)
+from ledger.domain.deadlines import DeadlineWarned, escalations_ahead, reached, warnings_ahead
 from ledger.domain.dispatch import evolve
 from ledger.domain.model import Event, Happened
 from ledger.domain.policies import PolicyPublished, PublishPolicy, decide
@@ -34,7 +28,7 @@ from ledger.storage.sql import queries
 from projections.applying import CATCH_UP_BATCH, Progress
 from projections.findings.anew import begin, keep_tails
 from projections.log import Batch, Log
-from projections.published import Published
+from projections.published import Published, warn_percents
 from projections.versions import connect
 
 _SQL = queries(Path(__file__).with_suffix(".sql"))
@@ -286,7 +280,7 @@ def _warn(
     told: _Told, state: Any, policy: PolicyPublished | None, calendar: Calendar | None, since: datetime, stop: datetime
 ) -> Any:
     """The promise after the warnings that were due while it stood so, from `since` until `stop`."""
-    percents = DEFAULT_WARN_PERCENTS if policy is None else policy.warn_percents
+    percents = warn_percents(policy)
     while since < min(stop, state.due_at):
         ahead = warnings_ahead(state, percents, calendar)
         found = reached(ahead, since) or next(iter(ahead), None)

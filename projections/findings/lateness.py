@@ -16,8 +16,10 @@ from projections.findings.records import Pace, Realistic
 
 
 def begin(facts: Facts, key: str, promise: Promise) -> None:
-    """It was made: past due from its due time on, unless something comes before."""
-    _overdue(facts, key, promise, course(promise))
+    """It was made: past due from its due time on, unless something comes before. No turn came yet."""
+    if promise.standing == "active":
+        facts.open(key, "overdue", promise.due_at, customer_id=promise.customer_id)
+        facts.open(key, "no-warning", promise.due_at, customer_id=promise.customer_id)
 
 
 def judge(facts: Facts, key: str, before: Promise, after: Promise) -> None:

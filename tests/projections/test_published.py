@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from ledger.domain.policies import PolicyPublished, Times
-from projections.published import Published
+from projections.published import Published, warn_percents
 from tests.domain.story import day, made, on, promise_after
 from tests.projections.findings.story import entry
 
@@ -18,7 +18,7 @@ def publish(published: Published, leaf_index: int, effective: int, percent: int,
 
 
 def percents(published: Published, made_at: datetime, made_leaf_index: int = 100) -> tuple[int, ...]:
-    return published.warn_percents(PROMISE._replace(made_at=made_at), made_leaf_index)
+    return warn_percents(published.policy_of(PROMISE._replace(made_at=made_at), made_leaf_index))
 
 
 def test_of_several_policies_the_one_that_took_effect_last_counts() -> None:
