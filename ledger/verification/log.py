@@ -25,19 +25,12 @@ from ledger.tlog.policy import Policy
 from ledger.verification.definitions import readable
 from ledger.verification.leaves import Leaves, Missing, earlier
 from ledger.verification.pages import pages
-from ledger.verification.report import Problem, Progress, Report, Wrong, connect
+from ledger.verification.report import Problem, Progress, Report, Wrong, connect, exported
 from ledger.verification.rules import Replay
 from ledger.verification.signed import Expected, Signed
 from ledger.verification.stripes import checked_leaves
 from ledger.verification.tree import Tree
-from ledger.verification.whole import (
-    every_row_seen,
-    holds_kept,
-    no_impossible_rows,
-    no_strays,
-    spare_keys_whole,
-    told_apart,
-)
+from ledger.verification.whole import holds_kept, looked_at_beside, no_impossible_rows, spare_keys_whole
 
 Guard = Callable[[], bytes | None]
 """Reads the fork guard's note; None where there is no guard file."""
@@ -125,6 +118,7 @@ class _Run:
         self._replay = Replay(connection) if rules else None
         self._connection = connection
         self._url = url
+        self._snapshot = exported(connection)
         self._verifier = verifier
         self._key_encryption_key = key_encryption_key
         self._authenticate = None if digest_key is None else authenticator(digest_key)
@@ -146,13 +140,12 @@ class _Run:
             _is_within(expected, size)
         for expected in outside:
             self.signed.witness(expected)
-        self._events(size, sorted(outside, key=lambda expected: expected.size))
-        self.signed.handed_over()
-        self._head(frontier, recorded_at, origin)
-        self._authentic(size, frontier, recorded_at, mac)
-        no_strays(self._connection, size)
-        told_apart(self._connection)
-        every_row_seen(self._connection, size)
+        with looked_at_beside(self._url, self._snapshot, size) as looking:
+            self._events(size, sorted(outside, key=lambda expected: expected.size))
+            self.signed.handed_over()
+            self._head(frontier, recorded_at, origin)
+            self._authentic(size, frontier, recorded_at, mac)
+            looking.result()
         holds_kept(self._connection, self._orders)
         spare_keys_whole(self._connection, self._key_encryption_key, self._orders)
         newest = self.signed.size
@@ -181,7 +174,8 @@ class _Run:
         expected_roots = _merge(outside, self.signed.stored(size))
         awaited = next(expected_roots, None)
         missing = Missing(self._orders, [each.brought_back for each in self._recoveries])
-        with closing(checked_leaves(self._connection, self._url, self._key_encryption_key, missing, size)) as ranges:
+        view = self._connection, self._url, self._snapshot
+        with closing(checked_leaves(*view, self._key_encryption_key, missing, size)) as ranges:
             while True:
                 while awaited is not None and awaited.size == self.tree.frontier.size:
                     self._compare(awaited)

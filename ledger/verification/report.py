@@ -9,6 +9,7 @@ import psycopg
 from psycopg import Connection, DataError, IsolationLevel
 from psycopg.abc import Buffer
 from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Literal
 from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
 
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -65,8 +66,8 @@ class CheckerDied(RuntimeError):
     """A checking process ended without an answer: nothing can be said about the log."""
 
 
-def connect(url: str) -> Connection[Any]:
-    """A read-only connection whose one transaction sees one state of the database.
+def connect(url: str, snapshot: str | None = None) -> Connection[Any]:
+    """A read-only connection whose one transaction sees one state of the database: that of `snapshot`, if given.
 
     Operators and functions are PostgreSQL's own, whatever search path was set for the database or the role.
     """
@@ -76,7 +77,16 @@ def connect(url: str) -> Connection[Any]:
     connection.commit()
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
+    if snapshot is not None:
+        connection.execute(SQL("SET TRANSACTION SNAPSHOT {}").format(Literal(snapshot)))
     return connection
+
+
+def exported(connection: Connection[Any]) -> str:
+    """The name under which others see what `connection` sees, while its transaction lasts."""
+    row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def read_any_moment(connection: Connection[Any]) -> None:

@@ -6,7 +6,6 @@ import sys
 from typing import NamedTuple
 
 import psycopg
-from psycopg.sql import SQL, Literal
 
 from ledger.collecting import rare_collections
 from ledger.verification.leaves import LeafChecker, Missing
@@ -31,8 +30,7 @@ def main() -> None:
     task: Stripe = pickle.load(sys.stdin.buffer)
     out = sys.stdout.buffer
     try:
-        with connect(task.url) as connection, rare_collections():
-            connection.execute(SQL("SET TRANSACTION SNAPSHOT {}").format(Literal(task.snapshot)))
+        with connect(task.url, task.snapshot) as connection, rare_collections():
             whole = (connection, task.key_encryption_key, task.missing)
             checker = LeafChecker(*whole, size=task.size, stripe=task.stripe, stripes=task.stripes)
             for leaves in checker.ranges():

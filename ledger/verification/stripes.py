@@ -30,22 +30,22 @@ PIPE_SIZE = 1 << 20
 def checked_leaves(
     connection: Connection[Any],
     url: str,
+    snapshot: str,
     key_encryption_key: bytes | WrappingKey | None,
     missing: Missing,
     size: int,
 ) -> Generator[Leaves, None, None]:
     """All ranges of the first `size` leaves in order, as `connection` sees them; close it to stop early.
 
+    Others see the same by the name of its `snapshot`.
     A key that is kept elsewhere is asked by this process alone.
     """
     processes = min(os.cpu_count() or 1, MOST_PROCESSES, size // WORTH_A_PROCESS)
     if processes < 2 or isinstance(key_encryption_key, WrappingKey):
         yield from LeafChecker(connection, key_encryption_key, missing, size=size, stripe=0, stripes=1).ranges()
         return
-    row = connection.execute("SELECT pg_export_snapshot()").fetchone()
-    assert row is not None
     with ExitStack() as running:
-        common = (url, str(row[0]), key_encryption_key, missing, size)
+        common = (url, snapshot, key_encryption_key, missing, size)
         others = [Stripe(*common, stripe, processes) for stripe in range(1, processes)]
         pipes = [running.enter_context(_started(stripe)) for stripe in others]
         own = LeafChecker(connection, key_encryption_key, missing, size=size, stripe=0, stripes=processes)

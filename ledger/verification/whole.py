@@ -5,6 +5,7 @@ Each raises Wrong at the first that is not as it must be.
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +19,29 @@ from ledger.storage.entries import decode
 from ledger.storage.sql import QUERIES
 from ledger.verification.leaves import open_key
 from ledger.verification.pages import pages
-from ledger.verification.report import Wrong
+from ledger.verification.report import Wrong, connect
+
+
+@contextmanager
+def looked_at_beside(url: str, snapshot: str, size: int) -> Iterator["Future[None]"]:
+    """What the whole tables show of a log of that size, asked on a connection of its own while the block runs.
+
+    The result is there once nothing was found; it raises Wrong otherwise. Leaving the block early ends the questions.
+    """
+    with connect(url, snapshot) as connection, ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(_look, connection, size)
+        try:
+            yield looking
+        finally:
+            while not looking.done():
+                connection.cancel_safe()
+                wait([looking], timeout=0.1)
+
+
+def _look(connection: Connection[Any], size: int) -> None:
+    no_strays(connection, size)
+    told_apart(connection)
+    every_row_seen(connection, size)
 
 
 def no_impossible_rows(connection: Connection[Any]) -> None:

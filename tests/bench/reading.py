@@ -15,7 +15,7 @@ from projections.blast import blast_radius
 from projections.rebuilding import rebuild
 from projections.reports import ALL
 from projections.runner import Runner, install
-from tests.bench.append import copy
+from tests.bench.append import copy, plain
 from tests.bench.places import new_log, submission
 from tests.projections.falsehoods import chain, star
 from tests.projections.falsehoods import fill as fill_disclosures
@@ -92,6 +92,7 @@ def report(url: str) -> Sequence[tuple[str, str]]:
         vkey = fill(settings, events)
         rate, floor = verifying(settings, vkey, events), hashing(settings, events)
         closed = verifying(settings, vkey, events, texts=False)
+        saved = plain(url, 20_000, batch=MAX_BATCH)
         replayed = verifying(settings, vkey, events, rules=True)
         rebuilt = rebuilding(settings, events)
     with new_log(url) as settings:
@@ -100,9 +101,11 @@ def report(url: str) -> Sequence[tuple[str, str]]:
     return (
         ("verify the whole log", f"{rate:,.0f} events/s"),
         ("  reading and hashing every entry", f"{floor:,.0f} events/s: ours is {rate / floor:.2f} x"),
+        ("  plain eventsourcing saving, batches of 500", f"{saved:,.0f} events/s: ours is {rate / saved:.1f} x"),
         ("  without the keys, as an auditor", f"{closed:,.0f} events/s: {closed / rate:.2f} x"),
         ("  with --rules", f"{replayed:,.0f} events/s: {replayed / rate:.2f} x"),
         ("rebuild all projections", f"{rebuilt:,.0f} events/s"),
+        ("  plain eventsourcing saving, batches of 500", f"{saved:,.0f} events/s: ours is {rebuilt / saved:.2f} x"),
         ("  raw COPY of one row an event", f"{rows:,.0f} rows/s: ours is {rebuilt / rows:.2f} x"),
         ("blast radius of 100,000 disclosures", f"{radius:.2f} s"),
     )
