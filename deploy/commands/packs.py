@@ -79,7 +79,8 @@ def export_command(
         print_json(exported._asdict())
         return
     out.print(f"{exported.entries} events under the checkpoint of {exported.size} events are in {directory}")
-    out.print(f"it holds {exported.texts} texts in the clear, {exported.erased} were erased: hand it over safely")
+    gone = f"{exported.erased} were erased" + (f", {exported.lost} lost" if exported.lost else "")
+    out.print(f"it holds {exported.texts} texts in the clear, {gone}: hand it over safely")
     out.print("and this key by another way, for `python3 verify_pack.py --vkey KEY`:")
     print(exported.vkey)
 
@@ -150,8 +151,9 @@ def _shown(pack: verify_pack.Pack) -> dict[str, Any]:
         "size": pack.size,
         "root": pack.root.hex(),
         "entries": len(pack.raw),
-        "texts": len(pack.texts) - pack.erased,
+        "texts": pack.opened,
         "erased": pack.erased,
+        "lost": pack.lost,
         "completeness": pack.completeness,
         "cosigned_by": [witness.split("+")[0] for witness in pack.witnesses],
         "has_timestamp": verify_pack.STAMP in pack.files,

@@ -20,13 +20,13 @@ from deploy.pack import verify_pack
 from deploy.pack.handovers import handovers
 from deploy.pack.readme import readme
 from deploy.pack.report import report
-from deploy.pack.selecting import SQL, Sample, Selection, Wanted, ranges, spelled
+from deploy.pack.selecting import SQL, Cover, Sample, Selection, Wanted, cover, ranges, spelled
 from ledger.domain.dispatch import evolve
 from ledger.domain.promises import late_against_original, timeliness
 from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
-from ledger.erasure.order import Order
 from ledger.erasure.orders import orders
 from ledger.erasure.sealing import Opened, SealBroken, unseal
+from ledger.recovery.records import bringing_back, records
 from ledger.storage.entries import decode, moment
 from ledger.storage.log_keys import read_rotations, verifier_at
 from ledger.storage.sql import QUERIES
@@ -64,8 +64,11 @@ class Source(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What goes into the pack: pack.json, the entry bytes by leaf, the lines of texts.txt and the same to be read."""
+    """What goes into the pack: the checkpoint that it is under, pack.json, the entry bytes by leaf, the lines of
+    texts.txt and the same to be read.
+    """
 
+    cover: Cover
     pack: dict[str, Any]
     raw: dict[int, bytes]
     lines: list[bytes]
@@ -80,7 +83,7 @@ def contents(
 ) -> dict[str, bytes]:
     """Every file of the pack but its manifest. Raises ExportRefused where the log cannot be what was signed."""
     chosen = _choose(source, found, wanted, sample)
-    files = _evidence(source, found, chosen)
+    files = _evidence(source, chosen)
     rows = verify_pack.timeline(chosen.raw, chosen.texts)
     files["timeline.csv"] = verify_pack.csv_of(verify_pack.TIMELINE, rows)
     files["promises.csv"] = verify_pack.csv_of(PROMISES, _promises(source.connection, chosen.pack))
@@ -89,50 +92,52 @@ def contents(
     shown = verify_pack.completeness(chosen.pack, dict(chosen.entries()))
     files["report.html"] = report(source.verifier.name, chosen.pack, files, shown)
     files["verify_pack.py"] = Path(verify_pack.__file__).read_bytes()
-    files["README.md"] = readme(source.verifier, chosen.pack, found, files, shown)
+    files["README.md"] = readme(source.verifier, chosen.pack, chosen.cover, files, shown)
     return files
 
 
 def _choose(source: Source, found: Selection, wanted: Wanted, sample: Sample | None) -> Chosen:
-    """The events and their words; for words that were erased the events that order it as well."""
-    size = found.checkpoint.size
+    """The events and their words; for words that were erased or lost the events that say so as well."""
     pack: dict[str, Any] = {
-        "as_of": orjson.loads(_entries(source.connection, [size - 1])[size - 1])["recorded_at"],
-        "checkpoint": {"size": size, "root": base64.b64encode(found.checkpoint.root).decode()},
         "selected_by": wanted.spelled(),
         "population": ranges(found.leaves),
         "sample": None if sample is None else asdict(sample),
         "also": [],
     }
     raw = _entries(source.connection, verify_pack.selected(pack))
-    lines, texts, ordered = _texts(source, raw, size)
-    pack["also"] = sorted(ordered - raw.keys())
+    lines, texts, saying = _texts(source, raw)
+    pack["also"] = sorted(saying - raw.keys())
+    under = cover(source.connection, found, max(found.leaves[-1], *saying, 0))
+    size = under.checkpoint.size
+    pack["as_of"] = orjson.loads(_entries(source.connection, [size - 1])[size - 1])["recorded_at"]
+    pack["checkpoint"] = {"size": size, "root": base64.b64encode(under.checkpoint.root).decode()}
     raw = dict(sorted((raw | _entries(source.connection, pack["also"])).items()))
     streams = {orjson.loads(line)["stream"] for line in raw.values()}
     counted = source.connection.execute(SQL["streams"], {"streams": sorted(streams), "size": size}).fetchall()
-    return Chosen(pack | {"streams": dict(counted)}, raw, lines, texts)
+    return Chosen(under, pack | {"streams": dict(counted)}, raw, lines, texts)
 
 
-def _evidence(source: Source, found: Selection, chosen: Chosen) -> dict[str, bytes]:
+def _evidence(source: Source, chosen: Chosen) -> dict[str, bytes]:
+    (checkpoint, note, stamp), pack = chosen.cover, chosen.pack
     files = {
-        "checkpoint": found.note,
-        "keys.txt": _lines(_keys(source, found.note)),
-        "pack.json": verify_pack.json_of(chosen.pack, 1),
+        "checkpoint": note,
+        "keys.txt": _lines(_keys(source, note)),
+        "pack.json": verify_pack.json_of(pack, 1),
         "entries.jsonl": _lines(chosen.raw.values()),
         "texts.txt": _lines(chosen.lines),
     }
-    if found.stamp is not None:
-        files[verify_pack.STAMP] = found.stamp
+    if stamp is not None:
+        files[verify_pack.STAMP] = stamp
     if rotations := handovers(source.connection, source.verifier):
         files[verify_pack.ROTATIONS] = verify_pack.json_of(
             [[line.decode(), proof.format()] for line, proof in rotations], 1
         )
-    if len(chosen.raw) < found.checkpoint.size:
+    if len(chosen.raw) < checkpoint.size:
         if len(chosen.raw) > verify_pack.MAX_FILES - len(verify_pack.FILES) - 3:  # folder, timestamp, rotations
             raise ExportRefused(f"{len(chosen.raw)} events are too many for proofs one by one: use --sample or --all")
         tree = TreeReader(reader(source.connection))
         for leaf in chosen.raw:
-            proof = ProofFile(leaf, tuple(tree.inclusion_proof(leaf, found.checkpoint.size)), found.note)
+            proof = ProofFile(leaf, tuple(tree.inclusion_proof(leaf, checkpoint.size)), note)
             files[f"proofs/{leaf}.tlog-proof"] = proof.format().encode()
     return files
 
@@ -162,36 +167,31 @@ def _keys(source: Source, note: bytes) -> list[bytes]:
     return [f"log {source.verifier.vkey}".encode(), *(f"witness {vkey}".encode() for vkey in keys)]
 
 
-def _texts(source: Source, raw: dict[int, bytes], size: int) -> tuple[list[bytes], dict[int, str], set[int]]:
-    """The lines of texts.txt, the same as words by leaf, and the leaves that order erasures."""
+def _texts(source: Source, raw: dict[int, bytes]) -> tuple[list[bytes], dict[int, str], set[int]]:
+    """The lines of texts.txt, the same as words by leaf, and the leaves that say of words that they are gone."""
     entries = {leaf: entry for leaf, line in raw.items() if "personal" in (entry := orjson.loads(line))}
     sealed = {row[0]: row[1:] for row in source.connection.execute(SQL["sealed"], {"leaves": list(entries)})}
     keys = source.keyring.find(reader(source.connection), {entry["customer_id"] for entry in entries.values()})
-    ordered = orders(source.connection)
+    ordered, recoveries = orders(source.connection), records(source.connection)
     lines: list[bytes] = []
     texts: dict[int, str] = {}
-    orders_of: set[int] = set()
+    saying: set[int] = set()
     for leaf, entry in entries.items():
         key = keys.get(entry["customer_id"])
         if isinstance(key, Erased):
             order = ordered[entry["customer_id"]]
-            _require_covered(order, size)
-            orders_of.add(order.leaf_index)
+            saying.add(order.leaf_index)
             texts[leaf] = mark = f"[erased on {order.requested_at:%Y-%m-%d}]"
             lines.append(f"{leaf} erased {order.leaf_index} {mark}".encode())
+        elif leaf not in sealed and (record := bringing_back(recoveries, leaf)) is not None:
+            saying.add(record.leaf_index)
+            texts[leaf] = record.mark
+            lines.append(f"{leaf} lost {record.leaf_index} {record.mark}".encode())
         else:
             opened = _opened(leaf, entry, key, sealed.get(leaf))
             texts[leaf] = verify_pack.told(orjson.loads(opened.personal))
             lines.append(b"%d %s %s" % (leaf, base64.b64encode(opened.opening), opened.personal))
-    return lines, texts, orders_of
-
-
-def _require_covered(order: Order, size: int) -> None:
-    if order.leaf_index >= size:
-        raise ExportRefused(
-            f"customer {order.customer_id} was erased at leaf {order.leaf_index}, after this checkpoint of {size} "
-            "events: take a later one"
-        )
+    return lines, texts, saying
 
 
 def _opened(leaf: int, entry: dict[str, Any], key: DataKey | None, sealed: tuple[int, bytes] | None) -> Opened:

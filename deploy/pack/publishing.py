@@ -21,11 +21,12 @@ from ledger.verification.report import connect
 
 
 class Exported(NamedTuple):
-    """What the pack holds: events, open and erased texts, the size of its checkpoint; and the key that checks it."""
+    """What the pack holds: events, texts in the clear, erased and lost, the size of its checkpoint; what checks it."""
 
     entries: int
     texts: int
     erased: int
+    lost: int
     size: int
     vkey: str
 
@@ -59,7 +60,7 @@ def export_pack(
     text = verify_pack.manifest_of(signer.name, files)
     files["manifest"] = Note(text, (signer.signature(text),)).format()
     shown = _publish(directory, files, signer.vkey)
-    return Exported(len(shown.raw), len(shown.texts) - shown.erased, shown.erased, shown.size, signer.vkey)
+    return Exported(len(shown.raw), shown.opened, shown.erased, shown.lost, shown.size, signer.vkey)
 
 
 def _require_ours(directory: Path, signer: Signer) -> None:

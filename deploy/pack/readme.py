@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.pack import verify_pack
-from deploy.pack.selecting import Selection, asked_for
+from deploy.pack.selecting import Cover, asked_for
 from ledger.tlog.note import Verifier
 
 _WHAT: Final = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
@@ -14,9 +14,7 @@ _OLDER: Final = "\nA key that the ledger had before will do as well: `rotations.
 _STAMPED: Final = "| `timestamp.tsr` | a timestamp of the checkpoint (RFC 3161): it was so by that time |\n"
 
 
-def readme(
-    verifier: Verifier, pack: dict[str, Any], found: Selection, files: dict[str, bytes], completeness: str
-) -> bytes:
+def readme(verifier: Verifier, pack: dict[str, Any], cover: Cover, files: dict[str, bytes], completeness: str) -> bytes:
     """The text, which says of this very pack, whose other `files` are given, what was selected and what is shown."""
     size, entries = pack["checkpoint"]["size"], files["entries.jsonl"].count(b"\n")
     rotated = verify_pack.ROTATIONS in files
@@ -36,8 +34,8 @@ def readme(
         cautions="\n".join(cautions) + "\n",
         proofs="There is none here: all events of the ledger together make the hash in `checkpoint`."
         * (entries == size),
-        cosigned=", and by witnesses" if found.note.count("\n— ".encode()) > 1 else "",
-        stamped="" if found.stamp is None else _STAMPED,
+        cosigned=", and by witnesses" if cover.note.count("\n— ".encode()) > 1 else "",
+        stamped="" if cover.stamp is None else _STAMPED,
         vkey=verifier.vkey,
         rotated=_ROTATED if rotated else "",
         older=_OLDER if rotated else "",

@@ -41,18 +41,25 @@ class Sample:
 
 
 class Selection(NamedTuple):
-    """The leaves that were asked for, and the checkpoint that covers them, with the timestamp that it may have."""
+    """The leaves asked for among the first `size`, over which `note` is; `fixed`: under no other checkpoint."""
+
+    leaves: list[int]
+    size: int
+    note: str
+    fixed: bool
+
+
+class Cover(NamedTuple):
+    """The checkpoint that a pack is under, with the timestamp that it may have."""
 
     checkpoint: Checkpoint
     note: bytes
     stamp: bytes | None
-    leaves: list[int]
 
 
 def select(connection: Connection[Any], wanted: Wanted, size: int | None) -> Selection:
-    """What is asked for, under the checkpoint of `size`; without one under the newest, or the newest that others
-    have stamped or cosigned where that covers all of it. Raises ExportRefused where there is no such checkpoint, and
-    where there is no such event.
+    """What is asked for, under the checkpoint of `size`, or the newest. Raises ExportRefused where there is no such
+    checkpoint, and where there is no such event.
     """
     newest = connection.execute(SQL["newest"], {"size": size}).fetchone()
     if newest is None:
@@ -61,13 +68,25 @@ def select(connection: Connection[Any], wanted: Wanted, size: int | None) -> Sel
     leaves = [leaf for (leaf,) in connection.execute(SQL[wanted.by], {wanted.by: wanted.value} | bounds)]
     if not leaves:
         raise ExportRefused("no event under the checkpoint is what you asked for")
-    best = connection.execute(SQL["best"], {"size": size, "last_leaf": leaves[-1]}).fetchone()
-    note, stamp = (newest[1], None) if best is None else best
+    return Selection(leaves, newest[0], newest[1], size is not None)
+
+
+def cover(connection: Connection[Any], found: Selection, last_leaf: int) -> Cover:
+    """The checkpoint over `last_leaf`: the newest that others have stamped, else cosigned, else the newest of all; the
+    one that was asked for, where one was. Raises ExportRefused where it cannot be read, or does not cover that leaf.
+    """
+    if last_leaf >= found.size:
+        raise ExportRefused(
+            f"what says that words were erased or lost is leaf {last_leaf}, after this checkpoint of {found.size} "
+            "events: take a later one"
+        )
+    bounds = {"size": found.size if found.fixed else None, "last_leaf": last_leaf}
+    best = connection.execute(SQL["best"], bounds).fetchone()
+    note, stamp = (found.note, None) if best is None else best
     try:
-        checkpoint = Checkpoint.parse(Note.parse(note).text)
+        return Cover(Checkpoint.parse(Note.parse(note).text), note.encode(), stamp)
     except Malformed as error:
-        raise ExportRefused(f"{NOT_SIGNED}: the checkpoint of {newest[0]} events: {error}") from error
-    return Selection(checkpoint, note.encode(), stamp, leaves)
+        raise ExportRefused(f"{NOT_SIGNED}: the checkpoint of {found.size} events: {error}") from error
 
 
 def asked_for(pack: dict[str, Any]) -> str:

@@ -247,7 +247,8 @@ def manifest_of(origin: str, files: dict[str, bytes]) -> str:
 
 
 def selected(pack: dict[str, Any]) -> list[int]:
-    """The leaves of the pack: `population` (ranges, first to before stop) or a sample of it, and `also` (erasures).
+    """The leaves of the pack: `population` (ranges, first to before stop) or a sample of it, and `also` (what says that
+    words were erased or lost).
 
     The sample are the leaves with the smallest SHA-256(seed ‖ newline ‖ leaf index in decimal).
     """
@@ -378,8 +379,10 @@ class Pack:
             self.where = f"entries.jsonl, leaf {leaf}"
             entry = self.entries[leaf] = json.loads(line)
             require(json_of(entry) == line, "it is not in its one legal spelling")
+            if leaf in pack["also"]:
+                continue
             require("customer" not in by or entry["customer_id"] == by["customer"], "it is of another customer")
-            if "from" in by and leaf not in pack["also"]:
+            if "from" in by:
                 start, stop = ((by[edge] or open_end)[:-1] for edge, open_end in (("from", "0Z"), ("to", "9999Z")))
                 require(start <= entry["recorded_at"][:-1] < stop, "it was recorded at another time")
         for self.where in sorted(proofs):
@@ -389,9 +392,10 @@ class Pack:
 
     def check_texts(self) -> None:
         """texts.txt: the words of each entry that has words, `<leaf> <base64 of r> <words as JSON>`, where r shows that
-        it commits to these; or `<leaf> erased <leaf of the order> [erased on <day>]`.
+        it commits to these; or `<leaf> erased <leaf of the order> [erased on <day>]`; or `<leaf> lost <leaf of the
+        recovery> [lost on <day>]`, of a leaf that this says to have brought back.
         """
-        self.texts, self.erased = {}, 0
+        self.texts, self.erased, self.lost = {}, 0, 0
         wanted = [leaf for leaf, entry in self.entries.items() if "personal" in entry]
         lines = self.file("texts.txt").split(b"\n")
         full = lines.pop() == b"" and len(lines) == len(wanted)
@@ -399,18 +403,25 @@ class Pack:
         for leaf, line in zip(wanted, lines):
             self.where, entry, (number, r, words) = f"texts.txt, leaf {leaf}", self.entries[leaf], line.split(b" ", 2)
             require(number == b"%d" % leaf, "it is the text of another leaf")
-            if r == b"erased":
-                order, self.texts[leaf] = words.decode().split(" ", 1)
-                ordered, self.erased = self.entries[int(order)], self.erased + 1
-                said = (ordered["type"], ordered["customer_id"], f"[erased on {ordered['recorded_at'][:10]}]")
-                fits = said == ("subject.erasure_requested", entry["customer_id"], self.texts[leaf])
-                require(fits, "what it names does not order its erasure")
+            if r in (b"erased", b"lost"):
+                named_leaf, self.texts[leaf] = words.decode().split(" ", 1)
+                says, gone = self.entries[int(named_leaf)], r.decode()
+                marked = self.texts[leaf] == f"[{gone} on {says['recorded_at'][:10]}]"
+                if gone == "erased":
+                    self.erased += 1
+                    fits = (says["type"], says["customer_id"]) == ("subject.erasure_requested", entry["customer_id"])
+                    require(fits and marked, "what it names does not order its erasure")
+                else:
+                    self.lost, first = self.lost + 1, says["data"]["kept_size"]
+                    fits = says["type"] == "log.recovered" and first <= leaf < first + says["data"]["restored"]
+                    require(fits and marked, "what it names did not bring its entry back")
             else:
                 made = b"promise-ledger/personal/v1\0" + entry["event_id"].encode() + b"\0" + words
                 commitment = hmac.new(base64.b64decode(r, validate=True), made, "sha256").digest()
                 fits = base64.b64encode(commitment).decode() == entry["personal"]["commitment"]
                 require(fits, "it is not the text that the entry commits to")
                 self.texts[leaf] = told(json.loads(words))
+        self.opened = len(self.texts) - self.erased - self.lost
 
     def check_tables(self) -> None:
         """Tables, totals and page say the same as the entries, and as one another."""
@@ -457,7 +468,7 @@ def sentences(pack: Pack, vkey: str | None, witnesses: Any) -> list[str]:
     lines = [
         f"AS SIGNED: {len(pack.raw)} events of {pack.origin}, under its checkpoint of {pack.size} events",
         f"root {pack.root.hex()}, cosigned by {names}{unpinned}",
-        f"texts that are those committed to: {len(pack.texts) - pack.erased}; erased: {pack.erased}",
+        f"texts that are those committed to: {pack.opened}; erased: {pack.erased}; lost: {pack.lost}",
         pack.completeness,
         "PROVEN: these events and words stood in the log, as they are here, when that was signed. They are what",
         "timeline.csv holds. totals.json and the tables of report.html are what the CSV files make them.",

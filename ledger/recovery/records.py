@@ -32,6 +32,11 @@ class Record(NamedTuple):
         return range(self.event.kept_size, self.size)
 
     @property
+    def mark(self) -> str:
+        """What readers see in place of words that it could not bring back."""
+        return f"[lost on {self.recorded_at:%Y-%m-%d}]"
+
+    @property
     def sentence(self) -> str:
         """What was done, for a reader."""
         event, on = self.event, f"on {self.recorded_at:%Y-%m-%d} (leaf {self.leaf_index}; {self.event.grounds})"
@@ -70,10 +75,15 @@ def records(connection: Connection[Any]) -> list[Record]:
     return found
 
 
+def bringing_back(found: Sequence[Record], leaf_index: int) -> Record | None:
+    """The recovery that brought this leaf back from copies of entries, so that its words may be lost."""
+    return next((each for each in found if leaf_index in each.brought_back), None)
+
+
 def lost_mark(found: Sequence[Record], leaf_index: int) -> str | None:
     """What readers see where words stood that no copy of the entry could bring back."""
-    record = next((each for each in found if leaf_index in each.brought_back), None)
-    return None if record is None else f"[lost on {record.recorded_at:%Y-%m-%d}]"
+    record = bringing_back(found, leaf_index)
+    return None if record is None else record.mark
 
 
 def ended_logs(found: Sequence[Record]) -> list[Ended]:

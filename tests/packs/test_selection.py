@@ -209,6 +209,13 @@ def test_the_newest_cosigned_checkpoint_that_covers_it_is_taken(readable: str, d
     assert json.loads((two / "pack.json").read_bytes())["checkpoint"]["size"] == 2
     assert verified(two, "--vkey", log.vkey)[0] == 0
     assert "it is not signed by witness.example/w" in problem(two, log, witnesses=[WITNESS.verifier.vkey])
+    told(log.open(), submission("subject.erase", "e-1", customer_id="C-1", grounds="art-17-1-a"))
+    log.close()
+    erased = export(log, away / "erased", "promise", "P-1", policy=policy)
+    assert json.loads((erased / "pack.json").read_bytes())["checkpoint"]["size"] == 3, (
+        "it covers what orders the erasure"
+    )
+    assert (erased / "texts.txt").read_text() == "0 erased 2 [erased on 2026-03-03]\n"
     change(one / "checkpoint", "witness.example/w ", "witness.example/x ")
     sign(one, owner(log))
     assert "checkpoint: it is not signed by witness.example/w" in problem(one, log)
