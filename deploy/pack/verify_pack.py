@@ -393,9 +393,9 @@ class Pack:
     def check_texts(self) -> None:
         """texts.txt: the words of each entry that has words, `<leaf> <base64 of r> <words as JSON>`, where r shows that
         it commits to these; or `<leaf> erased <leaf of the order> [erased on <day>]`; or `<leaf> lost <leaf of the
-        recovery> [lost on <day>]`, of a leaf that this says to have brought back.
+        recovery> [lost on <day>]`, of a leaf that this says to have brought back. pack.json adds only what is named so.
         """
-        self.texts, self.erased, self.lost = {}, 0, 0
+        self.texts, self.erased, self.lost, named = {}, 0, 0, set()
         wanted = [leaf for leaf, entry in self.entries.items() if "personal" in entry]
         lines = self.file("texts.txt").split(b"\n")
         full = lines.pop() == b"" and len(lines) == len(wanted)
@@ -405,6 +405,7 @@ class Pack:
             require(number == b"%d" % leaf, "it is the text of another leaf")
             if r in (b"erased", b"lost"):
                 named_leaf, self.texts[leaf] = words.decode().split(" ", 1)
+                named.add(int(named_leaf))
                 says, gone = self.entries[int(named_leaf)], r.decode()
                 marked = self.texts[leaf] == f"[{gone} on {says['recorded_at'][:10]}]"
                 if gone == "erased":
@@ -422,6 +423,8 @@ class Pack:
                 require(fits, "it is not the text that the entry commits to")
                 self.texts[leaf] = told(json.loads(words))
         self.opened = len(self.texts) - self.erased - self.lost
+        self.where = "pack.json"
+        require(named.issuperset(self.pack["also"]), "it adds events that no erased or lost text names")
 
     def check_tables(self) -> None:
         """Tables, totals and page say the same as the entries, and as one another."""

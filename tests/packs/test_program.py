@@ -158,6 +158,16 @@ def _drop_entry_and_claim(pack: Path) -> None:
     (pack / "pack.json").write_bytes(verify_pack.json_of(found, 1))
 
 
+def _drop_claim_and_add_its_promise(pack: Path) -> None:
+    (pack / "proofs/10.tlog-proof").unlink()
+    for name in ("entries.jsonl", "texts.txt"):
+        lines = (pack / name).read_bytes().split(b"\n")
+        (pack / name).write_bytes(b"\n".join(lines[:4] + lines[5:]))
+    found = json.loads((pack / "pack.json").read_bytes())
+    found |= {"population": [[3, 5], [6, 7], [11, 12]], "also": [0]}
+    (pack / "pack.json").write_bytes(verify_pack.json_of(found, 1))
+
+
 def _of_leaf_10(pack: Path) -> None:
     shutil.copy(pack / "proofs/10.tlog-proof", pack / "proofs/0.tlog-proof")
 
@@ -168,6 +178,10 @@ CHEATS: dict[str, tuple[Callable[[Path], None], str]] = {
     "two entries exchanged": (_exchange("entries.jsonl", 0, 2), "leaf"),
     "an entry left out": (_drop_entry, "entries.jsonl"),
     "an entry left out that is not said to be here": (_drop_entry_and_claim, "disclosure:D-1 is to be here as a whole"),
+    "an entry left out of a stream that is only added to": (
+        _drop_claim_and_add_its_promise,
+        "pack.json: it adds events",
+    ),
     "a proof of another leaf": (_of_leaf_10, "proofs/0.tlog-proof"),
     "a proof with another hash": (_exchange("proofs/0.tlog-proof", 2, 3), "proofs/0.tlog-proof"),
     "two texts exchanged": (_exchange("texts.txt", 0, 1), "leaf 0: it is not the text that the entry commits to"),

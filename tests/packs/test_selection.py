@@ -167,6 +167,15 @@ def test_another_sample_than_the_seed_draws_is_found_even_if_signed_for(log: Log
     assert verified(pack, "--vkey", log.vkey)[0] == 1
 
 
+def test_what_the_seed_did_not_draw_is_not_added_to_a_sample(log: Log, packs: Packs, away: Path):
+    pack = packs.copy(away, "all")
+    found = json.loads((pack / "pack.json").read_bytes())
+    found |= {"sample": {"count": 3, "seed": "s"}, "also": list(range(len(log.states())))}
+    (pack / "pack.json").write_bytes(verify_pack.json_of(found, 1))
+    sign(pack, owner(log))
+    assert problem(pack, log) == "pack.json: it adds events that no erased or lost text names"
+
+
 def test_the_same_is_exported_byte_for_byte_also_after_the_log_has_grown(readable: str, data_dir: Path, away: Path):
     log = Log(readable, data_dir)
     told(log.open(), make(1), make(2))
