@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, insort
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Final
 
 from ledger.domain.calendars import elapsed
@@ -64,23 +65,20 @@ def quantile(pace: Pace | None, at: datetime) -> tuple[int, int] | None:
 
 
 def lead_seconds(lead: Lead | None, at: datetime) -> int | None:
-    """The lead time of the offering as last published to be valid at `at`."""
-    if lead is None:
+    """The lead time of the version in effect at `at`: the last published that had begun; None where it is over then."""
+    begun = [] if lead is None else [version for version in zip(*lead, strict=True) if max(version[:2]) <= at]
+    if not begun:
         return None
-    versions = zip(reversed(lead.valid_from), reversed(lead.valid_to), reversed(lead.seconds), strict=True)
-    return next((each for start, end, each in versions if start <= at and (end is None or at < end)), None)
+    *_, valid_to, seconds = begun[-1]  # it replaced those before it, so none of them is back when it ends
+    return seconds if valid_to is None or at < valid_to else None
 
 
 def _published(facts: Facts, event: OfferingPublished) -> None:
+    """Nobody knew it before it was published, which may be recorded after a later version."""
     lead = facts.recall(event.stream, Lead) or Lead()
-    facts.remember(
-        event.stream,
-        Lead(
-            (*lead.valid_from, max(event.valid_from, facts.at)),  # nobody knew it before it was published
-            (*lead.valid_to, event.valid_to),
-            (*lead.seconds, whole_seconds(elapsed(event.lead_time))),
-        ),
-    )
+    version = facts.at, event.valid_from, event.valid_to, whole_seconds(elapsed(event.lead_time))
+    versions = sorted((*zip(*lead, strict=True), version), key=itemgetter(0))
+    facts.remember(event.stream, Lead(*zip(*versions, strict=True)))
 
 
 RULES: Rules = {OfferingPublished: _published}

@@ -128,8 +128,9 @@ class Fixed(NamedTuple):
 
 
 class Lead(NamedTuple):
-    """One offering: its versions, side by side."""
+    """One offering: its versions, side by side, in the order in which they were published."""
 
+    published_at: tuple[datetime, ...] = ()
     valid_from: tuple[datetime, ...] = ()
     valid_to: tuple[datetime | None, ...] = ()
     seconds: tuple[int, ...] = ()

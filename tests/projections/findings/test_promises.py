@@ -190,6 +190,19 @@ def test_sooner_than_the_lead_time_is_overpromised() -> None:
     )  # the newest version counts
 
 
+def test_an_offering_holds_until_it_is_over_or_replaced_in_the_order_of_publishing() -> None:
+    withdrawn = on(5, OFFERED_7.event.model_copy(update={"lead_time": "P10D"}))  # from day 20 on there is none
+    late = Fact(made(offering_id="O-1", due_at=day(22)).event, day(21))
+    assert given(OFFERED, late).intervals("overpromised") == [(day(21), None)]
+    assert given(OFFERED, withdrawn, late).intervals("overpromised") == []
+    assert given(withdrawn, OFFERED, late).intervals("overpromised") == []  # the first version was recorded late
+    before = Fact(made(offering_id="O-1", due_at=day(20)).event, day(11))
+    assert given(OFFERED, withdrawn, before).intervals("overpromised") == [(day(11), None)]
+    from_15 = on(6, OfferingPublished(offering_id="O-1", lead_time="P1D", valid_from=day(15)))
+    assert given(OFFERED, from_15, before).intervals("overpromised") == [(day(11), None)]  # replaced from day 15 on
+    assert given(from_15, OFFERED, late).intervals("overpromised") == []
+
+
 def test_overpromised_closes_when_moved_to_what_is_realistic_or_kept() -> None:
     facts = [OFFERED, made(offering_id="O-1")]
     assert given(facts, moved(5, 10, 11)).intervals("overpromised") == [(day(1), day(5))]
