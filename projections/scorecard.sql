@@ -47,7 +47,11 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
             CASE grouped_by WHEN 'owner' THEN p.owner WHEN 'kind' THEN p.kind WHEN 'customer' THEN p.customer_id ELSE '' END AS g,
             CASE
                 WHEN p.ended_as IN ('kept', 'broken') THEN p.ended_as
-                WHEN p.ended_as = 'expired' OR p.standing = 'conditional' THEN 'not owed'
+                WHEN p.condition_by IS NOT NULL AND NOT EXISTS (
+                    SELECT FROM audit.promise_history AS h
+                    WHERE h.promise_id = p.promise_id AND h.type = 'promise.activated' AND h.occurred_at < i.stop
+                      AND h.recorded_at <= coalesce(known_at, 'infinity')
+                ) THEN 'not owed'  -- its condition was not met, whatever became of it since
                 WHEN p.ended_as = 'released' AND p.timeliness NOT IN ('overdue', 'late') THEN 'released'
                 WHEN p.standing <> 'ended' AND p.fulfilment = 'claimed' THEN 'claimed'
                 ELSE 'not kept'  -- past due, moved, replaced, or given up by the customer after it was due

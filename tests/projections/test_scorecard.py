@@ -254,6 +254,23 @@ def test_a_promise_that_the_customer_released_counts_where_it_was_overdue_or_cla
     assert figures(card(world, 0, 100))["kept"] == (0, 0, 2), "the last two"
 
 
+def test_a_promise_whose_condition_was_not_met_counts_only_where_it_was_broken(world: World) -> None:
+    condition = {"text": "if you are in", "by": at(12)}
+    for number in range(1, 5):
+        world.make(number, condition=condition)
+    disclose(world, "D-1", 2)
+    terms = {"customer_id": "C-1", "kind": "deliver", "text": "x", "owner": "u-1", "channel": "phone", "basis": "known"}
+    for number in (1, 2):
+        if number == 2:
+            tell(world, "promise.meet_condition", 10, promise_id="P-2")
+        new = terms | {"promise_id": f"P-{number + 10}", "due_at": at(150)}
+        tell(world, "promise.supersede", 11, promise_id=f"P-{number}", disclosure_id="D-1", promise=new)
+    tell(world, "promise.release", 30, promise_id="P-3", evidence="letter 1")  # the timer was off since hour 12
+    tell(world, "promise.break", 11, promise_id="P-4", reason_code="stock", text="None left.")
+    world.catch_up()
+    assert figures(card(world, 0, 100))["kept"] == (0, 0, 2)  # P-2 and P-4
+
+
 def test_undisclosed_problems_can_be_asked_for(story: World) -> None:
     rows = story.ask("SELECT problem_id, customer_id, known_since FROM audit.affected_customers WHERE told_at IS NULL")
     assert rows == [{"problem_id": "B-5", "customer_id": "C-9", "known_since": at(90)}]
