@@ -68,19 +68,22 @@ WHERE originator_id = ANY(%(streams)s) AND notification_id <= %(size)s ORDER BY 
 SELECT leaf_index, key_version, ciphertext FROM ledger.sealed WHERE leaf_index = ANY(%(leaves)s);
 
 -- name: newest
--- Asked by every export: the newest checkpoint, or that of a size.
+-- Asked by every export: the newest checkpoint, or that of a size; never one of a log that ended (see `recover anew`).
 SELECT size, note FROM (
     SELECT size, note FROM ledger.checkpoints UNION ALL SELECT size, note FROM ledger.witnessed
 ) AS c
-WHERE size = coalesce(%(size)s, size) ORDER BY size DESC LIMIT 1;
+WHERE size = coalesce(%(size)s, size) AND starts_with(note, (SELECT origin FROM ledger.head) || E'\n')
+ORDER BY size DESC LIMIT 1;
 
 -- name: best
 -- Asked by every export, once it is known what must be covered: the newest checkpoint that a timestamp authority has
--- stamped, else the newest that witnesses have cosigned.
+-- stamped, else the newest that witnesses have cosigned. Not of a log that ended either.
 SELECT note, response FROM (
     SELECT size, note, response FROM ledger.timestamps UNION ALL SELECT size, note, NULL FROM ledger.witnessed
 ) AS c
-WHERE size > %(last_leaf)s AND size = coalesce(%(size)s, size) ORDER BY response IS NULL, size DESC LIMIT 1;
+WHERE size > %(last_leaf)s AND size = coalesce(%(size)s, size)
+    AND starts_with(note, (SELECT origin FROM ledger.head) || E'\n')
+ORDER BY response IS NULL, size DESC LIMIT 1;
 
 -- name: signed
 -- Asked by every export of a log whose key was rotated: what was signed as the key changed.

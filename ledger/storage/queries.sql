@@ -221,8 +221,9 @@ INSERT INTO ledger.timestamps (size, note, response, stored_at)
 VALUES (%(size)s, %(note)s, %(response)s, %(stored_at)s) ON CONFLICT (size) DO NOTHING;
 
 -- name: last_timestamp
--- Asked by the anchor: how far the log is stamped, and since when.
-SELECT size, stored_at FROM ledger.timestamps ORDER BY size DESC LIMIT 1;
+-- Asked by the anchor: how far the log is stamped, and since when. Not how far one was that ended.
+SELECT size, stored_at FROM ledger.timestamps
+WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size DESC LIMIT 1;
 
 -- name: all_timestamps
 -- Asked by verify.

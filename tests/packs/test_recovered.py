@@ -5,11 +5,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from deploy.pack.publishing import export_pack
+from deploy.pack.selecting import Wanted
+from ledger.storage import keys
+from ledger.storage.sql import QUERIES
 from tests.conftest import _copy, new_data_dir, remove
 from tests.packs.making import change, export, files, leaves, owner, problem, sign, verified
-from tests.storage.log import Log, copied, make, told
+from tests.storage.log import NOON, Log, copied, make, told
 from tests.storage.test_recovering import Place
 from tests.storage.test_recovering import export as export_site
 
@@ -83,3 +88,24 @@ def test_words_from_before_a_recovery_cannot_be_withheld_as_lost(recovered: Log,
         (other / "texts.txt").write_text("\n".join(lines))
         sign(other, owner(recovered))
         assert problem(other, recovered) == f"texts.txt, leaf {leaf}: what it names did not bring its entry back"
+
+
+def test_a_log_that_goes_on_anew_is_exported_under_a_checkpoint_of_its_own(readable: str, data_dir: Path, away: Path):
+    log = Log(readable, data_dir)
+    told(log.open(), make(1, customer_id="C-1"))
+    log.close()
+    ((note,),) = log.ask("SELECT note FROM ledger.checkpoints WHERE size = 1")
+    with copied(readable, "ledger_ended_for_packs") as older:
+        with psycopg.connect(older) as connection:
+            for size in (1, 99):
+                connection.execute(QUERIES["store_witnessed"], {"size": size, "note": note, "stored_at": NOON})
+        told(log.open(), make(2, customer_id="C-2"))
+        log.close()
+        place = Place(log, log.settings.model_copy(update={"database_url": older}))
+        place.anew(origin="example/again")
+        settings = place.settings.model_copy(update={"origin": "example/again"})
+        wanted = Wanted("customer", "C-1")
+        exported = export_pack(older, keys.secrets_of(settings), away, wanted)
+    assert (exported.entries, exported.size) == (1, 2)
+    assert exported.vkey.startswith("example/again+")
+    assert verified(away, "--vkey", exported.vkey)[0] == 0

@@ -20,6 +20,7 @@ from deploy import cli
 from deploy.places import SetupError
 from deploy.timestamping import Anchor, anchor_of, read_roots
 from ledger.settings import Settings
+from ledger.storage.sql import QUERIES
 from ledger.timestamps import BadTimestamp, request_for, stamped_at
 from projections.web.health import health
 from tests.service.serving import served
@@ -140,6 +141,15 @@ def test_the_newest_checkpoint_is_stamped_now_and_then_and_verify_judges_the_sta
     assert report.stamped_at is not None
     assert abs(datetime.now(UTC) - report.stamped_at) < timedelta(minutes=5)
     assert log.verify().stamped_size is None, "nobody said whose clock counts"
+
+
+def test_a_log_that_goes_on_from_a_longer_one_is_stamped_at_once(log: Log, authority: Authority):
+    grow(log, 1)
+    row = {"size": 99, "note": "example/ended\n99\n", "response": b"its own", "stored_at": NOON}
+    with psycopg.connect(log.url) as owner:
+        owner.execute(QUERIES["store_timestamp"], row)
+    with answering(authority.reply) as url:
+        assert anchor(log, authority, url).round(NOON)
 
 
 def test_a_changed_stamp_and_a_stranger_s_are_found(log: Log, authority: Authority, tmp_path: Path):
