@@ -95,7 +95,10 @@ COMMENT ON FUNCTION audit.timeliness IS
 CREATE OR REPLACE VIEW audit.promises AS
 SELECT
     p.promise_id, p.customer_id, p.kind, p.owner, p.due_at, p.standing, p.fulfilment,
-    audit.timeliness(now(), p.standing, least(p.ended_at, p.paused_at), p.due_at, p.claimed_at, p.warned_at, p.latched) AS timeliness,
+    audit.timeliness(
+        now(), p.standing, least(p.ended_at, p.paused_at), p.due_at,
+        CASE WHEN p.claimed_at IS NOT NULL THEN least(p.claimed_at, p.paused_at) END, p.warned_at, p.latched
+    ) AS timeliness,
     round(extract(epoch FROM p.due_at - now()) / 86400, 2)::float8 AS days_to_due,
     said.text, condition.text AS condition_text,
     p.made_at, p.original_due_at, coalesce(p.claimed_at > p.original_due_at, false) AS late_against_original,
@@ -186,7 +189,8 @@ SELECT
     h.leaf_index, h.promise_id, h.version, h.type, h.occurred_at, h.recorded_at, h.actor, h.source, h.standing,
     h.fulfilment,
     audit.timeliness(
-        h.occurred_at, h.standing, least(h.ended_at, h.paused_at), h.due_at, h.claimed_at, h.warned_at, h.latched
+        h.occurred_at, h.standing, least(h.ended_at, h.paused_at), h.due_at,
+        CASE WHEN h.claimed_at IS NOT NULL THEN least(h.claimed_at, h.paused_at) END, h.warned_at, h.latched
     ) AS timeliness,
     h.customer_id, h.kind, h.owner, h.due_at, h.made_at, h.original_due_at,
     coalesce(h.claimed_at > h.original_due_at, false) AS late_against_original,
@@ -215,8 +219,8 @@ RETURNS SETOF audit.promises LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT
         h.promise_id, h.customer_id, h.kind, h.owner, h.due_at, h.standing, h.fulfilment,
         audit.timeliness(
-            coalesce(as_of, known_at, now()), h.standing, least(h.ended_at, h.paused_at), h.due_at, h.claimed_at,
-            h.warned_at, h.latched),
+            coalesce(as_of, known_at, now()), h.standing, least(h.ended_at, h.paused_at), h.due_at,
+            CASE WHEN h.claimed_at IS NOT NULL THEN least(h.claimed_at, h.paused_at) END, h.warned_at, h.latched),
         round(extract(epoch FROM h.due_at - coalesce(as_of, known_at, now())) / 86400, 2)::float8,
         p.text, p.condition_text,
         h.made_at, h.original_due_at, h.late_against_original,

@@ -399,12 +399,14 @@ class Promise(NamedTuple):
 def timeliness(promise: Promise, at: datetime) -> Timeliness:
     """The third axis as of `at`, from facts alone: whether a timer announced anything changes nothing.
 
-    Claimed in this cycle: `on_time` or `late`, judged by when it was claimed. Otherwise `overdue` once past due, for
-    ever, but not where it ended before; suspension stops the clock of business time only. A conditional promise is owed
-    nothing yet, and its condition is decided by the due time at the latest, so it is never overdue.
+    Claimed in this cycle: `on_time` or `late`, judged by when it was claimed, and `on_time` where it stands still.
+    Otherwise `overdue` once past due, for ever, but not where it ended before; suspension stops the clock of business
+    time only. A conditional promise is owed nothing yet, and its condition is decided by the due time at the latest, so
+    it is never overdue.
     """
     if promise.claimed_at is not None:
-        return "late" if promise.latched or promise.claimed_at > promise.due_at else "on_time"
+        past_due = promise.claimed_at > promise.due_at and promise.paused_at is None
+        return "late" if promise.latched or past_due else "on_time"
     until = at if promise.ended_at is None else min(at, promise.ended_at)
     if promise.paused_at is not None:
         until = min(until, promise.paused_at)
@@ -499,8 +501,12 @@ def decide(command: Command, states: States, now: datetime) -> tuple[Event, ...]
     event = _event(command, promise, states)
     if isinstance(command, ClaimPromiseKept) and promise.paused_at is not None:
         # Straight from a pause to done: the business time that stood still comes first, so that the claim is judged
-        # by the due time that it leads to.
-        return _resumed(promise, command.occurred_at, states), event
+        # by the due time that it leads to. Where the calendar ends before, the claim comes alone, and the pause goes
+        # on: it was not past due when it was suspended, so it is on time, whatever that due time were.
+        try:
+            return _resumed(promise, command.occurred_at, states), event
+        except NotCovered:
+            return (event,)
     return (event,)
 
 
@@ -526,7 +532,14 @@ def _event(command: PromiseCommand, promise: Promise, states: States) -> Promise
             refuse_past_review(review_at, command.occurred_at)
             return PromiseSuspended(promise_id=promise_id, customer_id=customer_id, reason=reason, review_at=review_at)
         case ResumePromise():
-            return _resumed(promise, command.occurred_at, states)
+            try:
+                return _resumed(promise, command.occurred_at, states)
+            except NotCovered as error:
+                raise Refused(
+                    BEYOND_CALENDAR,
+                    f"The calendar that promise {promise_id} was made under ends before what was left of it is over: "
+                    "tell the customer a new due time, and reschedule it first.",
+                ) from error
         case ReadBackPromise(confirmed=confirmed, correction=correction):
             return PromiseReadBack(
                 promise_id=promise_id, customer_id=customer_id, confirmed=confirmed, correction=correction
@@ -610,23 +623,19 @@ def calendar_of(promise: Promise, states: States) -> Calendar | None:
 
 
 def _resumed(promise: Promise, at: datetime, states: States) -> PromiseResumed:
-    """The resumption; what was due in business time is due later by the business time that it was suspended for."""
+    """The resumption; what was due in business time is due later by the business time that it was suspended for.
+
+    Raises NotCovered.
+    """
     resumed = PromiseResumed(promise_id=promise.promise_id, customer_id=promise.customer_id)
     if promise.paused_at is None:
         return resumed
     rules, old_due_at = calendar_of(promise, states), recorded_due_at(promise)
     assert rules is not None, "only business time stands still"
-    try:
-        paused = working_between(rules, promise.paused_at, at)
-        new_due_at = add_working(rules, old_due_at, paused) if paused else None
-    except NotCovered as error:
-        raise Refused(
-            BEYOND_CALENDAR,
-            f"The calendar that promise {promise.promise_id} was made under ends on {rules.covers_until}: tell the "
-            "customer a new due time, and reschedule it first.",
-        ) from error
-    if new_due_at is None:
+    paused = working_between(rules, promise.paused_at, at)
+    if not paused:
         return resumed
+    new_due_at = add_working(rules, old_due_at, paused)
     return resumed.model_copy(update={"old_due_at": old_due_at, "new_due_at": new_due_at})
 
 
@@ -745,7 +754,12 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
         case PromiseClaimedKept():
             return {"claimed_by": happened.actor}
         case PromiseDisputed():
-            return {"cycle": promise.cycle + 1, "disputes": promise.disputes + 1, "overdue_acknowledged_at": None}
+            return {
+                "cycle": promise.cycle + 1,
+                "disputes": promise.disputes + 1,
+                "overdue_acknowledged_at": None,
+                "paused_at": None if promise.standing == "ended" else promise.paused_at,  # it is active again
+            }
         case PromiseRescheduled():
             return {
                 "reschedules": promise.reschedules + 1,

@@ -29,6 +29,7 @@ from ledger.domain.problems import ResolutionVerified
 from ledger.domain.promises import (
     BEYOND_CALENDAR,
     CONDITION_AFTER_DUE,
+    ClaimPromiseKept,
     Condition,
     Promise,
     PromiseClaimedKept,
@@ -130,6 +131,11 @@ def objection(events: Sequence[Event], happened: Happened, worded: Sequence[bool
             return None
         return Objection(0, f"the rules refuse {command.TYPE} here ({refused.code}): {refused.message}")
     recorded = [as_recorded(event, lambda customer_id: is_erased(states, customer_id)) for event in again]
+    if isinstance(command, ClaimPromiseKept) and len(events) != len(recorded) and _stands_still(command, states):
+        # Whether the calendar reaches as far as the claim was counted too: the log says whether the pause ended first.
+        names = {"promise_id": command.promise_id, "customer_id": recorded[-1].customer_id}
+        resumed = [event.model_copy(update=names) for event in _of(PromiseResumed, events)]
+        recorded = [*resumed[:1], recorded[-1]]
     for place, (was, now) in enumerate(zip_longest(events, recorded)):
         if was is None or type(was) is not type(now):
             became = f"the rules make {_topics(again)} of {command.TYPE} here, not {_topics(events)}"
@@ -240,6 +246,12 @@ def _stands(command: Command, states: States) -> bool:
     """Whether the promise's standing allows the command, which no clock has a say in."""
     promise = states(f"promise:{command.promise_id}") if isinstance(command, PromiseCommand) else None
     return promise is None or (isinstance(promise, Promise) and lifecycle.allows(command.TYPE, promise))
+
+
+def _stands_still(command: PromiseCommand, states: States) -> bool:
+    """Whether the business time of the promise does."""
+    promise = states(f"promise:{command.promise_id}")
+    return isinstance(promise, Promise) and promise.paused_at is not None
 
 
 def _topics(events: Sequence[Event]) -> str:

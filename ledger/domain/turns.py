@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from ledger.domain.lifecycle import Standing
+from ledger.domain.lifecycle import Standing, Verification
 
 Turn = Literal[
     "business_time",
@@ -54,6 +54,8 @@ class Turned(Protocol):
     @property
     def condition_by(self) -> datetime | None: ...
     @property
+    def verification(self) -> Verification: ...
+    @property
     def standing(self) -> Standing: ...
     @property
     def due_at(self) -> datetime: ...
@@ -89,6 +91,7 @@ class Course:
     due_at: datetime
     owed: bool  # False: conditional
     in_business_time: bool  # until a reschedule names a moment
+    ends_when_claimed: bool  # no verification is required
     overdue_at: datetime | None  # from when on it is overdue, unless a turn comes before; None: it does not run
     latest_due_at: datetime  # the latest of the due times in this cycle
     paused_at: datetime | None = None
@@ -143,15 +146,18 @@ class Course:
         if self.claimed_at is not None or not self.owed:
             return False
         self.claimed_at, self.claimed_due_at, self.overdue_at = at, self.due_at, None
-        self.latched = self.latched or at > self.due_at
+        self.latched = self.latched or (self.paused_at is None and at > self.due_at)
         return True
 
     def _dispute(self, at: datetime) -> bool:
         if self.claimed_at is None:
             return False
         self.claimed_at, self.claimed_due_at, self.disputed_at = None, None, at
-        self.overdue_by_dispute = self.latched or self.due_at < at
-        self.overdue_at = at if self.overdue_by_dispute else self.due_at
+        if self.ends_when_claimed:  # it is active again: no pause is left
+            self.paused_at = None
+        runs = self.paused_at is None
+        self.overdue_by_dispute = self.latched or (runs and self.due_at < at)
+        self.overdue_at = at if self.overdue_by_dispute else self.due_at if runs else None
         self.latest_due_at = self.due_at
         return True
 
@@ -253,6 +259,7 @@ def going_on(promise: Turned) -> Course:
         promise.due_at,
         promise.standing != "conditional",
         promise.calendar_id is not None,
+        promise.verification == "not_required",
         None,
         promise.due_at,
         promise.paused_at,
@@ -266,7 +273,9 @@ def _taken(promise: Turned, places: Sequence[int]) -> Course | None:
     due_at = promise.original_due_at
     owed = promise.condition_by is None
     in_business_time = promise.turns[:1] == IN_BUSINESS_TIME
-    so_far = Course(promise.made_at, due_at, owed, in_business_time, due_at if owed else None, due_at)
+    ends_when_claimed = promise.verification == "not_required"
+    overdue_at = due_at if owed else None
+    so_far = Course(promise.made_at, due_at, owed, in_business_time, ends_when_claimed, overdue_at, due_at)
     for place in places:
         if not so_far.take(promise.turns[place], promise.turned_at[place], promise.turned_due_at[place]):
             return None

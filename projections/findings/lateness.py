@@ -56,7 +56,7 @@ def _late_claim(promise: Promise, led: Course) -> tuple[datetime, dict[str, Any]
     """When it was claimed too late, and too late for what; None where it was not."""
     if promise.claimed_at is None or led.claimed_due_at is None:
         return None
-    late = led.latched or promise.claimed_at > led.claimed_due_at
+    late = led.latched  # by the claim itself, or before
     if not late and not late_against_original(promise):
         return None
     return promise.claimed_at, {

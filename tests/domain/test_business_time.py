@@ -34,6 +34,7 @@ from ledger.domain.promises import (
     calendar_of,
     timeliness,
 )
+from ledger.domain.turns import course
 from tests.domain.story import Fact, day, given, on, order, promise_after, told, told_states
 
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}
@@ -214,8 +215,33 @@ def test_a_reschedule_names_a_moment_and_ends_business_time() -> None:
 
 
 def test_a_pause_beyond_the_calendar_ends_with_a_new_due_time() -> None:
-    for command in (ResumePromise, ClaimPromiseKept):
-        given(*PAUSED).when(order(command, 17)).refused("beyond-calendar", "P-1", "reschedule")
+    given(*PAUSED).when(order(ResumePromise, 17)).refused("beyond-calendar", "P-1", "reschedule")
+
+
+def test_a_claim_straight_from_a_pause_beyond_the_calendar_is_on_time() -> None:
+    then = given(*PAUSED).when(order(ClaimPromiseKept, 17)).then(PromiseClaimedKept(**P1))
+    then.so("promise:P-1", standing="suspended", fulfilment="claimed", claimed_at=day(17), due_at=DUE, latched=False)
+    claimed = (*PAUSED, on(17, PromiseClaimedKept(**P1)))
+    assert timeliness(promise_after(*claimed), day(20)) == "on_time"
+    given(*claimed).when(order(ResumePromise, 18)).refused("beyond-calendar", "P-1", "reschedule")
+    # What was due before the pause stays overdue, and is claimed late.
+    late = (calendar(), MADE, at(day(3, 16), PromiseSuspended(**P1, review_at=day(9))))
+    given(*late).when(order(ClaimPromiseKept, 17)).then(PromiseClaimedKept(**P1)).so("promise:P-1", latched=True)
+
+
+def test_what_was_claimed_beyond_the_calendar_and_is_disputed_stands_still_until_it_is_active() -> None:
+    claimed, disputed = on(17, PromiseClaimedKept(**P1)), on(18, PromiseDisputed(**P1))
+    required = promise_after(*PAUSED, claimed, disputed)
+    assert (required.standing, timeliness(required, day(20))) == ("suspended", "running")
+    moved = order(ReschedulePromise, 19, new_due_at=day(25), disclosure_id="D-1")
+    on_record = PromiseRescheduled(**P1, old_due_at=DUE, new_due_at=day(25), disclosure_id="D-1")
+    given(*PAUSED, claimed, disputed, told()).when(moved).then(on_record).so("promise:P-1", latched=False)
+    not_required = (calendar(), at(day(2, 8), made_event(verification="not_required")), SUSPENDED, claimed)
+    assert timeliness(promise_after(*not_required), day(20)) == "on_time"
+    # It ended with the claim, and so the dispute makes it active: nothing stands still, and it was due on the 3rd.
+    active = promise_after(*not_required, disputed)
+    assert (active.standing, active.paused_at, timeliness(active, day(18))) == ("active", None, "overdue")
+    assert (course(active).overdue_at, course(required).overdue_at) == (day(18), None)
 
 
 @pytest.mark.parametrize("paused", [True, False])

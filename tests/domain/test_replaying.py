@@ -169,6 +169,29 @@ def test_what_no_clock_has_a_say_in_is_judged_in_business_time_too(
     assert sentence in found[1]
 
 
+CLAIMED = PromiseClaimedKept(**P)
+STILL = made(**BUSINESS), SUSPENDED
+
+
+@pytest.mark.parametrize(
+    ("facts", "events", "sentence"),
+    [
+        (STILL, (CLAIMED,), None),  # the calendar was not known to go as far: with or without, it is on time
+        (STILL, (RESUMED, CLAIMED), None),
+        (STILL, (RESUMED.model_copy(update={"promise_id": "P-2"}), CLAIMED), "promise_id here"),
+        (STILL, (SUSPENDED.event, CLAIMED), "not promise.suspended and promise.claimed_kept"),
+        ((made(**BUSINESS),), (RESUMED, CLAIMED), "make promise.claimed_kept of promise.claim_kept here"),
+    ],
+)
+@pytest.mark.parametrize("covers_until", ["2026-12-31", "2026-03-04"])
+def test_a_claim_from_a_pause_resumes_it_where_the_calendar_reached_as_far_at_the_time(
+    facts: tuple[Fact, ...], events: tuple[Event, ...], sentence: str | None, covers_until: str
+) -> None:
+    calendar = Fact(CALENDAR.event.model_copy(update={"covers_until": covers_until}), CALENDAR.at)
+    found = said((calendar, *facts), *events, number=9)
+    assert found is None if sentence is None else sentence in str(found)
+
+
 def test_every_event_is_the_first_of_a_command_or_follows_one() -> None:
     following = {
         "problem.customer_told",

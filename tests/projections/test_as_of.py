@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger.domain.dispatch import evolve
 from ledger.domain.followups import FollowUp
 from ledger.domain.model import State
+from ledger.domain.policies import Times
 from ledger.domain.promises import Promise, PromiseMade, late_against_original, timeliness
 from ledger.storage.entries import StoredEntry, decode
 from tests.projections.world import NOON, World, at, story
@@ -175,6 +176,27 @@ def test_what_is_recorded_late_counts_from_when_it_occurred(world: World) -> Non
     assert timeliness_at(25, 30) == "on_time"
     assert timeliness_at(19, 30) == "running"  # it had not happened yet
     assert world.ask("SELECT * FROM audit.outstanding_as_of(%s)", at(-1)) == []
+
+
+def test_a_claim_straight_from_a_pause_beyond_the_calendar_is_on_time_by_either_clock(world: World) -> None:
+    calendar = {"calendar_id": "de", "time_zone": "UTC", "hours": ["sun 00:00-24:00"], "covers_until": "2026-03-01"}
+    policy = {"policy_id": "P", "approver": "u-2", "times": dict.fromkeys(Times.model_fields, 24)}
+    assert world.tell("policy.publish", 0, **policy, calendars=[calendar], tzdata_version="2025b") == "recorded"
+    for number, verification in enumerate(("required", "not_required")):
+        world.make(number, due_at=None, due_in="PT9H", calendar_id="de", verification=verification)
+        paused = {"promise_id": f"P-{number}", "reason": "Away.", "review_at": at(99)}
+        assert world.tell("promise.suspend", 1, **paused) == "recorded"
+        assert world.tell("promise.claim_kept", 40, promise_id=f"P-{number}") == "recorded"
+    world.catch_up()
+    queries = (
+        "SELECT timeliness, claimed_at, due_at FROM audit.promises",
+        "SELECT timeliness, claimed_at, due_at FROM audit.promises_as_of(known_at => '2026-04-01')",
+        "SELECT timeliness, claimed_at, due_at FROM audit.promise_history WHERE type = 'promise.claimed_kept'",
+    )
+    for query in queries:
+        assert world.ask(query) == [{"timeliness": "on_time", "claimed_at": at(40), "due_at": at(9)}] * 2
+    suspended = "SELECT timeliness FROM audit.promise_history WHERE type = 'promise.suspended'"
+    assert world.ask(suspended) == [{"timeliness": "running"}] * 2
 
 
 def test_days_to_due_count_from_the_moment_asked_about(world: World) -> None:

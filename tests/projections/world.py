@@ -64,14 +64,14 @@ class World:
         (outcome,) = self.ledger.submit([self.submission(command, moment, **data)])
         return outcome.code if isinstance(outcome, Refusal) else "recorded"
 
-    def make(self, number: int, occurred_at: float = 0, due_at: float = 24, **data: Any) -> None:
+    def make(self, number: int, occurred_at: float = 0, due_at: float | None = 24, **data: Any) -> None:
         """Promise P-<number> to customer C-1, due a day after the first noon."""
         terms = {
             "promise_id": f"P-{number}",
             "customer_id": "C-1",
             "kind": "deliver",
             "text": f"The router {number} comes.",
-            "due_at": at(due_at),
+            "due_at": None if due_at is None else at(due_at),
             "owner": "u-1",
             "channel": "phone",
             "basis": "known",

@@ -79,6 +79,7 @@ OVERDUE: list[tuple[str, list[Fact], list[Interval]]] = [
     ("opens when due where the condition was met", [CONDITIONAL, ACTIVATED_3], [(day(10), None)]),
     ("opens though suspended, by any clock", [made(), PAUSED_4], [(day(10), None)]),
     ("stands still with business time", [BUSINESS, PAUSED_4], []),
+    ("stands still beyond the calendar, claimed and disputed", [BUSINESS, PAUSED_4, claimed(12), DISPUTED_13], []),
     ("opens at the due time that a pause led to", [BUSINESS, PAUSED_4, RESUMED_12], [(day(18), None)]),
     ("ends as late as it is told, from when it was so", [made(), WARNED_11, claimed(9)], []),
 ]
@@ -123,6 +124,11 @@ def test_kept_late_closes_with_a_dispute_and_never_opens_in_time() -> None:
     assert given(made(), claimed(12), broken).intervals("kept-late") == [(day(12), day(13))]
     assert given(made(), claimed(10)).intervals("kept-late") == []
     assert given(made(), moved(5, 10, 15), claimed(9)).intervals("kept-late") == []
+
+
+def test_a_claim_straight_from_a_pause_is_late_against_the_first_due_time_alone() -> None:
+    assert given(BUSINESS, PAUSED_4, claimed(12)).detail("kept-late")["late_against"] == "original_due_at"
+    assert given(BUSINESS, PAUSED_4, claimed(9)).intervals("kept-late") == []
 
 
 def test_rescheduled_after_due_is_for_good_and_once_each() -> None:
