@@ -10,21 +10,25 @@ from ledger.collecting import collect_rarely
 from tests.bench import append, checks, queue, reading
 from tests.bench.places import servers
 
+PARTS = {
+    "append": lambda url, _: append.report(url),
+    "queue": queue.report,
+    "checks": checks.report,
+    "reading": lambda url, _: reading.report(url),
+}
+
 
 def main() -> None:
     """Print one table; the parts can be named: `python -m tests.bench append queue checks reading`."""
-    wanted = sys.argv[1:] or ["append", "queue", "checks", "reading"]
+    wanted = sys.argv[1:] or list(PARTS)
+    for name in wanted:
+        if name not in PARTS:
+            sys.exit(f"there is no measurement {name}: {', '.join(PARTS)}")
     table = Table(title=f"promise ledger, {os.cpu_count()} cores", title_justify="left", box=None, show_header=False)
     collect_rarely()
     with servers() as (url, broker_url):
-        measurements = {
-            "append": lambda: append.report(url),
-            "queue": lambda: queue.report(url, broker_url),
-            "checks": lambda: checks.report(url, broker_url),
-            "reading": lambda: reading.report(url),
-        }
         for name in wanted:
-            for what, found in measurements[name]():
+            for what, found in PARTS[name](url, broker_url):
                 table.add_row(what, found)
     Console(width=120, highlight=False).print(table)
 
