@@ -79,13 +79,15 @@ def connect(url: str, name: str) -> Connection[tuple[Any, ...]]:
     """A connection for writing read tables.
 
     synchronous_commit is off: the position moves in the same transaction as the rows, so what a power cut takes is
-    applied again. The log itself never commits that way.
+    applied again. The log itself never commits that way. What database or role make the default of a transaction is
+    set as well: each of ours waits for others by locks, and writes.
     """
     return psycopg.connect(
         url,
         autocommit=True,
         application_name=f"promise-ledger {name}",
-        options="-c synchronous_commit=off -c timezone=UTC",
+        options="-c synchronous_commit=off -c timezone=UTC -c default_transaction_read_only=off"
+        r" -c default_transaction_isolation=read\ committed",
     )
 
 

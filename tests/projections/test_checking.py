@@ -3,9 +3,11 @@
 from itertools import count
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 
+from deploy import cli
 from projections import checking
 from projections.checking import Problem, check
 from projections.reports import ALL
@@ -112,6 +114,28 @@ def test_rows_that_come_while_it_compares_are_no_difference(told: World, monkeyp
     monkeypatch.setattr(checking, "_difference", grow)
     assert check(told.url, told.secrets) is None
     assert next(numbers) == 90 + sum(len(definition.keys) for definition in ALL)  # once a table
+
+
+@pytest.mark.parametrize("default", ["isolation = serializable", "read_only = on"])
+def test_whatever_the_database_makes_the_default_of_transactions(
+    told: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], default: str
+) -> None:
+    """All of `verify --projections`, beside a runner that applies what comes while rows are compared."""
+    (row,) = told.ask("SELECT current_database() AS name")
+    told.connection.execute(f'ALTER DATABASE "{row["name"]}" SET default_transaction_{default}'.encode())
+    numbers, compare = count(90), checking._difference
+
+    def grow(*given: Any) -> Problem | None:
+        told.make(next(numbers))
+        told.catch_up()
+        return compare(*given)
+
+    monkeypatch.setattr(checking, "_difference", grow)
+    told.for_commands(monkeypatch)
+    monkeypatch.setattr("sys.argv", ["promise-ledger", "verify", "--projections", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, orjson.loads(capsys.readouterr().out)["projections"]) == (0, "ok")
 
 
 def test_what_a_dead_check_left_is_dropped_by_the_next(told: World) -> None:
