@@ -7,6 +7,7 @@ from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.migrations import create_log, migrate
 from projections.runner import install
+from projections.versions import outdated
 
 
 def make_ready(settings: Settings) -> Iterator[str]:
@@ -17,9 +18,9 @@ def make_ready(settings: Settings) -> Iterator[str]:
     yield f"tables: {', '.join(applied)} applied" if applied else "tables: up to date"
     yield "log: begun, secrets in keys/" if create_log(settings) else "log: there"
     keys.secrets_of(settings)
-    outdated = install(settings.database_url)
+    old = install(settings.database_url)
     yield "read tables, views and roles: there"
-    for name in outdated:
-        yield f"read tables of {name}: of an earlier release, run `promise-ledger rebuild {name}`"
+    if old:
+        yield str(outdated(*old))
     provision(settings.broker_url)
     yield "streams and consumers: there"

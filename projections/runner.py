@@ -6,7 +6,7 @@ lost notification costs no more than that. Any number of runners is correct: the
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 
 import psycopg
@@ -45,10 +45,16 @@ def status(url: str) -> list[ProjectionStatus]:
 
 def rebuild(url: str, secrets: Secrets, name: str, progress: Progress = lambda done, total: None) -> int:
     """Derive one projection again from the log and switch over; returns the version that is live now."""
-    definition = next(definition for definition in ALL if definition.name == name)
-    number = rebuilding.rebuild(url, secrets, [definition], progress)[name]
-    install(url)  # the views of others that rested on those of this one, where its columns are new
-    return number
+    return rebuild_all(url, secrets, [name], progress)[name]
+
+
+def rebuild_all(
+    url: str, secrets: Secrets, names: Collection[str], progress: Progress = lambda done, total: None
+) -> dict[str, int]:
+    """The same of several, which decode the log once; returns the versions by name."""
+    numbers = rebuilding.rebuild(url, secrets, [each for each in ALL if each.name in names], progress)
+    install(url)  # the views of others that rested on those of these, where their columns are new
+    return numbers
 
 
 class Runner:
@@ -124,5 +130,6 @@ __all__ = [
     "Stopped",
     "install",
     "rebuild",
+    "rebuild_all",
     "status",
 ]

@@ -61,6 +61,8 @@ class ProjectionStatus(NamedTuple):
     lag_events: int
     stopped_at: int | None
     reason: str | None
+    outdated: bool
+    """Its tables were made by another release."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON has it."""
@@ -250,12 +252,15 @@ def status(url: str, definitions: Sequence[Definition]) -> list[ProjectionStatus
             raise NotInstalled("the read side does not exist yet: run `promise-ledger migrate`") from error
     found = []
     for name, number, position, lag, digest, stopped_at, reason in rows:
-        if digest != digests.get(name):
+        old = digest != digests.get(name)
+        if old:
             stopped_at, reason = position, str(outdated(name))
-        found.append(ProjectionStatus(name, number, position, lag, stopped_at, reason))
+        found.append(ProjectionStatus(name, number, position, lag, stopped_at, reason, old))
     return found
 
 
-def outdated(name: str) -> Outdated:
-    """The sentence for tables of another release."""
-    return Outdated(f"the tables of {name} were made by another release: run `promise-ledger rebuild {name}`")
+def outdated(*names: str) -> Outdated:
+    """The sentence for tables of another release, with the one command that makes all of them anew."""
+    return Outdated(
+        f"the tables of {', '.join(names)} were made by another release: run `promise-ledger rebuild {' '.join(names)}`"
+    )

@@ -63,17 +63,18 @@ def health_command(
 
 @app.command()
 def rebuild(
-    name: Annotated[str, typer.Argument(help="A projection, as `promise-ledger health` lists them.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="As `promise-ledger health` lists them.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Derive one projection again beside the old one, and switch over in one step."""
-    with at_hand(data_dir) as settings:
+    """Derive projections again beside the old ones, and switch each over in one step. The log is read once."""
+    for name in names:
         if name not in runner.NAMES:
             raise typer.BadParameter(f"there is no projection {name}: {', '.join(runner.NAMES)}")
-        with bar(f"rebuilding {name}") as advance:
-            version = runner.rebuild(database(settings), keys.secrets_of(settings), name, advance)
+    with at_hand(data_dir) as settings, bar(f"rebuilding {', '.join(names)}") as advance:
+        versions = runner.rebuild_all(database(settings), keys.secrets_of(settings), names, advance)
     if as_json:
-        print_json({"name": name, "version": version})
-    else:
+        print_json([{"name": name, "version": version} for name, version in versions.items()])
+        return
+    for name, version in versions.items():
         out.print(f"{name} is served from version {version}")

@@ -12,7 +12,7 @@ from tzdata import IANA_VERSION  # type: ignore[import-untyped]
 from ledger.recovery.records import records
 from projections.published import Published, reckoned_otherwise
 from projections.runner import status
-from projections.versions import NotInstalled, ProjectionStatus
+from projections.versions import NotInstalled, ProjectionStatus, outdated
 
 STALE_SECONDS = 10.0
 LAG_SECONDS = 30.0
@@ -97,8 +97,10 @@ def health(url: str) -> Health:
         failing.append(stamps["failure"])
     problems += unpublished
     projections = [runner.to_dict() for runner in runners]
+    if old := [runner.name for runner in runners if runner.outdated]:
+        problems.append(str(outdated(*old)))
     for runner in runners:
-        if runner.stopped_at is not None:
+        if runner.stopped_at is not None and not runner.outdated:
             problems.append(
                 f"projection {runner.name} stopped at leaf {runner.stopped_at}: {runner.reason}; "
                 f"mend it, then `promise-ledger rebuild {runner.name}`"

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 from tzdata import IANA_VERSION
 
 from ledger.domain.policies import Times
-from projections.runner import Runner, rebuild
+from projections.runner import Runner, rebuild, rebuild_all
 from projections.web.health import LAG_SECONDS, PARTS, health
 from tests.projections.world import NOON, World
 
@@ -49,6 +49,18 @@ def test_a_log_shorter_than_its_projections_is_failing(world: World) -> None:
     with psycopg.connect(world.url, autocommit=True) as connection:
         connection.execute("UPDATE ledger.head SET size = 0, frontier = ''")
     assert "run `promise-ledger verify`" in health(world.url).problems[0]
+
+
+def test_tables_of_another_release_are_one_sentence_with_one_command(world: World) -> None:
+    alive(world)
+    world.connection.execute("UPDATE projection.versions SET digest = 'older' WHERE name IN ('promises', 'findings')")
+    found = health(world.url)
+    assert found.problems == (
+        "the tables of findings, promises were made by another release: run `promise-ledger rebuild findings promises`",
+    )
+    assert {each["name"] for each in found.projections if each["outdated"]} == {"findings", "promises"}
+    assert rebuild_all(world.url, world.secrets, ["findings", "promises"]) == {"findings": 2, "promises": 2}
+    assert health(world.url).problems == ()
 
 
 def test_a_part_that_was_never_seen_or_not_lately_is_named(world: World) -> None:

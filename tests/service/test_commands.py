@@ -232,11 +232,13 @@ def test_recording_answers_each_line_in_order(ledger: Command, tmp_path: Path) -
 
 def test_rebuilding_switches_to_a_new_version(ledger: Command) -> None:
     before = {row["name"]: row["version"] for row in ledger("health", "--json").json["projections"]}
-    name = sorted(before)[0]
-    assert ledger("rebuild", name).code == 0
+    names = sorted(before)[:2]
+    versions = ledger("rebuild", *names, "--json").json
     after = {row["name"]: row["version"] for row in ledger("health", "--wait", "20", "--json").json["projections"]}
-    assert after[name] > before[name]
-    assert ledger("rebuild", "nothing").code == 2
+    assert {row["name"]: row["version"] for row in versions} == {name: after[name] for name in names}
+    assert all(after[name] > before[name] for name in names)
+    assert {name for name in after if after[name] != before[name]} == set(names)
+    assert ledger("rebuild", names[0], "nothing").code == 2
 
 
 def test_migrate_again_changes_nothing(ledger: Command) -> None:
