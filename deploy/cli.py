@@ -55,6 +55,7 @@ BAD_NEWS: Final = {
     "ledger.storage.signer.Fork",
     "nats.errors.Error",
     "projections.versions.NotInstalled",
+    "projections.versions.Outdated",
     "psycopg.Error",
 }
 """Errors that are a sentence about what cannot be done; by name, since most lie in parts that a command never loads."""

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import orjson
 import psycopg
 import typer
+from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 from psycopg.rows import tuple_row
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -24,6 +25,7 @@ from ledger.storage import keys
 from projections import queries
 
 CONNECT_SECONDS = 10
+NOT_MIGRATED: Final = "the views of this release are not in the database: run `promise-ledger migrate`"
 
 out = printer()
 err = printer(stderr=True)
@@ -88,10 +90,23 @@ def connect(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
 
 @contextmanager
 def reading(data_dir: Path | None) -> Iterator[tuple[psycopg.Connection[Any], Keyring]]:
-    """What the queries ask: the database, and the key that opens texts where this host has it."""
+    """What the queries ask: the database, and the key that opens texts where this host has it.
+
+    Where an update of the program left read tables behind, the answer is theirs, and that is said. Raises Outdated or
+    NotInstalled where it cannot even be asked.
+    """
+    from projections import versions  # with every report that there is, which most commands never need
+    from projections.reports import ALL
+
     with at_hand(data_dir) as settings, connect(settings) as connection:
+        old = versions.left_behind(connection, ALL)
         kek = keys.key_encryption_key(settings)
-        yield connection, queries.keyring(None if kek is None else kek.secret)
+        try:
+            yield connection, queries.keyring(None if kek is None else kek.secret)
+        except (UndefinedColumn, UndefinedFunction, UndefinedTable) as error:
+            raise (versions.outdated(*old) if old else versions.NotInstalled(NOT_MIGRATED)) from error
+        if old:
+            complain(f"answered as before an update of the program: {versions.outdated(*old)}")
 
 
 @contextmanager

@@ -259,6 +259,17 @@ def status(url: str, definitions: Sequence[Definition]) -> list[ProjectionStatus
     return found
 
 
+def left_behind(connection: Connection[Any], definitions: Sequence[Definition]) -> list[str]:
+    """The projections whose live tables are those of another release; none where nobody may look or none exists."""
+    try:
+        with connection.transaction():
+            rows = connection.execute(QUERIES["live"]).fetchall()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):  # an auditor's role reads views alone
+        return []
+    digests = {name: digest for name, _, digest in rows}
+    return [each.name for each in definitions if digests.get(each.name, each.digest) != each.digest]
+
+
 def outdated(*names: str) -> Outdated:
     """The sentence for tables of another release, with the one command that makes all of them anew."""
     return Outdated(

@@ -68,7 +68,7 @@ GRANT USAGE ON SCHEMA {schema} TO ledger_projector, ledger_eraser;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO ledger_projector;
 
 -- name: live
--- Asked by migrate.
+-- Asked by migrate, and by each command that reads.
 SELECT name, number, digest FROM projection.versions WHERE live;
 
 -- name: unfinished
