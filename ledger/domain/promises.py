@@ -699,6 +699,8 @@ def _turned(before: Promise, after: Promise, turn: Turn, at: datetime, due_at: d
         "claimed_at": led.claimed_at,
         "ended_at": ended_at,
     }
+    if turn == "moved" and led.due_at == before.due_at:  # as one recorded late: what was announced of it is not news
+        changes |= {name: getattr(before, name) for name in _ANNOUNCED}
     return turned._replace(**changes | shortened(turned))
 
 
@@ -788,6 +790,9 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
             return {"paused_at": None, "deadline_passed": False, "overdue_acknowledged_at": None}
     return {}
 
+
+_ANNOUNCED: Final = ("deadline_warned_percent", "deadline_passed", "overdue_acknowledged_at")
+"""What was said of the present due time: a reschedule that leaves it as it was begins no other round."""
 
 _TURNS: Final[Mapping[type[Event], Turn]] = {
     PromiseActivated: "activated",

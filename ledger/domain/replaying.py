@@ -9,6 +9,7 @@ time was once resolved. So the moments counted are taken from the log, and what 
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from datetime import datetime
 from functools import cache
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple, TypeVar
@@ -21,6 +22,7 @@ from ledger.domain.disclosures import About
 from ledger.domain.dispatch import COMMANDS, decide
 from ledger.domain.erasures import as_recorded, is_erased
 from ledger.domain.errors import Refused
+from ledger.domain.escalations import ALREADY_ACKNOWLEDGED
 from ledger.domain.followups import FollowUpAbout
 from ledger.domain.model import Command, Event, Happened, States, is_personal
 from ledger.domain.needs import ReferralMade
@@ -100,6 +102,7 @@ COMMAND_OF: Final[Mapping[str, str]] = {row.event: row.command for row in lifecy
 """The command that an event comes from, where it is the first that the command becomes."""
 
 _COUNTED_CODES: Final = (BEYOND_CALENDAR, CONDITION_AFTER_DUE, MOOT)
+_ROUND_CODES: Final = (MOOT, ALREADY_ACKNOWLEDGED)
 _COUNTED: Final[Mapping[type[Event], Set[str]]] = {
     PromiseMade: {"due_at"},
     PromiseResumed: {"old_due_at", "new_due_at"},
@@ -125,7 +128,7 @@ def objection(events: Sequence[Event], happened: Happened, worded: Sequence[bool
     except (ValidationError, LookupError):
         return Objection(0, f"no command becomes {_topics(events)}")
     try:
-        again = decide(command, states, happened.recorded_at)
+        again = _decided(command, states, happened.recorded_at)
     except Refused as refused:
         if refused.code in _COUNTED_CODES and _counted(events, states) and _stands(command, states):
             return None
@@ -234,6 +237,18 @@ def _differing(was: Event, now: Event, *, words: bool) -> set[str]:
     one, other = was.__dict__, now.__dict__
     differing = {name for name, value in one.items() if value != other[name] and name not in was.PERSONAL}
     return differing if words == any(other[name] is not None for name in was.PERSONAL) else {*differing, "words"}
+
+
+def _decided(command: Command, states: States, now: datetime) -> tuple[Event, ...]:
+    """What the rules make of it. Earlier releases began a round with each reschedule, so that is taken too."""
+    try:
+        return decide(command, states, now)
+    except Refused as refused:
+        promise = states(f"promise:{command.promise_id}") if isinstance(command, PromiseCommand) else None
+        if refused.code not in _ROUND_CODES or not isinstance(promise, Promise) or promise.reschedules == 0:
+            raise
+        begun = promise._replace(deadline_warned_percent=None, deadline_passed=False, overdue_acknowledged_at=None)
+        return decide(command, lambda stream: begun if stream == f"promise:{begun.promise_id}" else states(stream), now)
 
 
 def _counted(events: Sequence[Event], states: States) -> bool:

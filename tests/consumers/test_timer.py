@@ -147,6 +147,12 @@ def test_each_percentage_of_the_policy_is_warned_of_once_and_a_new_due_time_begi
     moved = {"promise_id": "P-1", "disclosure_id": "D-1", "new_due_at": hours(10).isoformat()}
     world.say("promise.reschedule", moved, hours(3.5))  # of ten hours, 25 per cent are over since 2.5
     assert [world.tick(hours(at)) for at in (3.6, 3.7, 4.9, 5.1, 9.1, 9.2)] == [1, 0, 0, 1, 1, 0]
+    late = moved | {"new_due_at": hours(12).isoformat(), "occurred_at": hours(3.45).isoformat()}
+    world.say("promise.reschedule", late, hours(9.3))  # it is due at 10 as before
+    assert [world.tick(hours(at)) for at in (9.4, 9.9, 10.1, 10.2)] == [0, 0, 1, 0]
+    late |= {"new_due_at": hours(11).isoformat(), "occurred_at": hours(3.46).isoformat()}
+    world.say("promise.reschedule", late, hours(10.3))
+    assert world.tick(hours(10.4)) == 0
     assert world.warned()[2:] == [("P-1", 25, hours(2.5)), ("P-1", 50, hours(5)), ("P-1", 90, hours(9))]
 
 

@@ -184,5 +184,21 @@ def test_where_a_due_time_was_recorded_late_the_present_one_is_announced_and_wha
     given(*late).when(command).then(moved).so("promise:P-1", due_at=day(25), latched=False)
 
 
+def test_a_reschedule_that_leaves_the_due_time_as_it_was_repeats_nothing() -> None:
+    # Due on day 20 by the reschedule of day 5, whatever is told later of days before; day 11 is past half of that time.
+    half = on(11, DeadlineWarned(**P1, due_at=day(20), percent=50))
+    passed = on(21, DeadlinePassed(**P1, due_at=day(20)))
+    seen = on(22, PromiseOverdueAcknowledged(**P1))
+    for again in (moved_to(3, 12), moved_to(12, 20)):
+        so_far = (made(), told(), moved_to(5, 20), half, again)
+        given(*so_far).when(warning(number=12, due=20)).refused("moot")
+        given(*so_far).when(warning(80, 17, due=20)).then(DeadlineWarned(**P1, due_at=day(20), percent=80))
+        assert [percent for percent, _ in warnings_ahead(promise_after(*so_far), (50, 80), None)] == [80]
+    late = (made(), told(), moved_to(5, 20), passed, seen, moved_to(3, 12))
+    given(*late).when(deadline(20, 23)).refused("moot")
+    given(*late).when(order(AcknowledgeOverdue, 23)).refused("already-acknowledged")
+    given(*late, moved_to(24, 26)).when(deadline(26, 27)).then(DeadlinePassed(**P1, due_at=day(26)))
+
+
 def moved_to(number: int, due: int) -> Fact:
     return on(number, PromiseRescheduled(**P1, old_due_at=day(10), new_due_at=day(due), disclosure_id="D-1"))

@@ -8,6 +8,7 @@ from ledger.domain.deadlines import DeadlinePassed, DeadlineWarned
 from ledger.domain.disclosures import CorrectionDelivered, DisclosureFalsified, DisclosureWithheld
 from ledger.domain.dispatch import COMMANDS, EVENTS
 from ledger.domain.erasures import ErasureRequested
+from ledger.domain.escalations import PromiseOverdueAcknowledged
 from ledger.domain.goodwill import GoodwillGranted
 from ledger.domain.holds import HoldLifted, HoldPlaced
 from ledger.domain.model import Event, Happened
@@ -190,6 +191,23 @@ def test_a_claim_from_a_pause_resumes_it_where_the_calendar_reached_as_far_at_th
     calendar = Fact(CALENDAR.event.model_copy(update={"covers_until": covers_until}), CALENDAR.at)
     found = said((calendar, *facts), *events, number=9)
     assert found is None if sentence is None else sentence in str(found)
+
+
+def test_what_earlier_releases_announced_again_after_any_reschedule_is_no_objection() -> None:
+    moved = on(3, RESCHEDULED)
+    again = on(5, RESCHEDULED.model_copy(update={"old_due_at": day(12)}))
+    facts = (made(), told(), moved, on(12, DeadlineWarned(**P, due_at=day(12), percent=50)), again)
+    assert said(facts, DeadlineWarned(**P, due_at=day(12), percent=50), number=12) is None
+    facts = (*facts, on(13, DeadlinePassed(**P, due_at=day(12))), on(13, PromiseOverdueAcknowledged(**P)), again)
+    assert said(facts, DeadlinePassed(**P, due_at=day(12)), number=13) is None
+    assert said(facts, PromiseOverdueAcknowledged(**P), number=13) is None
+    early = said(facts, DeadlinePassed(**P, due_at=day(12)), number=12)
+    assert early is not None
+    assert "(moot)" in early[1]
+    unmoved = (made(), on(11, PromiseOverdueAcknowledged(**P)))
+    seen_twice = said(unmoved, PromiseOverdueAcknowledged(**P), number=12)
+    assert seen_twice is not None
+    assert "(already-acknowledged)" in seen_twice[1]
 
 
 def test_every_event_is_the_first_of_a_command_or_follows_one() -> None:
