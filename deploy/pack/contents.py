@@ -17,7 +17,7 @@ from psycopg import Connection
 
 from deploy.exporting import NOT_SIGNED, ExportRefused
 from deploy.pack import verify_pack
-from deploy.pack.handovers import handovers
+from deploy.pack.handovers import Handovers, handovers
 from deploy.pack.readme import readme
 from deploy.pack.report import report
 from deploy.pack.selecting import SQL, Cover, Sample, Selection, Wanted, cover, ranges, spelled
@@ -82,8 +82,9 @@ def contents(
     source: Source, found: Selection, wanted: Wanted, sample: Sample | None, progress: Progress
 ) -> dict[str, bytes]:
     """Every file of the pack but its manifest. Raises ExportRefused where the log cannot be what was signed."""
-    chosen = _choose(source, found, wanted, sample)
-    files = _evidence(source, chosen)
+    led = handovers(source.connection, source.verifier)
+    chosen = _choose(source, found, wanted, sample, led.first)
+    files = _evidence(source, chosen, led)
     rows = verify_pack.timeline(chosen.raw, chosen.texts)
     files["timeline.csv"] = verify_pack.csv_of(verify_pack.TIMELINE, rows)
     files["promises.csv"] = verify_pack.csv_of(PROMISES, _promises(source.connection, chosen.pack))
@@ -96,7 +97,7 @@ def contents(
     return files
 
 
-def _choose(source: Source, found: Selection, wanted: Wanted, sample: Sample | None) -> Chosen:
+def _choose(source: Source, found: Selection, wanted: Wanted, sample: Sample | None, first: int) -> Chosen:
     """The events and their words; for words that were erased or lost the events that say so as well."""
     pack: dict[str, Any] = {
         "selected_by": wanted.spelled(),
@@ -107,7 +108,7 @@ def _choose(source: Source, found: Selection, wanted: Wanted, sample: Sample | N
     raw = _entries(source.connection, verify_pack.selected(pack))
     lines, texts, saying = _texts(source, raw)
     pack["also"] = sorted(saying - raw.keys())
-    under = cover(source.connection, found, max(found.leaves[-1], *saying, 0))
+    under = cover(source.connection, found, max(found.leaves[-1], *saying, 0), first)
     size = under.checkpoint.size
     pack["as_of"] = orjson.loads(_entries(source.connection, [size - 1])[size - 1])["recorded_at"]
     pack["checkpoint"] = {"size": size, "root": base64.b64encode(under.checkpoint.root).decode()}
@@ -117,7 +118,7 @@ def _choose(source: Source, found: Selection, wanted: Wanted, sample: Sample | N
     return Chosen(under, pack | {"streams": dict(counted)}, raw, lines, texts)
 
 
-def _evidence(source: Source, chosen: Chosen) -> dict[str, bytes]:
+def _evidence(source: Source, chosen: Chosen, led: Handovers) -> dict[str, bytes]:
     (checkpoint, note, stamp), pack = chosen.cover, chosen.pack
     files = {
         "checkpoint": note,
@@ -128,9 +129,9 @@ def _evidence(source: Source, chosen: Chosen) -> dict[str, bytes]:
     }
     if stamp is not None:
         files[verify_pack.STAMP] = stamp
-    if rotations := handovers(source.connection, source.verifier):
+    if led.steps:
         files[verify_pack.ROTATIONS] = verify_pack.json_of(
-            [[line.decode(), proof.format()] for line, proof in rotations], 1
+            [[line.decode(), proof.format()] for line, proof in led.steps], 1
         )
     if len(chosen.raw) < checkpoint.size:
         if len(chosen.raw) > verify_pack.MAX_FILES - len(verify_pack.FILES) - 3:  # folder, timestamp, rotations

@@ -1,6 +1,6 @@
 """The rotations of the log's key that a pack carries, so that whoever pinned any of its keys can check it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -17,19 +17,26 @@ Handover = tuple[bytes, ProofFile]
 """The entry of a rotation, and its proof under the checkpoint that both keys have signed."""
 
 
-def handovers(connection: Connection[Any], verifier: Verifier) -> list[Handover]:
-    """The rotations that led to the key `verifier`, the oldest first, back to the first one that can still be proven:
-    a log that was restored from its entries alone has no checkpoint of an earlier key.
+class Handovers(NamedTuple):
+    """The rotations, the oldest first, and the least size whose checkpoint is by one of the keys that they lead to."""
+
+    steps: list[Handover]
+    first: int
+
+
+def handovers(connection: Connection[Any], verifier: Verifier) -> Handovers:
+    """The rotations that led to the key `verifier`, back to the first one that can still be proven: a log that was
+    restored from its entries alone has no checkpoint with both signatures.
     """
     found: list[Handover] = []
     for rotation in reversed(read_rotations(reader(connection))):
         if rotation.new == verifier:
             handover = _handover(connection, rotation)
             if handover is None:
-                break
+                return Handovers(found, rotation.size)
             found.insert(0, handover)
             verifier = rotation.old
-    return found
+    return Handovers(found, 0)
 
 
 def _handover(connection: Connection[Any], rotation: Rotation) -> Handover | None:

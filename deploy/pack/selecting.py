@@ -71,16 +71,22 @@ def select(connection: Connection[Any], wanted: Wanted, size: int | None) -> Sel
     return Selection(leaves, newest[0], newest[1], size is not None)
 
 
-def cover(connection: Connection[Any], found: Selection, last_leaf: int) -> Cover:
-    """The checkpoint over `last_leaf`: the newest that others have stamped, else cosigned, else the newest of all; the
-    one that was asked for, where one was. Raises ExportRefused where it cannot be read, or does not cover that leaf.
+def cover(connection: Connection[Any], found: Selection, last_leaf: int, first: int) -> Cover:
+    """The checkpoint over `last_leaf`, of size `first` at least: the newest that others have stamped, else cosigned,
+    else the newest of all; the one that was asked for, where one was. Raises ExportRefused where that covers less, or
+    cannot be read.
     """
     if last_leaf >= found.size:
         raise ExportRefused(
             f"what says that words were erased or lost is leaf {last_leaf}, after this checkpoint of {found.size} "
             "events: take a later one"
         )
-    bounds = {"size": found.size if found.fixed else None, "last_leaf": last_leaf}
+    if found.size < first:
+        raise ExportRefused(
+            "the checkpoint with which a later key of the log took over is lost, so a pack cannot prove the earlier "
+            f"key of the one of {found.size} events: take one of {first} or more"
+        )
+    bounds = {"size": found.size if found.fixed else None, "last_leaf": last_leaf, "first": first}
     best = connection.execute(SQL["best"], bounds).fetchone()
     note, stamp = (found.note, None) if best is None else best
     try:

@@ -77,11 +77,12 @@ ORDER BY size DESC LIMIT 1;
 
 -- name: best
 -- Asked by every export, once it is known what must be covered: the newest checkpoint that a timestamp authority has
--- stamped, else the newest that witnesses have cosigned. Not of a log that ended either.
+-- stamped, else the newest that witnesses have cosigned. Not of a log that ended either,
+-- and none from before the keys that a pack can prove.
 SELECT note, response FROM (
     SELECT size, note, response FROM ledger.timestamps UNION ALL SELECT size, note, NULL FROM ledger.witnessed
 ) AS c
-WHERE size > %(last_leaf)s AND size = coalesce(%(size)s, size)
+WHERE size > %(last_leaf)s AND size >= %(first)s AND size = coalesce(%(size)s, size)
     AND starts_with(note, (SELECT origin FROM ledger.head) || E'\n')
 ORDER BY response IS NULL, size DESC LIMIT 1;
 

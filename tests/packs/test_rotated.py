@@ -13,6 +13,7 @@ from deploy.exporting import ExportRefused
 from deploy.pack import verify_pack
 from ledger.log_rotation import rotate_log_key
 from ledger.storage import keys
+from ledger.storage.sql import QUERIES
 from ledger.tlog.note import Note, Signer
 from tests.conftest import _copy, new_data_dir, remove
 from tests.packs.making import export, files, sign, verified
@@ -177,5 +178,10 @@ def test_a_rotation_that_cannot_be_proven_any_more_is_left_out(rotated: Rotated,
     with psycopg.connect(rotated.log.url) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("INSERT INTO ledger.checkpoints SELECT * FROM kept WHERE size = 1")
-    with pytest.raises(ExportRefused, match="not signed by"):
+        row = connection.execute("SELECT note FROM kept WHERE size = 1").fetchone()
+        assert row is not None
+        connection.execute(QUERIES["store_witnessed"], {"size": 1, "note": row[0], "stored_at": rotated.log.now})
+    with pytest.raises(ExportRefused, match="the one of 1 events: take one of 2 or more"):
         export(rotated.log, away.with_name("early"), "customer", "C-1", size=1)
+    early = export(rotated.log, away.with_name("early"), "promise", "P-0")
+    assert verify_pack.check(str(early), rotated.vkeys[1]).size == 5, "not under the one of 1, which others cosigned"
