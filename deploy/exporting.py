@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
-from ledger.storage.tree import TreeReader
+from ledger.storage.tree import TreeReader, subtree_root
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed
 from ledger.tlog.merkle import Frontier, leaf_hash
@@ -92,12 +92,23 @@ def _require_ours(reader: TreeReader, checkpoint: Checkpoint, directory: Path) -
 def _write_tiles(
     site: Site, cursor: Cursor, checkpoint: Checkpoint, directory: Path, progress: Callable[[int, int], None]
 ) -> int:
-    """How many files were missing. Level 0 comes first and in order, so its hashes add up to the root."""
+    """How many files were missing. Level 0 comes first and in order: its hashes add up to the root, and the roots of a
+    level's tiles are the hashes of the next.
+    """
     tiles = list(tiles_between(0, checkpoint.size))
-    frontier, written = Frontier(), 0
+    frontier, written, level = Frontier(), 0, 0
+    below: list[bytes] = []
+    roots: list[bytes] = []
     for done, tile in enumerate(tiles):
+        if tile.level > level:
+            level, below, roots = tile.level, roots, []
         content = site.tile(cursor, tile)
         assert content is not None, "the log never becomes shorter"
+        first = tile.index * WIDTH
+        if level > 0 and content != b"".join(below[first : first + tile.width]):
+            raise ExportRefused(f"{NOT_SIGNED}: {tile_path(*tile)} has others than the hashes of the tiles below it")
+        if tile.width == WIDTH:
+            roots.append(subtree_root(split_tile(content)))
         path = directory / tile_path(*tile)
         if path.exists() and path.read_bytes() != content:
             raise ExportRefused(f"{path} is not of this log: choose another directory")

@@ -285,6 +285,7 @@ UPDATE ledger.events SET state = convert_to(repeat('x', 70000), 'UTF8') WHERE no
         "DELETE FROM ledger.events WHERE notification_id > 280",
         "DELETE FROM ledger.events WHERE notification_id = 3",
         "UPDATE ledger.tiles SET hashes = set_byte(hashes, 8000, 7) WHERE level = 0",
+        "INSERT INTO ledger.tiles (level, index, hashes) SELECT 1, 0, hashes FROM ledger.tiles",
         GARBAGE,
     ],
 )
