@@ -41,6 +41,9 @@ class Stopped(RuntimeError):
         self.leaf_index = leaf_index
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["Stopped"], tuple[str, int, str]]:
+        return Stopped, (self.name, self.leaf_index, self.reason)
+
 
 @dataclass(slots=True)
 class _Memory:
@@ -55,7 +58,7 @@ class Applier:
     """Moves projections forward on one connection. `versions` names those that are not the live one, by name."""
 
     def __init__(
-        self, connection: Connection[Any], log: Log, secrets: Secrets, versions: dict[str, int] | None = None
+        self, connection: Connection[Any], log: Log, secrets: Secrets | None, versions: dict[str, int] | None = None
     ) -> None:
         self._connection = connection
         self._log = log

@@ -26,7 +26,7 @@ Row = tuple[Any, ...]
 class DisclosureFold:
     """The state of each disclosure, what was said once and for all, and what hangs on which disclosure."""
 
-    def __init__(self, cursor: Cursor[Any], secrets: Secrets) -> None:
+    def __init__(self, cursor: Cursor[Any], secrets: Secrets | None) -> None:
         self._states = StateFold(cursor, "disclosure", Disclosure, "disclosures", "history")
         self._tellings = Table.find(cursor, "tellings")
         self._links = Table.find(cursor, "links")

@@ -25,7 +25,7 @@ from projections.versions import Definition
 class PromisesFold(StateFold):
     """Folds promises, and beside each its warnings and escalations to come, under the policy that it was made under."""
 
-    def __init__(self, cursor: Cursor[Any], _secrets: Secrets) -> None:
+    def __init__(self, cursor: Cursor[Any], _secrets: Secrets | None) -> None:
         beside = ("warn_percents", "warn_at", "escalate_to", "escalate_at")
         super().__init__(cursor, "promise", Promise, "promises", "history", beside=beside)
         self._published: Published | None = None
@@ -51,4 +51,5 @@ PROMISES = Definition(
     sql=queries(Path(__file__).with_suffix(".sql")),
     keys={"promises": ("promise_id",), "history": ("leaf_index",)},
     start=PromisesFold,
+    cost=35,
 )

@@ -36,11 +36,12 @@ def rebuild(
             with writer.transaction(), writer.cursor() as cursor:
                 numbers[definition.name] = create(cursor, definition, live=False)
         log = Log(reader)
-        fill(url, log, secrets, numbers, dict.fromkeys(definitions, log.size()), progress)
+        size = log.size()
+        fill(url, log, secrets, numbers, dict.fromkeys(definitions, size), progress)
         for definition in definitions:
             with writer.transaction(), writer.cursor() as cursor:
                 add_indexes(cursor, definition, numbers[definition.name])
-        fill(url, log, secrets, numbers, dict.fromkeys(definitions, log.size()), progress)  # what came meanwhile
+        fill(url, log, secrets, numbers, dict.fromkeys(definitions, log.size()), progress, size)  # what came meanwhile
         applier = Applier(writer, log, secrets, numbers)
         for definition in definitions:
             with writer.transaction(), writer.cursor() as cursor:

@@ -58,7 +58,7 @@ def scorecard(
 class ScorecardFold:
     """Facts alone: nothing here is ever changed by a later event."""
 
-    def __init__(self, cursor: Cursor[Any], secrets: Secrets) -> None:
+    def __init__(self, cursor: Cursor[Any], secrets: Secrets | None) -> None:
         self._heard = Table.find(cursor, "heard")
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:

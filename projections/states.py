@@ -94,6 +94,6 @@ class StateFold:
         return self._known
 
 
-def folding(prefix: str, state: Any, *, current: str, history: str) -> Callable[[Cursor[Any], Secrets], Fold]:
+def folding(prefix: str, state: Any, *, current: str, history: str) -> Callable[[Cursor[Any], Secrets | None], Fold]:
     """What `Definition.start` needs to fold those streams."""
     return lambda cursor, _secrets: StateFold(cursor, prefix, state, current, history)

@@ -33,7 +33,8 @@ class TextFold:
     table is the same whenever it is derived, and `verify --projections` may run beside an erasure.
     """
 
-    def __init__(self, cursor: Cursor[Any], secrets: Secrets) -> None:
+    def __init__(self, cursor: Cursor[Any], secrets: Secrets | None) -> None:
+        assert secrets is not None, "texts are opened with keys"
         self._keyring = Keyring(secrets.kek, reread=secrets.key_encryption_keys, until_destroyed=True)
         self._texts = Table.find(cursor, "texts")
 
@@ -101,4 +102,6 @@ def scrub(connection: Connection[Any]) -> None:
         connection.execute(sql.SQL(SQL["scrub"]).format(table=table))
 
 
-TEXTS = Definition(name="texts", sql=SQL, keys={"texts": ("leaf_index", "member")}, start=TextFold)
+TEXTS = Definition(
+    name="texts", sql=SQL, keys={"texts": ("leaf_index", "member")}, start=TextFold, needs_keys=True, cost=17
+)

@@ -15,7 +15,7 @@ from projections.versions import Definition
 class TimelineFold:
     """One row for each event that belongs to a customer. What it says is read from the log itself, by the view."""
 
-    def __init__(self, cursor: Cursor[Any], secrets: Secrets) -> None:
+    def __init__(self, cursor: Cursor[Any], secrets: Secrets | None) -> None:
         self._timeline = Table.find(cursor, "timeline")
 
     def __call__(self, cursor: Cursor[Any], batch: Batch) -> None:
@@ -42,4 +42,5 @@ TIMELINE = Definition(
     sql=queries(Path(__file__).with_suffix(".sql")),
     keys={"timeline": ("leaf_index",)},
     start=TimelineFold,
+    cost=7,
 )

@@ -30,13 +30,17 @@ class Definition:
     """One projection: its SQL (sections `tables`, `indexes`, `views`) and the fold that fills the tables.
 
     A further section `grants` says who else may touch them.
-    `keys` names its tables and the columns that tell their rows apart. `start` gives a fold with an empty memory.
+    `keys` names its tables and the columns that tell their rows apart. `start` gives a fold with an empty memory; it is
+    given the secrets where it `needs_keys`, and may be given none otherwise. `cost` says how the work of filling it
+    compares with that of others.
     """
 
     name: str
     sql: Mapping[str, LiteralString]
     keys: Mapping[str, tuple[str, ...]]
-    start: Callable[[Cursor[Any], Secrets], Fold]
+    start: Callable[[Cursor[Any], Secrets | None], Fold]
+    needs_keys: bool = False
+    cost: int = 1
 
     @property
     def digest(self) -> str:

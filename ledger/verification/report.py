@@ -62,10 +62,6 @@ class Wrong(Exception):
         self.problem = Problem(table, message, leaf_index, stream)
 
 
-class CheckerDied(RuntimeError):
-    """A checking process ended without an answer: nothing can be said about the log."""
-
-
 def connect(url: str, snapshot: str | None = None) -> Connection[Any]:
     """A read-only connection whose one transaction sees one state of the database: that of `snapshot`, if given.
 

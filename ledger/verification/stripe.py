@@ -1,15 +1,14 @@
-"""A checking process: its ranges of leaves, as the parent's snapshot has them. One pickled answer after another."""
+"""A checking process: its ranges of leaves, as the parent's snapshot has them."""
 
-import pickle
-import signal
-import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import psycopg
 
 from ledger.collecting import rare_collections
-from ledger.verification.leaves import LeafChecker, Missing
-from ledger.verification.report import CheckerDied, connect
+from ledger.processes import ProcessDied, answering
+from ledger.verification.leaves import LeafChecker, Leaves, Missing
+from ledger.verification.report import connect
 
 
 class Stripe(NamedTuple):
@@ -25,16 +24,14 @@ class Stripe(NamedTuple):
 
 
 def main() -> None:
-    """Read a Stripe from stdin and write its Leaves to stdout, or the error that ended it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; it ends us
-    task: Stripe = pickle.load(sys.stdin.buffer)
-    out = sys.stdout.buffer
+    """Check a Stripe."""
+    answering(_checked)
+
+
+def _checked(task: Stripe) -> Iterator[Leaves | ProcessDied]:
     try:
         with connect(task.url, task.snapshot) as connection, rare_collections():
             whole = (connection, task.key_encryption_key, task.missing)
-            checker = LeafChecker(*whole, size=task.size, stripe=task.stripe, stripes=task.stripes)
-            for leaves in checker.ranges():
-                pickle.dump(leaves, out, pickle.HIGHEST_PROTOCOL)
-                out.flush()
+            yield from LeafChecker(*whole, size=task.size, stripe=task.stripe, stripes=task.stripes).ranges()
     except psycopg.Error as error:
-        pickle.dump(CheckerDied(f"a checking process lost the database: {error}"), out)
+        yield ProcessDied(f"a checking process lost the database: {error}")

@@ -1,21 +1,16 @@
 """The leaves of one snapshot, checked by this process and a few others in turn, handed over in the order of the log."""
 
-import fcntl
 import os
-import pickle
-import select
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from typing import IO, Any
 
 from psycopg import Connection
 
 from ledger.key_provider import WrappingKey
+from ledger.processes import answer, is_answered, started
 from ledger.verification.leaves import RANGE, LeafChecker, Leaves, Missing
-from ledger.verification.report import CheckerDied
 from ledger.verification.stripe import Stripe
 
 MOST_PROCESSES = 8
@@ -23,8 +18,6 @@ WORTH_A_PROCESS = 8 * RANGE
 """Below this many leaves a process would start up for longer than it works."""
 MOST_AHEAD = 32
 """Ranges that this process may be ahead of the others: 10 MB of hashes."""
-PIPE_SIZE = 1 << 20
-"""Some answers fit in, so that no process waits until this one takes them."""
 
 
 def checked_leaves(
@@ -37,8 +30,7 @@ def checked_leaves(
 ) -> Generator[Leaves, None, None]:
     """All ranges of the first `size` leaves in order, as `connection` sees them; close it to stop early.
 
-    Others see the same by the name of its `snapshot`.
-    A key that is kept elsewhere is asked by this process alone.
+    Others see the same by the name of its `snapshot`. A key that is kept elsewhere is asked by this process alone.
     """
     processes = min(os.cpu_count() or 1, MOST_PROCESSES, size // WORTH_A_PROCESS)
     if processes < 2 or isinstance(key_encryption_key, WrappingKey):
@@ -47,7 +39,7 @@ def checked_leaves(
     with ExitStack() as running:
         common = (url, snapshot, key_encryption_key, missing, size)
         others = [Stripe(*common, stripe, processes) for stripe in range(1, processes)]
-        pipes = [running.enter_context(_started(stripe)) for stripe in others]
+        pipes = [running.enter_context(started("ledger.verification.stripe", stripe)) for stripe in others]
         own = LeafChecker(connection, key_encryption_key, missing, size=size, stripe=0, stripes=processes)
         yield from _in_turn(own.ranges(), pipes, -(-size // RANGE))
 
@@ -61,39 +53,6 @@ def _in_turn(own: Iterator[Leaves], pipes: Sequence[IO[bytes]], ranges: int) -> 
             yield ahead.popleft() if ahead else next(own)
             continue
         pipe = pipes[stripe - 1]
-        while len(ahead) < MOST_AHEAD and not _answered(pipe) and (leaves := next(own, None)) is not None:
+        while len(ahead) < MOST_AHEAD and not is_answered(pipe) and (leaves := next(own, None)) is not None:
             ahead.append(leaves)
-        yield _answer(pipe)
-
-
-def _answered(pipe: IO[bytes]) -> bool:
-    """Whether an answer is there; of one that was read ahead with the last, this may say no."""
-    return bool(select.select([pipe], [], [], 0)[0])
-
-
-def _answer(pipe: IO[bytes]) -> Leaves:
-    try:
-        answer: Leaves | CheckerDied = pickle.load(pipe)
-    except EOFError as error:
-        raise CheckerDied("a checking process ended without an answer") from error
-    if isinstance(answer, CheckerDied):
-        raise answer
-    return answer
-
-
-@contextmanager
-def _started(stripe: Stripe) -> Iterator[IO[bytes]]:
-    """The answers of a new process, which imports what it needs and nothing of ours; it is gone when the block ends."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from ledger.verification.stripe import main; main()"
-    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with suppress(AttributeError, OSError):  # only Linux has it, and its operator may allow less
-            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        try:
-            with suppress(BrokenPipeError):  # it died at once: reading its answers says so
-                pickle.dump(stripe, process.stdin)
-                process.stdin.close()
-            yield process.stdout
-        finally:
-            process.kill()
+        yield answer(pipe)

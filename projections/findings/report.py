@@ -150,4 +150,5 @@ FINDINGS_REPORT = Definition(
         "links": ("leaf_index", "kind", "source", "target"),
     },
     start=FindingsFold,
+    cost=57,
 )

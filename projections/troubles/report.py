@@ -35,7 +35,7 @@ _ASKED: Final[frozenset[type[Event]]] = frozenset(
 class TroublesFold:
     """Two folds of states and two tables of facts."""
 
-    def __init__(self, cursor: Cursor[Any], _secrets: Secrets) -> None:
+    def __init__(self, cursor: Cursor[Any], _secrets: Secrets | None) -> None:
         self._problems = StateFold(cursor, "problem", ProblemRow, "problems", "problem_history", evolve=evolve)
         self._concerns = StateFold(cursor, "concern", Concern, "concerns", "concern_history")
         self._customers = Table.find(cursor, "problem_customers")

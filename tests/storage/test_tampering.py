@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.app import Ledger, Submission
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.sealing import RANDOM_SIZE, seal
+from ledger.processes import ProcessDied
 from ledger.storage.guard import ForkGuard
 from ledger.storage.recorder import LogRecorder, authenticator, open_datastore
 from ledger.tlog.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ from ledger.tlog.note import Signer
 from ledger.verification.definitions import expected
 from ledger.verification.leaves import RANGE, LeafChecker, Missing
 from ledger.verification.log import verify
-from ledger.verification.report import CheckerDied, Problem, Report, connect
+from ledger.verification.report import Problem, Report, connect
 from tests.storage.log import Log, claim, copied, make, submission, tell, told
 
 SIZE = 612
@@ -723,7 +724,7 @@ def test_a_long_log_is_checked_in_processes_and_the_first_wrong_leaf_of_all_is_n
             assert problem is not None
             assert (problem.table, problem.leaf_index) == ("sealed", first)
     monkeypatch.setattr("sys.executable", "/bin/true")
-    with pytest.raises(CheckerDied):
+    with pytest.raises(ProcessDied):
         log.verify()
 
 
