@@ -4,13 +4,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from pydantic import ValidationError
 
-from deploy.places import InUse, SetupError, hold
+from deploy.places import COMMAND, InUse, SetupError, held, hold, user_name
 from ledger.settings import Settings
 
 
@@ -40,16 +40,41 @@ def located(data_dir: Path | None = None, *, broker: bool = True) -> Settings:
         return settings
     found = running(settings.data_dir)
     if found is None:
-        raise SetupError(
-            f"no ledger runs in {settings.data_dir}: start one with `promise-ledger up`, name another directory with "
-            f"--data-dir, or set LEDGER_DATABASE_URL{' and LEDGER_BROKER_URL' if broker else ''}"
-        )
+        variables = f"LEDGER_DATABASE_URL{' and LEDGER_BROKER_URL' if broker else ''}"
+        raise _nowhere(settings.data_dir, f"name another directory with --data-dir, or set {variables}")
     return settings.model_copy(
         update={
             "database_url": settings.database_url or found["database_url"],
             "broker_url": settings.broker_url or found["broker_url"],
         }
     )
+
+
+def _nowhere(data_dir: Path, elsewhere: str) -> SetupError:
+    """Why no ledger is to be found in `data_dir`, and what to do."""
+    try:
+        for name in ("run.json", "lock"):
+            with suppress(FileNotFoundError, NotADirectoryError), (data_dir / name).open():
+                pass
+    except PermissionError:
+        return SetupError(f"{data_dir} cannot be read: {_owner(data_dir)}. Run this as that user, {elsewhere}")
+    found = held(data_dir)
+    if found is None:
+        return SetupError(f"no ledger runs in {data_dir}: start one with `promise-ledger up`, {elsewhere}")
+    return found if found.by_command else _on_its_way(data_dir, found)
+
+
+def _on_its_way(data_dir: Path, found: InUse) -> SetupError:
+    up = f"`promise-ledger up` (process {found.process})"
+    return SetupError(f"{up} starts or ends in {data_dir}: try again in a moment")
+
+
+def _owner(data_dir: Path) -> str:
+    """Whose it is: the directory itself, or the one above it that lets nobody look."""
+    for place in (data_dir, *data_dir.absolute().parents):
+        with suppress(PermissionError):
+            return f"{'it' if place == data_dir else place} belongs to the user {user_name(place.stat().st_uid)}"
+    raise AssertionError("everybody may look at /")
 
 
 @contextmanager
@@ -70,14 +95,16 @@ def at_hand(data_dir: Path | None = None, *, broker: bool = False) -> Iterator[S
 
 
 def _unless_running(data_dir: Path) -> IO[str] | None:
-    """The lock of `data_dir`, None where an `up` has it and says where it is. Raises InUse where it is on its way."""
+    """The lock of `data_dir`, None where an `up` has it and says where it is. Raises SetupError where it does not."""
     try:
-        lock = hold(data_dir)
+        lock = hold(data_dir, COMMAND)
     except PermissionError:
         return None
-    except InUse:
-        if running(data_dir) is None:
+    except InUse as found:
+        if found.by_command:
             raise
+        if running(data_dir) is None:
+            raise _on_its_way(data_dir, found) from None
         return None
     (data_dir / "run.json").unlink(missing_ok=True)  # of an `up` that was killed: what it says is there no more
     return lock

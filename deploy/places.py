@@ -22,6 +22,8 @@ from typing import IO
 
 ELSEWHERE = Path("/var/lib/promise-ledger")
 OUR_NAMES = frozenset({"postgres", "postgres.new", "nats", "log", "lock", "keys", "guard", "run.json", "notepad"})
+UP, COMMAND = "up", "command"
+"""Who may have a data directory."""
 SOCKET_PATH_LIMIT = 107 - len("/.s.PGSQL.5432.lock")
 
 
@@ -30,7 +32,19 @@ class SetupError(Exception):
 
 
 class InUse(SetupError):
-    """Somebody else has the data directory now."""
+    """Somebody else has the data directory now: an `up`, or a command that runs its servers."""
+
+    def __init__(self, data_dir: Path, said: str) -> None:
+        """`said` is what the file `lock` says of who has it."""
+        self.process, _, who = said.strip().partition(" ")
+        self.by_command = who == COMMAND
+        super().__init__(
+            f"a command (process {self.process}) runs the servers of {data_dir} and uses the ledger: try again when it "
+            "has ended"
+            if self.by_command
+            else f"The data directory {data_dir} is already in use by a running `promise-ledger up` (process "
+            f"{self.process}): stop that one, or choose another with --data-dir."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +98,40 @@ def prepare(data_dir: Path) -> Path:
     return data_dir
 
 
-def hold(data_dir: Path) -> IO[str]:
+def hold(data_dir: Path, who: str = UP) -> IO[str]:
     """The locked file that keeps everybody else's servers out of `data_dir` until it is closed or this process ends.
 
-    Raises InUse where another has it.
+    `who` (UP or COMMAND) is told to whoever comes meanwhile. Raises InUse where another has it.
     """
     file = (data_dir / "lock").open("a+", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        holder = file.read(32).strip()
-        file.close()
-        raise InUse(
-            f"The data directory {data_dir} is already in use by a running `promise-ledger up` (process {holder}), or "
-            "by a command that started its servers: stop that one or wait for it, or choose another with --data-dir."
-        ) from None
+        with file:
+            raise InUse(data_dir, file.read(32)) from None
     file.truncate(0)
-    file.write(f"{os.getpid()}\n")
+    file.write(f"{os.getpid()} {who}\n")
     file.flush()
     return file
+
+
+def held(data_dir: Path) -> InUse | None:
+    """Who has `data_dir` now, None where nobody does; nobody is kept out by asking but for a moment.
+
+    That moment could refuse an `up` that starts in it: so nobody is asked about a process that is no more.
+    """
+    try:
+        with (data_dir / "lock").open(encoding="ascii") as file:
+            found = InUse(data_dir, file.read(32))
+            if not Path(f"/proc/{found.process or 0}").exists():
+                return None
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return found
+    return None
 
 
 def installed(package: str, path_end: str) -> Path:

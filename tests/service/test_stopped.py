@@ -1,12 +1,13 @@
 """While `up` refuses to start, what it tells an operator to run can be run, on the servers of the data directory."""
 
 import json
+import os
 import re
 import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,9 +16,9 @@ import pytest
 
 from deploy import cli
 from deploy.embedded import Nats, Postgres
-from deploy.finding import at_hand
+from deploy.finding import at_hand, located
 from deploy.migrating import make_ready
-from deploy.places import InUse, SetupError, hold
+from deploy.places import InUse, SetupError, hold, server_user, user_name
 from ledger.app import Ledger
 from ledger.settings import Settings
 from tests.conftest import new_data_dir, remove
@@ -50,20 +51,49 @@ def test_the_servers_run_until_the_command_ends_however_it_ends(stopped: Path) -
             assert connection.execute("SELECT 1").fetchone() == (1,)
         nats = ("127.0.0.1", urlsplit(settings.broker_url).port)
         socket.create_connection(nats).close()
-        with pytest.raises(InUse, match="or by a command that started its servers"):
+        busy = rf"a command \(process {os.getpid()}\) runs the servers of {stopped} and uses the ledger: try again"
+        with pytest.raises(InUse, match=busy):
             hold(stopped)
+        with pytest.raises(SetupError, match=busy), at_hand(stopped):  # another command
+            pass
+        with pytest.raises(SetupError, match=busy):  # `health` and `record`
+            located(stopped)
         raise KeyboardInterrupt
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(settings.database_url)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(nats)
     hold(stopped).close()
+    with pytest.raises(SetupError, match="no ledger runs in"):
+        located(stopped)
+
+
+def test_the_ledger_of_another_user_is_said_to_be_theirs() -> None:
+    """As root what another user may not read is asked for as that user; else it is closed to everybody."""
+    home = new_data_dir()
+    user = server_user()
+    try:
+        (home / "run.json").write_text("{}")
+        home.chmod(0o700 if user else 0)
+        said = f"{home} cannot be read: it belongs to the user {user_name(os.getuid())}"
+        os.seteuid(user.uid if user else os.geteuid())
+        with pytest.raises(SetupError, match=said):
+            located(home)
+        below = f"{home / 'below'} cannot be read: {home} belongs to"
+        with pytest.raises(SetupError, match=below), at_hand(home / "below"):
+            pass
+    finally:
+        os.seteuid(os.getuid())
+        home.chmod(0o700)
+        remove(home)
 
 
 def test_nothing_is_started_beside_an_up(stopped: Path) -> None:
     with hold(stopped):
-        with pytest.raises(InUse, match="already in use by a running `promise-ledger up`"), at_hand(stopped):
-            pass
+        way = rf"`promise-ledger up` \(process {os.getpid()}\) starts or ends in {stopped}: try again in a moment"
+        for find in (at_hand(stopped), nullcontext(stopped)):
+            with pytest.raises(SetupError, match=way), find:
+                located(stopped)
         where = {"database_url": "postgresql:///there", "broker_url": "nats://there"}
         (stopped / "run.json").write_text(json.dumps(where))
         with at_hand(stopped, broker=True) as settings:
