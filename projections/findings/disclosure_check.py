@@ -152,9 +152,9 @@ class _Snapshot:
             return Checked(source=question.source, id=question.command_id, log_size=self.size, refused=said)
         happened = Happened(command.occurred_at, recorded_at, command.actor, question.source)
         facts = self._fold([_entry(index, event, happened, command) for index, event in enumerate(events, self.size)])
-        raised = [each for each in self._raised(facts, command.customer_id) if not _prevented(each)]
-        closed = _sorted([*self._closed_lately(facts), *self._closed_in_tables(facts)])
         at_once = max(recorded_at, command.occurred_at)
+        raised = [each for each in self._raised(facts, command.customer_id) if not _over(each, at_once)]
+        closed = _sorted([*self._closed_lately(facts), *self._closed_in_tables(facts)])
         return Checked(
             source=question.source,
             id=question.command_id,
@@ -240,8 +240,9 @@ def _entry(leaf_index: int, event: Event, happened: Happened, command: CheckDisc
     return decode(leaf_index, event.TOPIC, encode(event, heading, personal))
 
 
-def _prevented(finding: Finding) -> bool:
-    return finding.closed_at is not None and finding.closed_at <= finding.opened_at
+def _over(finding: Finding, at: datetime) -> bool:
+    """Whether it was closed by then, or before it opens: nobody would ever see it open."""
+    return finding.closed_at is not None and finding.closed_at <= max(finding.opened_at, at)
 
 
 def _expected(finding: Finding, *, opened_by: int | None = None) -> ExpectedFinding:

@@ -26,7 +26,7 @@ HISTORY = """
 SELECT code, severity, subject, customer_id, case_id, opened_at, closed_at, opened_by, coalesce(detail, '{}') AS detail
 FROM audit.finding_history WHERE
 """
-RAISED = HISTORY + "opened_by >= %s AND NOT prevented"
+RAISED = HISTORY + "opened_by >= %s AND NOT prevented AND coalesce(closed_at > %s, true)"
 CLOSED = HISTORY + "opened_by < %s AND closed_by >= %s"
 TELLING: dict[str, Any] = {
     "disclosure_id": "D-9",
@@ -82,7 +82,7 @@ def assert_so(world: World, answer: Checked, first: int) -> None:
     world.catch_up([FINDINGS_REPORT])
     said = [each.model_dump() for each in (*answer.findings, *answer.later)]
     assert {each["opened_by"] for each in said} <= {None}
-    raised = [row | {"opened_by": None} for row in world.ask(RAISED, first)]
+    raised = [row | {"opened_by": None} for row in world.ask(RAISED, first, world.now)]
     assert rows(said) == rows(raised)
     closed = world.ask(CLOSED, first, first)
     assert rows(each.model_dump() for each in answer.closes) == rows(closed)
@@ -213,6 +213,24 @@ def test_a_disclosure_told_long_ago_closes_and_raises_what_was_between(world: Wo
     assert "silent-customer" in {each.code for each in answer.closes}
     world.ledger.submit([making])
     assert_so(world, answer, first)
+
+
+def test_what_would_be_over_at_once_is_not_raised(world: World) -> None:
+    """Somebody spoke with them at 12; that they were written to at 10 was alone in writing until then."""
+    begin(world)
+    world.now = at(13)
+    assert world.ledger.submit([world.submission("disclosure.make", at(12), **of(0, TELLING))])[0].status == "recorded"
+    changes = {"disclosure_id": "D-8", "channel": "letter", "next_step": None, "next_update_at": None}
+    making = world.submission("disclosure.make", at(10), **of(0, TELLING | changes))
+    answer, first = foretold(world, making), size(world)
+    assert (answer.findings, answer.later) == ((), ())
+    assert world.ledger.submit([making])[0].status == "recorded"
+    assert_so(world, answer, first)
+    over = world.ask(HISTORY + "opened_by >= %s ORDER BY code", first)
+    assert [(row["code"], row["opened_at"], row["closed_at"]) for row in over] == [
+        ("disclosure-without-way-forward", at(10), at(12)),
+        ("written-only-severe", at(10), at(12)),
+    ]
 
 
 def test_a_link_of_the_unapplied_past_is_followed_beside_those_of_the_tables(world: World) -> None:
