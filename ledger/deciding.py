@@ -87,7 +87,7 @@ class Streams:
             return
         loaded: dict[str, tuple[Any, int]] = dict.fromkeys(missing, (None, 0))
         for number, stream, topic, state in log.ask("streams", {"streams": " ".join(missing)}):
-            entry = decode(number - 1, topic, bytes(state))
+            entry = decode(number - 1, topic, state)
             loaded[stream] = (evolve(loaded[stream][0], entry.event, entry.happened), entry.heading.version)
         self._known.update(loaded)
 

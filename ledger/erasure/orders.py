@@ -11,12 +11,14 @@ from ledger.storage.sql import QUERIES
 
 
 def orders(connection: Connection[Any] | Cursor[Any]) -> dict[str, Order]:
-    """Every erasure in effect, by customer. Bytes that are no entry are passed over: `verify` names their leaf."""
+    """Every erasure in effect, by customer. What is no entry is passed over: `verify` names its leaf."""
     found: dict[str, Order] = {}
     for leaf_index, topic, state in connection.execute(QUERIES["erasures"]).fetchall():
         try:
-            entry = decode(leaf_index, topic, bytes(state))
+            entry = decode(leaf_index, topic, state)
         except MalformedEntry:
+            continue
+        if leaf_index is None:
             continue
         match entry.event:
             case ErasureRequested(customer_id=customer_id):

@@ -113,7 +113,7 @@ def read_stored(connection: Connection[Any], kept: Sequence[Kept], authenticate:
     contradicted = [each for each in kept if each.size <= size and frontiers[each.size].root() != each.root]
     authentic = head is not None and head[0] == size and head[1] == frontiers[size].to_bytes()
     if authentic and head is not None:
-        authentic = head[-1] == authenticate(size, head[1], head[2].astimezone(UTC))
+        authentic = head[2] is not None and head[-1] == authenticate(size, head[1], head[2].astimezone(UTC))
     return Stored(
         size,
         frontiers[size],

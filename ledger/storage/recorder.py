@@ -19,8 +19,10 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.erasure.keyring import NewKey
 from ledger.mac import hmac_sha256, keyed
+from ledger.storage.signer import RECOVER, Fork
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import RightEdge, TileRow
+from ledger.tlog.errors import MalformedFrontier
 from ledger.tlog.merkle import Extension, Frontier, leaf_hash
 
 SCHEMA = "ledger"
@@ -228,9 +230,16 @@ class LogRecorder(PostgresApplicationRecorder):
         row = cursor.execute(QUERIES[query]).fetchone()
         if row is None:
             raise NoLog(_NO_LOG)
-        size, frontier, at, mac = row[0], bytes(row[1]), row[2].astimezone(UTC), row[-1]
-        authentic = size == 0 or self.authenticate is None or mac == self.authenticate(size, frontier, at)
-        return Head(size, Frontier.from_bytes(size, frontier), at, authentic)
+        size, hashes, at, mac = row[0], row[1], row[2], row[-1]
+        try:
+            frontier = Frontier.from_bytes(size, hashes)
+        except MalformedFrontier as error:
+            raise Fork(f"the head of the log has not the hashes of {size} events ({error}): {RECOVER}") from error
+        if at is None:
+            raise Fork(f"the head of the log does not say when its last event was recorded: {RECOVER}")
+        at = at.astimezone(UTC)
+        authentic = size == 0 or self.authenticate is None or mac == self.authenticate(size, hashes, at)
+        return Head(size, frontier, at, authentic)
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Append events made elsewhere, as eventsourcing's applications do; the ledger itself uses `appending`.

@@ -14,6 +14,7 @@ from consumers import deadletters, erasing
 from consumers.erasing import Letters, connect
 from ledger.app import Fork, Ledger
 from ledger.erasure.eraser import Eraser, NotErased
+from ledger.erasure.orders import orders
 from ledger.receipts import Receipt
 from ledger.tlog.note import Verifier
 from ledger.tlog.proof_file import ProofFile
@@ -313,6 +314,18 @@ def test_an_eraser_without_a_size_of_the_log_says_so(told: Erasing) -> None:
     with pytest.raises(NotErased, match="how many events"):
         told.eraser().round()
     assert told.found() == ("head", None)
+
+
+@pytest.mark.parametrize("column", ["state", "notification_id"])
+def test_an_order_that_lost_a_value_is_passed_over_and_named_by_verify(told: Erasing, column: str) -> None:
+    assert (told.erase("C-1"), told.erase("C-2")) == ("recorded", "recorded")
+    told.connection.execute("ALTER TABLE ledger.events DROP CONSTRAINT events_pkey CASCADE")
+    told.connection.execute(f"ALTER TABLE ledger.events ALTER {column} DROP NOT NULL".encode())
+    told.tamper(f"UPDATE ledger.events SET {column} = NULL WHERE originator_id = 'erasure:C-1'")
+    assert list(orders(told.connection_of_tuples())) == ["C-2"]
+    problem = told.verify().problem
+    assert problem is not None
+    assert problem.table == "events"
 
 
 def test_an_eraser_that_may_not_give_space_back_says_so(told: Erasing) -> None:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from eventsourcing.persistence import PersistenceError
 
+from deploy.recovering import opened_case
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
@@ -336,6 +337,33 @@ def test_a_head_that_was_signed_needs_no_mac(log: Log):
     log.check_clean(1)
     told(log.open(), make(2))
     log.check_clean(2)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            "frontier = NULL",
+            r"has not the hashes of 1 events \(the hashes are not bytes\): run `promise-ledger recover`",
+        ),
+        ("frontier = ''", "has not the hashes of 1 events"),
+        ("size = NULL", "has not the hashes of None events"),
+        ("recorded_at = NULL", "does not say when its last event was recorded: run `promise-ledger recover`"),
+    ],
+)
+def test_a_head_that_lacks_something_is_a_sentence(log: Log, change: str, sentence: str):
+    ledger = log.open()
+    told(ledger, make(1))
+    with psycopg.connect(log.url) as connection:
+        for column in ("frontier", "size", "recorded_at"):
+            connection.execute(f"ALTER TABLE ledger.head ALTER {column} DROP NOT NULL".encode())
+        connection.execute(f"UPDATE ledger.head SET {change}".encode())
+    with pytest.raises(Fork, match=sentence):
+        told(ledger, make(2))
+    with pytest.raises(Fork, match=sentence):
+        log.open()
+    with opened_case(log.settings) as case:  # which `recover` says more of
+        assert not case.found.stored.authentic
 
 
 def test_a_time_that_somebody_wrote_into_the_head_is_never_signed(log: Log):
