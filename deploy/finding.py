@@ -18,6 +18,10 @@ class WrongSetting(Exception):
     """A variable LEDGER_… has a value that it cannot have; the message never repeats it: it may be a secret."""
 
 
+class NoQueue(SetupError):
+    """The database is known and the queue is not."""
+
+
 def settings_for(data_dir: Path | None = None, **overrides: object) -> Settings:
     """The settings of this command: environment first, `--data-dir` above it. Raises WrongSetting."""
     given = {name: value for name, value in overrides.items() if value is not None}
@@ -39,6 +43,10 @@ def located(data_dir: Path | None = None, *, broker: bool = True) -> Settings:
     if settings.database_url is not None and (settings.broker_url is not None or not broker):
         return settings
     found = running(settings.data_dir)
+    if found is None and settings.database_url is not None:
+        raise NoQueue(
+            "LEDGER_DATABASE_URL names a database, and nothing names its queue: set LEDGER_BROKER_URL as well"
+        )
     if found is None:
         variables = f"LEDGER_DATABASE_URL{' and LEDGER_BROKER_URL' if broker else ''}"
         raise _nowhere(settings.data_dir, f"name another directory with --data-dir, or set {variables}")

@@ -57,3 +57,22 @@ def test_a_period_that_ends_before_it_begins_is_a_sentence(
         cli.main()
     assert end.value.code == 2
     assert "--from is later than --to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [(["recover"], ", or do without it: --without-queue"), (["recover", "lost"], ""), (["deadletters", "list"], "")],
+)
+def test_a_database_without_a_queue_is_what_is_said(
+    command: list[str],
+    instead: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LEDGER_DATABASE_URL", "postgresql:///nowhere")
+    monkeypatch.setattr(sys, "argv", ["promise-ledger", *command, "--data-dir", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = "LEDGER_DATABASE_URL names a database, and nothing names its queue: set LEDGER_BROKER_URL as well"
+    assert (end.value.code, capsys.readouterr().err) == (1, f"promise-ledger: {said}{instead}\n")

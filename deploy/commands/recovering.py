@@ -1,14 +1,14 @@
 """After a restore, a lost guard, or two services with one key: what happened, and the way back."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deploy import recovering
-from deploy.finding import at_hand
+from deploy.finding import NoQueue, at_hand
 from deploy.recovering import Case
 from deploy.terminal import AsJson, DataDir, bar, fail, out, print_json
 from ledger.recovery.diagnosis import diagnose
@@ -30,13 +30,19 @@ WithoutQueue = Annotated[
 
 @contextmanager
 def _case(
-    data_dir: Path | None, without_queue: bool, against: list[str] | None = None, sites: list[str] | None = None
+    data_dir: Path | None, without_queue: bool | None, against: list[str] | None = None, sites: list[str] | None = None
 ) -> Iterator[Case]:
-    with at_hand(data_dir, broker=not without_queue) as settings:
+    """The case at hand; `without_queue` is None where the command cannot do without it."""
+    with ExitStack() as stack:
+        try:
+            settings = stack.enter_context(at_hand(data_dir, broker=not without_queue))
+        except NoQueue as error:
+            if without_queue is None:
+                raise
+            fail(f"{error}, or do without it: --without-queue")
         if without_queue:
             settings = settings.model_copy(update={"broker_url": None})
-        with recovering.opened_case(settings, kept=against or (), sites=sites or ()) as case:
-            yield case
+        yield stack.enter_context(recovering.opened_case(settings, kept=against or (), sites=sites or ()))
 
 
 @app.callback(invoke_without_command=True)
@@ -132,7 +138,7 @@ def anew(
 @app.command("lost")
 def lost_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Ask the senders again for each command that has a receipt for events which the log does not hold."""
-    with _case(data_dir, False) as case:
+    with _case(data_dir, None) as case:
         if any(each != "promise-ledger recover lost" for each in diagnose(case.found).commands):
             fail("the log itself is not in order yet: run `promise-ledger recover`")
         case.ask_again()
