@@ -62,9 +62,11 @@ UPDATE ledger.head SET origin = %(origin)s;
 UPDATE service.announcers SET position = least(position, %(size)s);
 
 -- name: at_work
--- Asked by recoveries: the writing parts that were seen at work within the last seconds.
+-- Asked by recoveries: the writing parts that were seen at work within the last seconds. Seen in the future means before
+-- the clock was set back: whoever is at work has said so again.
 SELECT part, extract(epoch FROM now() - at)::float8 FROM service.heartbeat
-WHERE part IN ('intake', 'timer', 'eraser') AND at > now() - interval '5 seconds' ORDER BY part;
+WHERE part IN ('intake', 'timer', 'eraser') AND at > now() - interval '5 seconds' AND at < now() + interval '5 seconds'
+ORDER BY part;
 
 -- name: move_head
 -- The last write of an append: the log is this long now.

@@ -51,9 +51,14 @@ class Health:
         }
 
 
+# Of checkpoints not those of a log that ended: one that goes on from it may be shorter.
 _LOG = """
 SELECT (SELECT size FROM ledger.head) AS size,
-    coalesce((SELECT max(size) FROM ledger.checkpoints), 0) AS signed_size,
+    extract(epoch FROM (SELECT recorded_at FROM ledger.head))::float8 AS recorded_at,
+    coalesce((
+        SELECT size FROM ledger.checkpoints
+        WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\\n') ORDER BY size DESC LIMIT 1
+    ), 0) AS signed_size,
     coalesce((SELECT max(notification_id) FROM ledger.events), 0) AS stored
 """
 # When the first event that a projection has not applied was recorded; the entry itself says so.
@@ -106,8 +111,19 @@ def health(url: str) -> Health:
                 f"mend it, then `promise-ledger rebuild {runner.name}`"
             )
     recent = [each.sentence for each in recoveries if now - each.recorded_at < RECOVERY_SHOWN]
-    notices = [*reckoned_otherwise(published.calendars(), IANA_VERSION), *recent, *failing]
+    notices = [*reckoned_otherwise(published.calendars(), IANA_VERSION), *recent, *failing, *_ahead(log, now)]
     return Health(log["size"], log["signed_size"], parts, projections, tuple(problems), tuple(notices))
+
+
+def _ahead(log: dict[str, Any], now: datetime) -> list[str]:
+    """One sentence where the last event was recorded by a clock that was ahead: times never decrease, so they stand."""
+    seconds = (log["recorded_at"] or 0.0) - now.timestamp()
+    if seconds <= STALE_SECONDS:
+        return []
+    return [
+        f"the last event was recorded by a clock {seconds:.0f} s ahead of the one here: until that time has come all "
+        "events get that time"
+    ]
 
 
 def _behind(connection: Connection[Any], runner: ProjectionStatus) -> str | None:
@@ -126,6 +142,8 @@ def _part_problems(part: str, said: dict[str, Any] | None) -> list[str]:
         return [f"{part} has never been seen at work"]
     if said["seconds_ago"] > STALE_SECONDS:
         return [f"{part} was last seen {said['seconds_ago']:.0f} s ago"]
+    if said["seconds_ago"] < -STALE_SECONDS:
+        return [f"{part} was last seen {-said['seconds_ago']:.0f} s ahead of the clock here, so not lately"]
     problems = []
     if said.get("failure"):
         problems.append(f"{part} does not get on: {said['failure']}")

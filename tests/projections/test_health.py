@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 from tzdata import IANA_VERSION
 
 from ledger.domain.policies import Times
+from ledger.storage.sql import QUERIES
 from projections.runner import Runner, rebuild, rebuild_all
 from projections.web.health import LAG_SECONDS, PARTS, health
 from tests.projections.world import NOON, World
@@ -49,6 +50,35 @@ def test_a_log_shorter_than_its_projections_is_failing(world: World) -> None:
     with psycopg.connect(world.url, autocommit=True) as connection:
         connection.execute("UPDATE ledger.head SET size = 0, frontier = ''")
     assert "run `promise-ledger verify`" in health(world.url).problems[0]
+
+
+def test_a_log_that_goes_on_from_a_longer_one_is_healthy(world: World) -> None:
+    alive(world)
+    world.make(1)
+    Runner(world.url, world.secrets).catch_up()
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO ledger.checkpoints VALUES (99, E'example/ended\\n99\\n', now())")
+    world.ledger.flush()
+    found = health(world.url)
+    assert (found.problems, found.signed_size) == ((), 1)
+
+
+def test_a_clock_that_was_ahead_is_told_for_as_long_as_times_stand_still(world: World) -> None:
+    alive(world)
+    world.now = datetime.now(UTC) + timedelta(days=2)
+    world.make(1)
+    Runner(world.url, world.secrets).catch_up()
+    (notice,) = health(world.url).notices
+    assert notice.startswith("the last event was recorded by a clock 172")
+    assert "all events get that time" in notice
+
+
+def test_a_part_seen_in_the_future_is_not_taken_for_one_at_work(world: World) -> None:
+    alive(world)
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute("UPDATE service.heartbeat SET at = now() + interval '1 hour'")
+        assert connection.execute(QUERIES["at_work"]).fetchall() == []
+    assert sum("ahead of the clock here" in problem for problem in health(world.url).problems) == len(PARTS)
 
 
 def test_tables_of_another_release_are_one_sentence_with_one_command(world: World) -> None:
