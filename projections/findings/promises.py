@@ -148,13 +148,16 @@ def _settled(facts: Facts, event: AssumptionConfirmed | AssumptionRefuted) -> No
     facts.remember(event.stream, evolve(None, event, facts.happened))
     if isinstance(event, AssumptionRefuted) and event.promise_id is not None:
         promise = facts.recall(key, Promise)
-        if promise is not None and promise.standing != "ended":
+        if promise is not None and not truth.over(facts, promise):
             _refuted(facts, key, promise)
 
 
 def _refuted(facts: Facts, key: str, promise: Promise) -> None:
+    """It may rest on a falsehood as well, which was known before or after."""
     detail = {"refuted_assumption": True}
-    facts.open(key, "rests-on-falsehood", facts.at, customer_id=promise.customer_id, detail=detail)
+    facts.open(key, "rests-on-falsehood", facts.at, customer_id=promise.customer_id, detail=detail, earliest=True)
+    if promise.standing == "ended":  # later, though that was recorded first
+        facts.close(key, "rests-on-falsehood", at=promise.ended_at)
 
 
 _HANDLERS: Final[dict[type[Event], Callable[[Facts, str, Any, Promise, Promise], None]]] = {

@@ -216,16 +216,20 @@ def _promise_contaminated(
     facts: Facts, key: str, promise: Promise, falsehood: str, known_since: datetime, owed_since: datetime
 ) -> None:
     """The promise rests on what is known to be false since then: a finding while it is owed."""
-    ended = promise.standing == "ended"
-    if ended and (promise.ended_at is None or promise.ended_at <= facts.at):
+    if over(facts, promise):
         return
     detail = {"falsehood": falsehood}
     opens_at = max(known_since, owed_since)
     facts.open(key, "rests-on-falsehood", opens_at, customer_id=promise.customer_id, detail=detail, earliest=True)
     if promise.made_at > known_since:
         facts.open(key, "repeated-falsehood", owed_since, customer_id=promise.customer_id, detail=detail)
-    if ended:  # later, though that was recorded first
+    if promise.standing == "ended":  # later, though that was recorded first
         facts.close(key, "rests-on-falsehood", "repeated-falsehood", at=promise.ended_at)
+
+
+def over(facts: Facts, promise: Promise) -> bool:
+    """Whether the promise had ended when this happened; its end may be on record already and come later."""
+    return promise.standing == "ended" and (promise.ended_at is None or promise.ended_at <= facts.at)
 
 
 def _corrected(facts: Facts, event: DisclosureCorrected) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from ledger.domain.assumptions import AssumptionRefuted
 from ledger.domain.customers import CustomerLost, CustomerReportedProblem
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.outages import NoteCleared, NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
@@ -211,6 +212,28 @@ def test_a_promise_that_had_not_ended_when_it_was_found_to_rest_on_a_falsehood()
         assert given(resting, order).intervals("rests-on-falsehood") == [(day(7), day(9))]
     for order in ([kept, falsified(10, 7)],):
         assert given(resting, order).intervals("rests-on-falsehood") == []
+
+
+def test_a_promise_on_an_assumption_and_on_a_falsehood_is_in_doubt_since_the_earlier_of_the_two() -> None:
+    resting = [disclosed(1), made(based_on=("D-1",), basis="assumed")]
+    for refuted_on, known_on in ((4, 6), (6, 4)):
+        facts = [
+            on(refuted_on, AssumptionRefuted(promise_id="P-1", customer_id="C-1", evidence="x")),
+            falsified(7, known_on),
+        ]
+        for order in (facts, facts[::-1]):
+            assert given(resting, order).intervals("rests-on-falsehood") == [(day(4), None)]
+
+
+def test_a_promise_that_had_not_ended_when_its_assumption_was_refuted() -> None:
+    resting = [made(basis="assumed"), claimed(6)]
+    kept = promise(PromiseKept, 9, verified_by="u-9")
+    refuted, later = (
+        on(number, AssumptionRefuted(promise_id="P-1", customer_id="C-1", evidence="x")) for number in (8, 10)
+    )
+    for order in ([refuted, kept], [kept, refuted]):
+        assert given(resting, order).intervals("rests-on-falsehood") == [(day(8), day(9))]
+    assert given(resting, kept, later).intervals("rests-on-falsehood") == []
 
 
 def test_the_earlier_of_two_corrections_counts() -> None:
