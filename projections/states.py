@@ -68,8 +68,13 @@ class StateFold:
             history.append(
                 (*row, entry.event.TOPIC, happened.occurred_at, happened.recorded_at, happened.actor, happened.source)
             )
-        present = [(*row, *self.further(known[stream][0], known[stream][2])) for stream, row in changed.items()]
-        self._current.upsert(cursor, self._key, present)
+        begun: list[tuple[Any, ...]] = []
+        moved: list[tuple[Any, ...]] = []
+        for stream, row in changed.items():
+            state, _, made = known[stream]
+            (begun if made >= batch.first else moved).append((*row, *self.further(state, made)))
+        self._current.insert(cursor, begun)
+        self._current.upsert(cursor, self._key, moved)
         self._history.insert(cursor, history)
 
     def further(self, state: Any, made_leaf_index: int) -> tuple[Any, ...]:

@@ -213,6 +213,7 @@ class Remembered:
     state: Any = None
     open: dict[str, Slot] = field(default_factory=dict)
     case_id: str | None = None
+    stored: bool = field(default=False, compare=False)  # there is a row of it
 
 
 def encode(remembered: Remembered) -> str:
@@ -245,7 +246,7 @@ def decode(key: str, text: str) -> Remembered:
         code: Slot(leaf, number, datetime.fromisoformat(at))
         for code, (leaf, number, at) in value.get("open", {}).items()
     }
-    return Remembered(state, slots, value.get("case"))
+    return Remembered(state, slots, value.get("case"), stored=True)
 
 
 def _member(member: Any, is_moment: bool) -> Any:

@@ -20,6 +20,8 @@ from projections.versions import Definition
 
 SQL = queries(Path(__file__).with_name("findings.sql"))
 _CUSTOMER = "customer:"
+_Rows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
+"""Of keys that have no row yet, and of those that have one."""
 
 
 class Past:
@@ -33,7 +35,7 @@ class Past:
         ids = [key.removeprefix(_CUSTOMER) for key in keys if key.startswith(_CUSTOMER)]
         if ids:
             for row in self.cursor.execute(SQL["tails"], {"ids": " ".join(ids)}, binary=True):
-                found[_CUSTOMER + row[0]] = Remembered(Customer(*row))
+                found[_CUSTOMER + row[0]] = Remembered(Customer(*row), stored=True)
         others = [key for key in keys if not key.startswith(_CUSTOMER)]
         if others:
             for key, value in self.cursor.execute(SQL["remembered"], {"keys": " ".join(others)}, binary=True):
@@ -75,11 +77,21 @@ class Tables(Past):
     def store(self, facts: Facts) -> None:
         """Write down what the rules remember."""
         self._write_links()
-        customers = [facts.all(key).state for key in facts.changed if key.startswith(_CUSTOMER)]
-        self._customers.upsert(self.cursor, "customer_id", customers)
-        others = ((key, leaf_index) for key, leaf_index in facts.changed.items() if not key.startswith(_CUSTOMER))
-        memory = [(key, encode(facts.all(key)), leaf_index) for key, leaf_index in others]
-        self._memory.upsert(self.cursor, "key", memory)
+        customers: _Rows = ([], [])
+        memory: _Rows = ([], [])
+        for key, leaf_index in facts.changed.items():
+            known = facts.all(key)
+            if key.startswith(_CUSTOMER):
+                customers[known.stored].append(known.state)
+            else:
+                memory[known.stored].append((key, encode(known), leaf_index))
+            known.stored = True
+        for table, column, (new, there) in (
+            (self._customers, "customer_id", customers),
+            (self._memory, "key", memory),
+        ):
+            table.insert(self.cursor, new)
+            table.upsert(self.cursor, column, there)
 
     def _write_links(self) -> None:
         self._links.insert(self.cursor, self._linked)
