@@ -120,6 +120,12 @@ class Listened(NamedTuple):
     acknowledged: Dated
 
 
+class Gone(NamedTuple):
+    """An erased customer: when that came into effect, as the ledger wrote it down."""
+
+    requested: Dated
+
+
 class Fixed(NamedTuple):
     """The last problems whose root cause, of one class, was said to be addressed, side by side."""
 
@@ -189,6 +195,7 @@ KINDS: Final[Mapping[str, type[Any]]] = {
     "problem": Trouble,
     "followup": Owed,
     "outage": Outage,
+    "erasure": Gone,
     "fixed": Fixed,
     "offering": Lead,
     "policies": Policies,

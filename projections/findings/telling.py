@@ -18,7 +18,7 @@ from projections.findings.records import ANY_OUTAGE, Owed, Said, Topic, Trouble,
 SPOKEN: Final = ("in_person", "phone", "video", "chat")
 OUTAGE_REASON: Final = "outage"
 NO_WAY_FORWARD: Final = "disclosure-without-way-forward"
-_UNTOLD: Final = ("undisclosed-problem", "withheld-past-review", "withheld-self-approved")
+UNTOLD: Final = ("undisclosed-problem", "withheld-past-review", "withheld-self-approved")
 
 
 def about_stream(event: Event, prefix: str = "about") -> str | None:
@@ -69,7 +69,7 @@ def _about(facts: Facts, key: str, event: DisclosureMade, about: str) -> None:
         _apologised(facts, topic)
     known = facts.recall(topic, Topic) or Topic()
     if about.startswith("problem:"):
-        facts.close(topic, *_UNTOLD)
+        facts.close(topic, *UNTOLD)
         if known.told is None or facts.at < known.told[0]:
             facts.remember(topic, known._replace(told=facts.dated))
         found = facts.slot(topic, "discovered-by-customer")

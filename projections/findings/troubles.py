@@ -7,6 +7,7 @@ from operator import itemgetter
 
 from ledger.domain.customers import CustomerReportedProblem
 from ledger.domain.disclosures import DisclosureWithheld
+from ledger.domain.erasures import ErasureRequested
 from ledger.domain.problems import (
     CauseRecorded,
     CustomersAffected,
@@ -19,8 +20,8 @@ from ledger.domain.problems import (
 from ledger.domain.promises import Promise
 from projections.findings import lateness, truth
 from projections.findings.facts import Facts, Rules
-from projections.findings.records import LAST, Fixed, Topic, Trouble, topic_key
-from projections.findings.telling import apology_owed
+from projections.findings.records import LAST, Fixed, Gone, Topic, Trouble, topic_key
+from projections.findings.telling import UNTOLD, apology_owed
 
 _SILENT = ("claimed-not-verified", "closed-by-silence")
 _FIXES = 200
@@ -44,8 +45,7 @@ def _affected(facts: Facts, event: CustomersAffected) -> None:
     trouble = _trouble(facts, key)
     if trouble.resolved_at is not None:
         for customer_id in event.affected:
-            since = max(facts.at, trouble.resolved_at)
-            lateness.claimed(facts, topic_key(key, customer_id), customer_id, key, at=since)
+            _claimed(facts, key, customer_id, max(facts.at, trouble.resolved_at))
 
 
 def _trouble(facts: Facts, key: str) -> Trouble:
@@ -57,14 +57,16 @@ def _trouble(facts: Facts, key: str) -> Trouble:
 def _affects(facts: Facts, key: str, customers: Iterable[str], since: datetime) -> None:
     disclose_by = facts.by("disclose_within_hours", since)
     topics = {customer_id: topic_key(key, customer_id) for customer_id in customers}
-    facts.prefetch(topics.values())
+    facts.prefetch([*topics.values(), *map(_erasure, topics)])
     for customer_id, topic in topics.items():
         facts.link("affected", key, customer_id)
+        facts.link("affects", f"customer:{customer_id}", topic)
         known = facts.recall(topic, Topic) or Topic()
         facts.remember(topic, known._replace(affected_at=facts.at, disclose_by=disclose_by))
         if known.told is None or known.told[0] > disclose_by:
             facts.open(topic, "undisclosed-problem", disclose_by, subject=key, customer_id=customer_id)
             facts.closed_before(topic, "undisclosed-problem", known.told)
+            _erased_before(facts, topic, customer_id, "undisclosed-problem")
 
 
 def _touches(facts: Facts, key: str, promise_ids: Iterable[str]) -> None:
@@ -144,6 +146,7 @@ def _approved(facts: Facts, topic: str, known: Topic, thought: str, owner: str) 
         since, subject = known.withheld[0], known.withholding
         facts.open(topic, "withheld-self-approved", since, subject=subject, customer_id=customer_id)
         facts.closed_before(topic, "withheld-self-approved", known.told)
+        _erased_before(facts, topic, customer_id, "withheld-self-approved")
 
 
 def _owner(trouble: Trouble, at: datetime) -> str:
@@ -207,14 +210,44 @@ def _resolved(facts: Facts, event: ResolutionClaimed) -> None:
     trouble = _trouble(facts, key)._replace(resolved_at=facts.at, root_cause_addressed=addressed)
     facts.remember(key, trouble)
     customers = facts.targets("affected", key)
-    facts.prefetch(topic_key(key, each) for each in customers)
+    facts.prefetch([*(topic_key(key, each) for each in customers), *map(_erasure, customers)])
     for customer_id in customers:
         topic = facts.recall(topic_key(key, customer_id), Topic) or Topic()
-        since = max(facts.at, topic.affected_at or facts.at)
-        lateness.claimed(facts, topic_key(key, customer_id), customer_id, key, at=since)
+        _claimed(facts, key, customer_id, max(facts.at, topic.affected_at or facts.at))
     if addressed:
         facts.close(key, "recurrence")
         _fixed(facts, key, trouble)
+
+
+def _claimed(facts: Facts, key: str, customer_id: str, since: datetime) -> None:
+    """We say that the problem is resolved: of an erased customer nobody's word is waited for."""
+    topic = topic_key(key, customer_id)
+    lateness.claimed(facts, topic, customer_id, key, at=since)
+    _erased_before(facts, topic, customer_id, *_SILENT)
+
+
+def _erasure(customer_id: str) -> str:
+    return f"erasure:{customer_id}"
+
+
+def _erased_before(facts: Facts, topic: str, customer_id: str, *codes: str) -> None:
+    """What this entry has just opened ended with the customer's erasure, where there was one."""
+    gone = facts.recall(_erasure(customer_id), Gone)
+    for code in codes:
+        facts.closed_before(topic, code, None if gone is None else gone.requested)
+
+
+def _erased(facts: Facts, event: ErasureRequested) -> None:
+    """They can neither be told any more nor say whether it works: what waits for that is over.
+
+    From when the ledger wrote it down: until then they could.
+    """
+    recorded_at = facts.happened.recorded_at
+    facts.remember(event.stream, Gone((recorded_at, facts.leaf_index)))
+    topics = facts.targets("affects", f"customer:{event.customer_id}")
+    facts.prefetch(topics)
+    for topic in topics:
+        facts.close(topic, *UNTOLD, *_SILENT, at=recorded_at)
 
 
 def _verified(facts: Facts, event: ResolutionVerified) -> None:
@@ -243,6 +276,7 @@ RULES: Rules = {
     CustomersAffected: _affected,
     CustomerReportedProblem: _reported,
     DisclosureWithheld: _withheld,
+    ErasureRequested: _erased,
     OwnershipTaken: _owned,
     CauseRecorded: _cause,
     ResolutionClaimed: _resolved,

@@ -132,6 +132,8 @@ def test_rebuilt_equals_live_at_any_moment(world: World, monkeypatch: pytest.Mon
     for start in range(0, len(commands), 75):
         world.now = NOON + timedelta(hours=start)
         world.ledger.submit(commands[start : start + 75])
+        if start == 150:
+            assert world.tell("subject.erase", world.now, customer_id="C-1", grounds="art-17-1-a") == "recorded"
         Runner(world.url, world.secrets, [FINDINGS_REPORT]).catch_up(start + 31)
         world.catch_up([FINDINGS_REPORT])
         live = world.rows("findings")
@@ -140,6 +142,8 @@ def test_rebuilt_equals_live_at_any_moment(world: World, monkeypatch: pytest.Mon
         rebuild(world.url, world.secrets, "findings")
         assert world.rows("findings") == live
     assert len({row[2] for row in live["findings"]}) > 20  # codes
+    ended = "SELECT DISTINCT code FROM audit.finding_history JOIN ledger.events ON notification_id = closed_by + 1 "
+    assert len(world.ask(ended + "WHERE topic = 'subject.erasure_requested'")) > 1
     assert check(world.url, world.secrets, definitions=[FINDINGS_REPORT]) is None
 
 

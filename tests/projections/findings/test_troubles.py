@@ -10,6 +10,7 @@ from ledger.domain.concerns import (
 )
 from ledger.domain.customers import CustomerReportedProblem
 from ledger.domain.disclosures import DisclosureWithheld
+from ledger.domain.erasures import ErasureRequested
 from ledger.domain.problems import (
     CustomersAffected,
     OwnershipTaken,
@@ -17,8 +18,9 @@ from ledger.domain.problems import (
     ResolutionFailed,
     ResolutionVerified,
 )
-from tests.domain.story import Fact, day, detected, on, raised
-from tests.projections.findings.story import disclosed, given
+from ledger.domain.promises import PromiseKept
+from tests.domain.story import Fact, day, detected, made, on, raised
+from tests.projections.findings.story import claimed, disclosed, given, promise
 from tests.projections.findings.test_truth import cause
 
 
@@ -52,6 +54,49 @@ def verified(number: int, customer_id: str = "C-1") -> Fact:
 
 def failed(number: int, customer_id: str = "C-1", problem_id: str = "X-1") -> Fact:
     return on(number, ResolutionFailed(problem_id=problem_id, customer_id=customer_id))
+
+
+def erased(number: int, customer_id: str = "C-1") -> Fact:
+    return on(number, ErasureRequested(customer_id=customer_id, grounds="art-17-1-a"))
+
+
+def test_what_only_telling_an_erased_customer_could_close_ends_with_the_erasure() -> None:
+    told_of = given(detected(), erased(5))
+    assert told_of.intervals("undisclosed-problem", "problem:X-1", "C-1") == [(day(2), day(5))]
+    assert told_of.intervals("undisclosed-problem", "problem:X-1", "C-2") == [(day(2), None)]
+    found_later = given(detected(affected=("C-2",)), erased(5), affected(6, "C-1"))
+    assert found_later.intervals("undisclosed-problem", "problem:X-1", "C-1") == []
+    known_before = given(detected(affected=("C-2",)), erased(5), Fact(affected(6, "C-1").event, day(3)))
+    assert known_before.intervals("undisclosed-problem", "problem:X-1", "C-1") == [(day(4), day(5))]
+    approved = (detected(), withheld(3, 9, approver="u-1"))
+    assert given(*approved, erased(5)).intervals("undisclosed-problem", customer_id="C-1") == [(day(2), day(3))]
+    assert given(*approved, erased(5)).intervals("withheld-self-approved") == [(day(3), day(5))]
+    assert given(*approved, erased(5)).intervals("withheld-past-review") == []
+    assert given(*approved, erased(12)).intervals("withheld-past-review") == [(day(9), day(12))]
+    owned = on(14, OwnershipTaken(problem_id="X-1", owner="u-9"))
+    taken = (detected(), withheld(3, 9), erased(5), Fact(owned.event, day(2)))
+    assert given(*taken).intervals("withheld-self-approved") == [(day(3), day(5))]
+
+
+def test_nobody_waits_for_the_word_of_an_erased_customer() -> None:
+    facts = [detected(), told(2), told(2, "C-2"), resolved(3)]
+    waits = given(facts, erased(12))
+    assert waits.intervals("claimed-not-verified", "problem:X-1", "C-1") == [(day(3), day(12))]
+    assert waits.intervals("closed-by-silence", "problem:X-1", "C-1") == [(day(10), day(12))]
+    assert waits.intervals("claimed-not-verified", "problem:X-1", "C-2") == [(day(3), None)]
+    assert given(facts, erased(5)).intervals("closed-by-silence", customer_id="C-1") == []
+    again = given(facts, erased(5), failed(6, "C-2"), resolved(7))
+    assert again.intervals("claimed-not-verified", customer_id="C-1") == [(day(3), day(5))]
+    assert again.intervals("claimed-not-verified", customer_id="C-2") == [(day(3), day(6)), (day(7), None)]
+    affected_later = given(detected(affected=("C-2",)), resolved(3), erased(5), affected(6, "C-1"))
+    assert affected_later.intervals("claimed-not-verified", customer_id="C-1") == []
+
+
+def test_a_promise_to_an_erased_customer_waits_for_an_observer() -> None:
+    facts = [made(), claimed(3), erased(5)]
+    assert given(facts).intervals("claimed-not-verified") == [(day(3), None)]
+    kept = promise(PromiseKept, 9, verified_by="u-9")
+    assert given(facts, kept).intervals("claimed-not-verified") == [(day(3), day(9))]
 
 
 def test_each_affected_customer_is_to_be_told_in_time() -> None:
