@@ -56,6 +56,11 @@ COMMENT ON TABLE problem_customers IS
 CREATE INDEX problem_history_problem ON problem_history (problem_id, leaf_index);
 -- Asked by "which problems are there": one row a problem.
 CREATE INDEX problem_history_detected ON problem_history (problem_id) WHERE version = 1;
+-- Asked by "who owns this problem, and what caused it": that of the last, however many were told of it meanwhile.
+CREATE INDEX problem_history_owned ON problem_history (problem_id, occurred_at, leaf_index)
+    WHERE type = 'problem.ownership_taken';
+CREATE INDEX problem_history_caused ON problem_history (problem_id, occurred_at, leaf_index)
+    WHERE type = 'problem.cause_recorded';
 -- Asked by "whom does this problem touch, and what do they know of it".
 CREATE INDEX problem_customers_problem ON problem_customers (problem_id, customer_id);
 -- Asked by "which problems touch this customer".
@@ -77,6 +82,7 @@ COMMENT ON COLUMN audit.problem_history.type IS 'What happened: problem.detected
 COMMENT ON COLUMN audit.problem_history.customer_id IS 'The customer who was named first, under whose key the words are sealed (a pseudonym).';
 COMMENT ON COLUMN audit.problem_history.owner IS 'The person or role on our side who answers for it.';
 COMMENT ON COLUMN audit.problem_history.known_since IS 'Since when we have known of it.';
+COMMENT ON COLUMN audit.problem_history.cause_class IS 'The cause as last recorded, as a class; empty: none was.';
 COMMENT ON COLUMN audit.problem_history.control IS 'within or beyond our control, as last recorded.';
 COMMENT ON COLUMN audit.problem_history.cycle IS 'Which attempt this is, from 1: every failed resolution opens the next.';
 COMMENT ON COLUMN audit.problem_history.made_leaf_index IS 'The event of its detection: its index in the log, from 0.';
@@ -172,9 +178,9 @@ RETURNS TABLE (
     version integer, made_leaf_index bigint, leaf_index bigint
 ) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT
-        h.problem_id, h.owner, h.severity,
+        h.problem_id, coalesce(owned.owner, d.owner), h.severity,
         CASE WHEN h.resolved_at IS NULL THEN 'open' WHEN c.verified < c.affected THEN 'claimed' ELSE 'verified' END,
-        h.known_since, h.detected_at, h.detected_by, said.text, h.cause_class, h.control, h.cause_basis, h.causes, h.steps,
+        h.known_since, h.detected_at, h.detected_by, said.text, cause.cause_class, cause.control, cause.cause_basis, h.causes, h.steps,
         h.addresses, h.concerns_open, c.affected, c.told, c.withheld, c.undisclosed, c.verified, h.cycle, h.resolved_at,
         h.root_cause_addressed, h.customer_id, h.case_id, h.version, h.made_leaf_index, h.leaf_index
     FROM audit.problem_detections AS d
@@ -191,6 +197,18 @@ RETURNS TABLE (
             count(*) FILTER (WHERE a.disclosure = 'undisclosed') AS undisclosed, count(a.verified_at) AS verified
         FROM audit.affected_customers_as_of(as_of, known_at) AS a WHERE a.problem_id = d.problem_id
     ) AS c
+    LEFT JOIN LATERAL (  -- whoever took it last, though somebody before may be on record later
+        SELECT e.owner FROM audit.problem_history AS e
+        WHERE e.problem_id = d.problem_id AND e.type = 'problem.ownership_taken'
+          AND e.occurred_at <= coalesce(as_of, 'infinity') AND e.recorded_at <= coalesce(known_at, 'infinity')
+        ORDER BY e.occurred_at DESC, e.leaf_index DESC LIMIT 1
+    ) AS owned ON true
+    LEFT JOIN LATERAL (  -- found last
+        SELECT e.cause_class, e.control, e.cause_basis FROM audit.problem_history AS e
+        WHERE e.problem_id = d.problem_id AND e.type = 'problem.cause_recorded'
+          AND e.occurred_at <= coalesce(as_of, 'infinity') AND e.recorded_at <= coalesce(known_at, 'infinity')
+        ORDER BY e.occurred_at DESC, e.leaf_index DESC LIMIT 1
+    ) AS cause ON true
     LEFT JOIN audit.texts AS said ON said.leaf_index = h.made_leaf_index AND said.member = 'summary'
 $$;
 COMMENT ON FUNCTION audit.problems_as_of IS
@@ -202,8 +220,8 @@ COMMENT ON COLUMN audit.problems.known_since IS 'Since when we have known of it.
 COMMENT ON COLUMN audit.problems.owner IS 'The person or role on our side who answers for it now.';
 COMMENT ON COLUMN audit.problems.state IS 'open, claimed (we say that it is resolved) or verified (every affected customer has said so).';
 COMMENT ON COLUMN audit.problems.text IS 'What is wrong, in the words used. Empty once the customer was erased under whose key they are.';
-COMMENT ON COLUMN audit.problems.cause_class IS 'The cause as last recorded, as a class; empty: none was. audit.problem_history has the earlier ones.';
-COMMENT ON COLUMN audit.problems.control IS 'within or beyond our control, as last recorded.';
+COMMENT ON COLUMN audit.problems.cause_class IS 'The cause as found last, as a class; empty: none was. audit.problem_history has all, in the order of the log.';
+COMMENT ON COLUMN audit.problems.control IS 'within or beyond our control, as found last.';
 COMMENT ON COLUMN audit.problems.cause_basis IS 'assumed or verified: what the cause rests on.';
 COMMENT ON COLUMN audit.problems.causes IS 'How often a cause was recorded.';
 COMMENT ON COLUMN audit.problems.steps IS 'The plan: promises, by id.';
@@ -229,16 +247,17 @@ CREATE OR REPLACE FUNCTION audit.undisclosed_problems_as_of(
     withheld_until timestamptz, leaf_index bigint
 ) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT
-        a.problem_id, a.customer_id, h.owner, h.severity, a.known_since,
+        a.problem_id, a.customer_id, coalesce(owned.owner, a.owner), d.severity, a.known_since,
         round(extract(epoch FROM coalesce(as_of, known_at, now()) - a.known_since) / 86400, 2)::float8,
         a.withheld_until, a.leaf_index
     FROM audit.affected_customers_as_of(as_of, known_at) AS a
-    CROSS JOIN LATERAL (
-        SELECT e.owner, e.severity FROM audit.problem_history AS e
-        WHERE e.problem_id = a.problem_id
+    JOIN audit.problem_detections AS d ON d.problem_id = a.problem_id
+    LEFT JOIN LATERAL (  -- whoever took it last, though somebody before may be on record later
+        SELECT e.owner FROM audit.problem_history AS e
+        WHERE e.problem_id = a.problem_id AND e.type = 'problem.ownership_taken'
           AND e.occurred_at <= coalesce(as_of, 'infinity') AND e.recorded_at <= coalesce(known_at, 'infinity')
-        ORDER BY e.leaf_index DESC LIMIT 1
-    ) AS h
+        ORDER BY e.occurred_at DESC, e.leaf_index DESC LIMIT 1
+    ) AS owned ON true
     WHERE a.disclosure = 'undisclosed'
 $$;
 COMMENT ON FUNCTION audit.undisclosed_problems_as_of IS

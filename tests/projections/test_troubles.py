@@ -24,7 +24,9 @@ from ledger.domain.outages import (
     customers_to_follow_up,
 )
 from ledger.domain.problems import (
+    CauseRecorded,
     CustomersAffected,
+    OwnershipTaken,
     Problem,
     ProblemCustomerWithheld,
     ProblemDetected,
@@ -254,7 +256,7 @@ def test_as_of_both_clocks_equals_a_fold_of_what_was_known(random_story: World) 
         problems = {state.problem_id: state for state, _ in naive(entries, "problem:", as_of, known_at).values()}
         assert {row["problem_id"]: problem_of(row) for row in found["problems"]} == {
             problem_id: (
-                state.owner,
+                *found_last(entries, state, as_of, known_at),
                 state.version,
                 state.causes,
                 state.cycle,
@@ -270,8 +272,28 @@ def test_as_of_both_clocks_equals_a_fold_of_what_was_known(random_story: World) 
     assert min(compared.values()) > 40, compared
 
 
+def found_last(entries: list[StoredEntry], problem: Problem, as_of: Moment, known_at: Moment) -> tuple[str, str | None]:
+    """Who took the problem last, and the cause that was found last, whatever was recorded last."""
+    about = [entry for entry in entries if entry.event.stream == f"problem:{problem.problem_id}"]
+    in_time = sorted(about, key=lambda entry: (entry.happened.occurred_at, entry.leaf_index))
+    events = [entry.event for entry in in_time if happened_by(entry, as_of, known_at)]
+    first = [entry.event.owner for entry in about if isinstance(entry.event, ProblemDetected)]
+    owners = first + [event.owner for event in events if isinstance(event, OwnershipTaken)]
+    causes = [None, *(event.cause_class for event in events if isinstance(event, CauseRecorded))]
+    return owners[-1], causes[-1]
+
+
 def problem_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    columns = ("owner", "version", "causes", "cycle", "resolved_at", "root_cause_addressed", "concerns_open")
+    columns = (
+        "owner",
+        "cause_class",
+        "version",
+        "causes",
+        "cycle",
+        "resolved_at",
+        "root_cause_addressed",
+        "concerns_open",
+    )
     return tuple(row[column] for column in columns)
 
 
