@@ -197,7 +197,9 @@ def evolve(state: State | None, event: Event, happened: Happened) -> FollowUp:
     state = state._replace(version=state.version + 1)
     match event:
         case FollowUpAttempted(reached=reached):
-            reached_at = state.reached_at or (happened.occurred_at if reached else None)
+            reached_at = state.reached_at
+            if reached:  # an earlier time may be recorded later
+                reached_at = min(reached_at or happened.occurred_at, happened.occurred_at)
             return state._replace(attempts=state.attempts + 1, reached_at=reached_at)
         case FollowUpCompleted(outcome=outcome):
             return state._replace(completed_at=happened.occurred_at, outcome=outcome)

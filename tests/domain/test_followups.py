@@ -84,6 +84,10 @@ def test_attempts_are_counted_and_the_first_success_remembered() -> None:
         "followup:F-1", attempts=2, reached_at=day(5), completed_at=None
     )
     given(scheduled(), on(4, reached)).when(attempt).then(reached).so("followup:F-1", attempts=2, reached_at=day(4))
+    late = (
+        given(scheduled(), on(6, reached)).when(attempt).then(reached)
+    )  # that of day 5 is recorded after that of day 6
+    late.so("followup:F-1", attempts=2, reached_at=day(5))
 
 
 @pytest.mark.parametrize("outcome", ["works", "does_not_work", "update_given"])
