@@ -134,7 +134,7 @@ RETURNS TABLE (
     CROSS JOIN LATERAL (
         SELECT
             min(e.occurred_at) FILTER (WHERE e.what = 'told') AS told_at,
-            (array_agg(e.review_at ORDER BY e.leaf_index DESC) FILTER (WHERE e.what = 'withheld'))[1] AS withheld_until,
+            (array_agg(e.review_at ORDER BY e.occurred_at DESC, e.leaf_index DESC) FILTER (WHERE e.what = 'withheld'))[1] AS withheld_until,
             max(e.occurred_at) FILTER (
                 WHERE e.what = 'verified' AND NOT EXISTS (  -- in this cycle: whoever says no opens the next for all
                     SELECT FROM audit.problem_customers AS f
@@ -165,7 +165,7 @@ COMMENT ON COLUMN audit.affected_customers.told_at IS 'When we first told this c
 COMMENT ON COLUMN audit.affected_customers.leaf_index IS 'The event that named this customer: its index in the log, from 0.';
 COMMENT ON COLUMN audit.affected_customers.disclosure IS
     'told, withheld (with approval, its review still ahead) or undisclosed (neither).';
-COMMENT ON COLUMN audit.affected_customers.withheld_until IS 'When the last withholding of it from them is to be reviewed, and ends.';
+COMMENT ON COLUMN audit.affected_customers.withheld_until IS 'When the last withholding of it from them is to be reviewed, and ends; problem.resolve goes by that recorded last.';
 COMMENT ON COLUMN audit.affected_customers.verified_at IS 'When they said that the resolution works, in this cycle. Silence is no yes.';
 COMMENT ON COLUMN audit.affected_customers.failed_at IS 'When they last said that it does not work.';
 

@@ -5,10 +5,12 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import product
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from pyrsistent import pmap
 
 from deploy import cli
 from ledger.app import Submission
@@ -186,7 +188,7 @@ def customers_of(entries: list[StoredEntry], as_of: Moment, known_at: Moment) ->
         elif isinstance(event, DisclosureMade) and event.about_problem_id is not None:
             facts.append(("told", (event.about_problem_id, event.customer_id), occurred_at))
         elif isinstance(event, ProblemCustomerWithheld):
-            facts.append(("withheld", (event.problem_id, event.customer_id), event.review_at))
+            facts.append(("withheld", (event.problem_id, event.customer_id), (occurred_at, event.review_at)))
         elif isinstance(event, ResolutionVerified):
             facts.append(("verified", (event.problem_id, event.customer_id), occurred_at))
         elif isinstance(event, ResolutionFailed):
@@ -196,7 +198,8 @@ def customers_of(entries: list[StoredEntry], as_of: Moment, known_at: Moment) ->
     for key, row in found.items():
         said = {what: [value for each, of, value in facts if (each, of) == (what, key)] for what, _, _ in facts}
         row["told_at"] = min(said.get("told", []), default=None)
-        row["withheld_until"] = (said.get("withheld") or [None])[-1]
+        withheld = sorted(said.get("withheld", []), key=itemgetter(0))  # the last, whatever was recorded last
+        row["withheld_until"] = withheld[-1][1] if withheld else None
         row["verified_at"] = max(said.get("verified", []), default=None)
         row["failed_at"] = max(said.get("failed", []), default=None)
         lawful = row["withheld_until"] is not None and row["withheld_until"] >= moment
@@ -305,7 +308,7 @@ def test_what_was_known_then_is_the_state_that_the_rules_decided_by(random_story
         for state, _ in naive(entries, "problem:", None, known_at).values():
             assert isinstance(state, Problem)
             (row,) = (row for row in found["problems"] if row["problem_id"] == state.problem_id)
-            untold = untold_customers(state, known_at)
+            untold = untold_customers(withheld_last(state, entries, known_at), known_at)
             open_to = [each["customer_id"] for each in found["undisclosed_problems"] if owns(each, row)]
             assert (set(open_to), row["undisclosed"]) == (untold, len(untold))
             assert (row["affected"], row["told"]) == (len(state.affected), len(state.told & state.affected))
@@ -321,6 +324,16 @@ def test_what_was_known_then_is_the_state_that_the_rules_decided_by(random_story
             assert row["list_done"] == outage.list_done
             waiting += sum(both)
     assert min(told, waiting) > 20
+
+
+def withheld_last(problem: Problem, entries: list[StoredEntry], known_at: datetime) -> Problem:
+    """The problem with the last withholding of each customer; the rules decide by the one that is recorded last."""
+    until = {
+        customer_id: row["withheld_until"]
+        for (problem_id, customer_id), row in customers_of(entries, None, known_at).items()
+        if problem_id == problem.problem_id and row["withheld_until"] is not None
+    }
+    return problem._replace(withheld_until=pmap(until))
 
 
 def owns(undisclosed: dict[str, Any], problem: dict[str, Any]) -> bool:
