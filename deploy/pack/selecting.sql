@@ -88,4 +88,5 @@ ORDER BY response IS NULL, size DESC LIMIT 1;
 
 -- name: signed
 -- Asked by every export of a log whose key was rotated: what was signed as the key changed.
-SELECT note FROM ledger.checkpoints WHERE size = %(size)s;
+SELECT note FROM ledger.checkpoints
+WHERE size = %(size)s AND starts_with(note, (SELECT origin FROM ledger.head) || E'\n');

@@ -190,7 +190,7 @@ SELECT hashes FROM ledger.tiles WHERE level = %(level)s AND index = %(index)s;
 -- name: store_checkpoint
 -- Asked after a checkpoint was signed, at most once a second.
 INSERT INTO ledger.checkpoints (size, note, stored_at) VALUES (%(size)s, %(note)s, %(stored_at)s)
-ON CONFLICT (size) DO NOTHING;
+ON CONFLICT (size, split_part(note, chr(10), 1)) DO NOTHING;
 
 -- name: last_checkpoint
 -- Asked by the CLI and the read side. Those of a log that ended stay in the table (see `recover anew`).
@@ -200,7 +200,7 @@ WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size
 -- name: store_witnessed
 -- Asked once the quorum is met. Two collectors at once store one note; both have met the quorum.
 INSERT INTO ledger.witnessed (size, note, stored_at) VALUES (%(size)s, %(note)s, %(stored_at)s)
-ON CONFLICT (size) DO NOTHING;
+ON CONFLICT (size, split_part(note, chr(10), 1)) DO NOTHING;
 
 -- name: last_witnessed
 -- Asked by proofs, repeated receipts and, where witnesses are asked for, by whoever publishes.
@@ -220,7 +220,7 @@ SELECT size, note FROM ledger.witnessed ORDER BY size;
 -- name: store_timestamp
 -- Asked once a timestamp was verified.
 INSERT INTO ledger.timestamps (size, note, response, stored_at)
-VALUES (%(size)s, %(note)s, %(response)s, %(stored_at)s) ON CONFLICT (size) DO NOTHING;
+VALUES (%(size)s, %(note)s, %(response)s, %(stored_at)s) ON CONFLICT (size, split_part(note, chr(10), 1)) DO NOTHING;
 
 -- name: last_timestamp
 -- Asked by the anchor: how far the log is stamped, and since when. Not how far one was that ended.
@@ -305,11 +305,11 @@ SELECT 'customer_keys', 'customer_keys_pkey', count(*) FROM ledger.customer_keys
 UNION ALL
 SELECT 'tiles', 'tiles_pkey', count(*) FROM ledger.tiles WHERE level >= 0
 UNION ALL
-SELECT 'checkpoints', 'checkpoints_pkey', count(*) FROM ledger.checkpoints WHERE size >= 0
+SELECT 'checkpoints', 'checkpoints_of_a_log', count(*) FROM ledger.checkpoints WHERE size >= 0
 UNION ALL
-SELECT 'witnessed', 'witnessed_pkey', count(*) FROM ledger.witnessed WHERE size >= 0
+SELECT 'witnessed', 'witnessed_of_a_log', count(*) FROM ledger.witnessed WHERE size >= 0
 UNION ALL
-SELECT 'timestamps', 'timestamps_pkey', count(*) FROM ledger.timestamps WHERE size >= 0;
+SELECT 'timestamps', 'timestamps_of_a_log', count(*) FROM ledger.timestamps WHERE size >= 0;
 
 -- name: impossible
 -- Asked by verify before anything else: rows that lack a value, or whose place is none that a log has or is counted by.
@@ -345,11 +345,11 @@ UNION ALL
 -- Asked by verify: rows that no leaf asks for and that are there twice.
 SELECT 'customer_keys', customer_id FROM ledger.customer_keys GROUP BY customer_id, key_version HAVING count(*) > 1
 UNION ALL
-SELECT 'checkpoints', size::text FROM ledger.checkpoints GROUP BY size HAVING count(*) > 1
+SELECT 'checkpoints', size::text FROM ledger.checkpoints GROUP BY size, split_part(note, chr(10), 1) HAVING count(*) > 1
 UNION ALL
-SELECT 'witnessed', size::text FROM ledger.witnessed GROUP BY size HAVING count(*) > 1
+SELECT 'witnessed', size::text FROM ledger.witnessed GROUP BY size, split_part(note, chr(10), 1) HAVING count(*) > 1
 UNION ALL
-SELECT 'timestamps', size::text FROM ledger.timestamps GROUP BY size HAVING count(*) > 1;
+SELECT 'timestamps', size::text FROM ledger.timestamps GROUP BY size, split_part(note, chr(10), 1) HAVING count(*) > 1;
 
 -- name: repeated_commands
 -- Asked by verify: a command that is in the inbox twice with the same content.

@@ -72,12 +72,14 @@ CREATE TABLE ledger.tiles (
 );
 COMMENT ON TABLE ledger.tiles IS 'Full tiles of the hash tree (c2sp.org/tlog-tiles, height 8).';
 
--- At most one a second is kept; a receipt carries its own.
+-- At most one a second is kept; a receipt carries its own. Those of a log that ended stay, and the one that goes on from it
+-- (`recover anew`) comes to the same sizes once more: a size has one row for each origin, the first line of the note.
 CREATE TABLE ledger.checkpoints (
-    size      bigint      NOT NULL PRIMARY KEY CHECK (size >= 0),
+    size      bigint      NOT NULL CHECK (size >= 0),
     note      text        NOT NULL,
     stored_at timestamptz NOT NULL
 );
+CREATE UNIQUE INDEX checkpoints_of_a_log ON ledger.checkpoints (size, split_part(note, chr(10), 1) COLLATE "C");
 COMMENT ON TABLE ledger.checkpoints IS 'Signed checkpoints (c2sp.org/tlog-checkpoint), written after the commit that they cover.';
 
 -- Append-only, whoever asks: UPDATE, DELETE and TRUNCATE of evidence raise.
@@ -108,10 +110,11 @@ CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ledger.customer_keys
 
 -- Checkpoints with the cosignatures of witnesses, stored once the quorum of the policy was met: what may be published.
 CREATE TABLE ledger.witnessed (
-    size      bigint      NOT NULL PRIMARY KEY CHECK (size >= 0),
+    size      bigint      NOT NULL CHECK (size >= 0),
     note      text        NOT NULL,
     stored_at timestamptz NOT NULL
 );
+CREATE UNIQUE INDEX witnessed_of_a_log ON ledger.witnessed (size, split_part(note, chr(10), 1) COLLATE "C");
 COMMENT ON TABLE ledger.witnessed IS 'Checkpoints that enough witnesses have cosigned (c2sp.org/tlog-cosignature).';
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.witnessed
@@ -119,11 +122,12 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.witness
 
 -- Checkpoints stamped by a timestamp authority (RFC 3161): the whole response, and the checkpoint that it is for.
 CREATE TABLE ledger.timestamps (
-    size      bigint      NOT NULL PRIMARY KEY CHECK (size > 0),
+    size      bigint      NOT NULL CHECK (size > 0),
     note      text        NOT NULL,
     response  bytea       NOT NULL CHECK (octet_length(response) <= 65536),
     stored_at timestamptz NOT NULL
 );
+CREATE UNIQUE INDEX timestamps_of_a_log ON ledger.timestamps (size, split_part(note, chr(10), 1) COLLATE "C");
 COMMENT ON TABLE ledger.timestamps IS 'RFC 3161 timestamps: somebody else''s clock says that the log was this long by then.';
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.timestamps

@@ -4,6 +4,7 @@ import base64
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -567,3 +568,24 @@ def test_an_append_meanwhile_keeps_a_recovery_away(place: Place, tmp_path: Path)
             restored.harm("UPDATE ledger.head SET size = 0, frontier = ''")
             with pytest.raises(NotRecovered, match="somebody appends meanwhile"):
                 restored.recovery(case).entries(missing)
+
+
+def test_a_log_that_goes_on_signs_the_sizes_that_the_one_before_has_lost(log: Log, tmp_path: Path):
+    place = Place(log, log.settings)
+    for number in range(6):
+        log.now += timedelta(seconds=5)
+        with place.open() as ledger:
+            told(ledger, make(number))
+        if number == 2:
+            site = export(place, tmp_path / "site")
+    log._opened.clear()
+    place.harm(*(f"DELETE FROM ledger.{table} WHERE leaf_index >= 2" for table in ("inbox", "sealed")))
+    place.harm("DELETE FROM ledger.events WHERE notification_id > 2")
+    vkey = place.anew(site)
+    with place.open() as ledger:
+        told(ledger, make(77))
+    place.check_clean(5, vkey)
+    signed = place.ask("SELECT size, split_part(note, E'\\n', 1) FROM ledger.checkpoints WHERE size > 3 ORDER BY 1, 2")
+    ended = place.settings.origin
+    assert signed == [(4, "example/again"), (4, ended), (5, "example/again"), (5, ended), (6, ended)]
+    assert export(place, tmp_path / "again").joinpath("checkpoint").read_bytes().startswith(b"example/again\n5\n")

@@ -127,6 +127,8 @@ class Attack:
         self.sql: Connection[Any] = psycopg.connect(self.url, autocommit=True)
         self.sql.execute("SET session_replication_role = replica; SET synchronous_commit = off")
         self.run("DROP INDEX ledger.events_stream, ledger.sealed_customer")
+        for table in ("checkpoints", "witnessed", "timestamps"):
+            self.run(f"DROP INDEX ledger.{table}_of_a_log")
         self.run("CREATE SCHEMA saved")
         for table in COLUMNS:
             self.run(f"CREATE TABLE saved.{table} AS TABLE ledger.{table}")
