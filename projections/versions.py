@@ -32,7 +32,7 @@ class Definition:
     A further section `grants` says who else may touch them.
     `keys` names its tables and the columns that tell their rows apart. `start` gives a fold with an empty memory; it is
     given the secrets where it `needs_keys`, and may be given none otherwise. `cost` says how the work of filling it
-    compares with that of others.
+    compares with that of others. `revision` rises whenever the same events lead to other rows than before.
     """
 
     name: str
@@ -41,11 +41,14 @@ class Definition:
     start: Callable[[Cursor[Any], Secrets | None], Fold]
     needs_keys: bool = False
     cost: int = 1
+    revision: int = 0
 
     @property
     def digest(self) -> str:
-        """What the tables of this release are made of. The fold is not in it: `verify --projections` finds that."""
-        return hashlib.sha256((self.sql["tables"] + self.sql["indexes"]).encode()).hexdigest()
+        """What the tables of this release are made of, and by which rules."""
+        return hashlib.sha256(
+            (self.sql["tables"] + self.sql["indexes"] + str(self.revision or "")).encode()
+        ).hexdigest()
 
 
 class Version(NamedTuple):
