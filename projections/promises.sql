@@ -199,7 +199,9 @@ SELECT
     h.customer_kind, h.condition_by, h.review_at, h.confirmed_read_back, h.deadline_warned_percent, h.deadline_passed,
     h.latched, h.case_id, h.made_leaf_index,
     (SELECT jsonb_object_agg(t.member, t.text) FROM audit.texts AS t WHERE t.leaf_index = h.leaf_index) AS words,
-    h.calendar_id, h.calendar_version, h.paused_at, h.overdue_acknowledged_at
+    h.calendar_id, h.calendar_version, h.paused_at, h.overdue_acknowledged_at,
+    CASE WHEN h.type IN ('promise.rescheduled', 'promise.resumed') THEN h.turned_due_at[cardinality(h.turned_due_at)] END
+        AS moved_to
 FROM history AS h;
 COMMENT ON VIEW audit.promise_history IS
     'Every event of every promise, with the promise as it stood after it. The state as of two moments is the last row by '
@@ -211,6 +213,7 @@ COMMENT ON COLUMN audit.promise_history.occurred_at IS 'When it happened, as the
 COMMENT ON COLUMN audit.promise_history.recorded_at IS 'When the ledger wrote it down; never decreasing.';
 COMMENT ON COLUMN audit.promise_history.actor IS 'Who acted: a person, team or service, by id.';
 COMMENT ON COLUMN audit.promise_history.source IS 'The backend service that reported it.';
+COMMENT ON COLUMN audit.promise_history.moved_to IS 'When a reschedule or a resumption says that it is due. due_at is the present one, another where this was recorded late.';
 COMMENT ON COLUMN audit.promise_history.timeliness IS 'Third axis, as of the moment at which the event occurred.';
 COMMENT ON COLUMN audit.promise_history.words IS 'The personal texts of the event by member. Empty where it has none, or once erased.';
 

@@ -62,7 +62,15 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
             extract(epoch FROM p.original_due_at - p.made_at) / 86400 AS promised_days,
             extract(epoch FROM p.claimed_at - p.made_at) / 86400 AS actual_days,
             (
-                SELECT extract(epoch FROM h.due_at - h.occurred_at) / 86400 FROM audit.promise_history AS h
+                SELECT extract(epoch FROM coalesce(before.moved_to, p.original_due_at) - h.occurred_at) / 86400
+                FROM audit.promise_history AS h
+                LEFT JOIN LATERAL (  -- when it was due then, though that may be recorded later
+                    SELECT m.moved_to FROM audit.promise_history AS m
+                    WHERE m.promise_id = h.promise_id AND m.moved_to IS NOT NULL
+                      AND (m.occurred_at, m.leaf_index) < (h.occurred_at, h.leaf_index)
+                      AND m.recorded_at <= coalesce(known_at, 'infinity')
+                    ORDER BY m.occurred_at DESC, m.leaf_index DESC LIMIT 1
+                ) AS before ON true
                 WHERE h.promise_id = p.promise_id AND h.type = 'promise.at_risk' AND h.occurred_at = p.warned_at
                 ORDER BY h.leaf_index LIMIT 1
             ) AS notice_days

@@ -324,6 +324,19 @@ def test_notice_is_to_the_due_time_that_the_customer_was_warned_of(world: World)
     assert figures(card(world, 0, 100))["notice_p50"] == (pytest.approx(16 * HOURS), 1, 1)
 
 
+def test_notice_is_to_the_due_time_of_that_moment_whatever_is_recorded_late(world: World) -> None:
+    for number, late in ((1, True), (2, False)):
+        world.make(number)
+        disclose(world, f"D-{number}", 2, about={"promise_id": f"P-{number}"})
+        moved = {"promise_id": f"P-{number}", "disclosure_id": f"D-{number}"}
+        told = [(6, {"new_due_at": at(30)}), (12, {"new_due_at": at(60)})]
+        for hour, due in reversed(told) if late else told:
+            tell(world, "promise.reschedule", hour, **moved, **due)
+        tell(world, "promise.warn", 8, promise_id=f"P-{number}", reason="Snow.")
+    world.catch_up()
+    assert figures(card(world, 0, 100))["notice_p50"] == (pytest.approx(22 * HOURS), 2, 2)
+
+
 def test_each_fact_says_which_event_it_comes_from(story: World) -> None:
     query = "SELECT topic FROM {} AS f JOIN ledger.events ON notification_id = f.leaf_index + 1 WHERE {} ORDER BY 1"
     for view, which, topics in (
