@@ -11,7 +11,7 @@ from typing import Any
 from psycopg import Cursor
 
 from ledger.domain.disclosures import CorrectionDelivered, Disclosure, DisclosureMade
-from ledger.domain.promises import PromiseMade
+from ledger.domain.promise_messages import PromiseMade
 from ledger.storage.entries import StoredEntry
 from ledger.storage.keys import Secrets
 from ledger.storage.sql import queries

@@ -1,7 +1,7 @@
 """Promises as they stand and as they came to stand so: `outstanding_promises` and `promise_history`.
 
 One projection with two tables: both are one fold of a promise's events, so derived together they cannot disagree.
-Timeliness is no column: it is computed from due time and clock by audit.timeliness, as ledger.domain.promises does.
+Timeliness is no column: audit.timeliness computes it from due time and clock, as ledger.domain.promise_state does.
 What the timer has still to warn of is one: SQL cannot count business time, and looks for it once a second. Whom it is
 escalated to is another, since SQL knows nothing of policies.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from psycopg import Cursor
 
 from ledger.domain.deadlines import escalations_ahead, warnings_ahead
-from ledger.domain.promises import Promise
+from ledger.domain.promise_state import Promise
 from ledger.storage.keys import Secrets
 from ledger.storage.sql import queries
 from projections.log import Batch

@@ -1,5 +1,5 @@
 -- name: tables
--- The fields of ledger.domain.promises.Promise in their order, then where the row comes from.
+-- The fields of ledger.domain.promise_state.Promise in their order, then where the row comes from.
 CREATE TABLE promises (
     promise_id              text        NOT NULL PRIMARY KEY,
     customer_id             text        NOT NULL,

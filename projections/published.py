@@ -10,7 +10,7 @@ from psycopg import Cursor
 from ledger.domain.calendars import Calendar
 from ledger.domain.deadlines import DEFAULT_WARN_PERCENTS
 from ledger.domain.policies import CalendarPublished, PolicyPublished, PublishedCalendar, evolve, in_effect
-from ledger.domain.promises import Promise
+from ledger.domain.promise_state import Promise
 from ledger.storage.entries import StoredEntry, decode
 from ledger.storage.sql import queries
 

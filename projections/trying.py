@@ -22,7 +22,8 @@ from ledger.domain.deadlines import DeadlineWarned, escalations_ahead, reached, 
 from ledger.domain.dispatch import evolve
 from ledger.domain.model import Event, Happened
 from ledger.domain.policies import PolicyPublished, PublishPolicy, decide
-from ledger.domain.promises import Promise, PromiseMade
+from ledger.domain.promise_messages import PromiseMade
+from ledger.domain.promise_state import Promise
 from ledger.storage.entries import Heading, StoredEntry, decode
 from ledger.storage.sql import queries
 from projections.applying import CATCH_UP_BATCH, Progress

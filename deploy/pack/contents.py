@@ -22,7 +22,7 @@ from deploy.pack.readme import readme
 from deploy.pack.report import report
 from deploy.pack.selecting import SQL, Cover, Sample, Selection, Wanted, cover, ranges, spelled
 from ledger.domain.dispatch import evolve
-from ledger.domain.promises import late_against_original, timeliness
+from ledger.domain.promise_state import late_against_original, timeliness
 from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
 from ledger.erasure.orders import orders
 from ledger.erasure.sealing import Opened, SealBroken, unseal

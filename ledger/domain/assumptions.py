@@ -12,7 +12,7 @@ from ledger.domain.disclosures import Disclosure, DisclosureFalsified
 from ledger.domain.errors import ABOUT_ONE_THING, NOT_ALLOWED, Refused
 from ledger.domain.lookups import existing
 from ledger.domain.model import Command, Event, Evidence, Happened, Id, State, States
-from ledger.domain.promises import Promise
+from ledger.domain.promise_state import Promise
 
 NOT_ASSUMED: Final = "not-assumed"
 RULES: Mapping[str, str] = {

@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 from ledger.domain.errors import NOT_ALLOWED, WRONG_CUSTOMER, Refused
 from ledger.domain.lookups import existing, refuse_taken
 from ledger.domain.model import Command, Event, Happened, Id, PersonalText, Severity, State, States
-from ledger.domain.problems import Problem, ProblemConcernOpened, ProblemConcernSettled
-from ledger.domain.promises import PromiseTerms, promise_made
+from ledger.domain.problem_messages import ProblemConcernOpened, ProblemConcernSettled
+from ledger.domain.problems import Problem
+from ledger.domain.promise_messages import PromiseTerms
+from ledger.domain.promises import promise_made
 
 NOT_AN_ANSWER: Final = "not-an-answer"
 RULES: Mapping[str, str] = {

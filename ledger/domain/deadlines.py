@@ -14,7 +14,9 @@ from ledger.domain.errors import Refused
 from ledger.domain.lifecycle import allows
 from ledger.domain.lookups import existing
 from ledger.domain.model import Command, Event, Happened, Moment, State, States
-from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, calendar_of, moved
+from ledger.domain.promise_messages import PromiseCommand, PromiseEvent
+from ledger.domain.promise_state import Promise, moved
+from ledger.domain.promises import calendar_of
 from ledger.domain.turns import recorded_due_at
 
 MOOT: Final = "moot"

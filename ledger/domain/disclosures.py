@@ -34,7 +34,9 @@ from ledger.domain.model import (
     States,
 )
 from ledger.domain.problems import Problem, disclosed, withheld
-from ledger.domain.promises import Promise, PromiseMade, PromiseTerms, promise_made
+from ledger.domain.promise_messages import PromiseMade, PromiseTerms
+from ledger.domain.promise_state import Promise
+from ledger.domain.promises import promise_made
 
 Basis = Literal["known", "assumed", "unknown"]
 

@@ -12,7 +12,9 @@ from typing import Final
 from ledger.domain.errors import Refused
 from ledger.domain.lookups import existing
 from ledger.domain.model import Command, Event, Happened, State, States
-from ledger.domain.promises import Promise, PromiseCommand, PromiseEvent, moved, require
+from ledger.domain.promise_messages import PromiseCommand, PromiseEvent
+from ledger.domain.promise_state import Promise, moved
+from ledger.domain.promises import require
 from ledger.domain.turns import recorded_due_at
 
 NOT_PAST_DUE: Final = "not-past-due"

@@ -17,7 +17,8 @@ from ledger.domain.lifecycle import allows
 from ledger.domain.lookups import existing, refuse_taken
 from ledger.domain.model import Channel, Command, Event, Happened, Id, Moment, PersonalText, State, States
 from ledger.domain.problems import failed
-from ledger.domain.promises import DisputePromise, Promise, PromiseDisputed
+from ledger.domain.promise_messages import DisputePromise, PromiseDisputed
+from ledger.domain.promise_state import Promise
 
 Outcome = Literal["works", "does_not_work", "update_given"]
 

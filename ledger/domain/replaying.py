@@ -27,19 +27,18 @@ from ledger.domain.followups import FollowUpAbout
 from ledger.domain.model import Command, Event, Happened, States, is_personal
 from ledger.domain.needs import ReferralMade
 from ledger.domain.policies import CalendarPublished, CalendarRules, EscalationStep, Times
-from ledger.domain.problems import ResolutionVerified
-from ledger.domain.promises import (
-    BEYOND_CALENDAR,
-    CONDITION_AFTER_DUE,
+from ledger.domain.problem_messages import ResolutionVerified
+from ledger.domain.promise_messages import (
     ClaimPromiseKept,
     Condition,
-    Promise,
     PromiseClaimedKept,
     PromiseCommand,
     PromiseMade,
     PromiseResumed,
     PromiseTerms,
 )
+from ledger.domain.promise_state import Promise
+from ledger.domain.promises import BEYOND_CALENDAR, CONDITION_AFTER_DUE
 from ledger.domain.refusals import CommandRefused
 
 E = TypeVar("E", bound=Event)

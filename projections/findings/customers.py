@@ -25,8 +25,8 @@ from ledger.domain.followups import FollowUpAttempted, FollowUpCompleted
 from ledger.domain.model import Event
 from ledger.domain.needs import NeedDeclined
 from ledger.domain.outages import NoteFollowedUp, NoteTaken
-from ledger.domain.problems import ResolutionFailed, ResolutionVerified
-from ledger.domain.promises import (
+from ledger.domain.problem_messages import ResolutionFailed, ResolutionVerified
+from ledger.domain.promise_messages import (
     PromiseAtRisk,
     PromiseBroken,
     PromiseDisputed,

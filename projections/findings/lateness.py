@@ -8,7 +8,7 @@ closes no later than it opened, and is never open.
 from datetime import datetime, timedelta
 from typing import Any
 
-from ledger.domain.promises import Promise, late_against_original
+from ledger.domain.promise_state import Promise, late_against_original
 from ledger.domain.turns import Course, LateMove, course
 from projections.findings.facts import Facts
 from projections.findings.pace import delivered, disputed, whole_seconds

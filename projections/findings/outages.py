@@ -4,7 +4,7 @@ from datetime import datetime
 
 from ledger.domain.concerns import Concern
 from ledger.domain.outages import NoteCleared, NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
-from ledger.domain.promises import Promise
+from ledger.domain.promise_state import Promise
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import ANY_OUTAGE, Outage, Said, Trouble
 

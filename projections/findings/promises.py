@@ -7,8 +7,7 @@ from ledger.domain import deadlines, escalations, promises
 from ledger.domain.assumptions import Assumption, AssumptionConfirmed, AssumptionRefuted
 from ledger.domain.dispatch import evolve
 from ledger.domain.model import Event
-from ledger.domain.promises import (
-    Promise,
+from ledger.domain.promise_messages import (
     PromiseAccepted,
     PromiseBroken,
     PromiseDisputed,
@@ -17,6 +16,7 @@ from ledger.domain.promises import (
     PromiseRescheduled,
     PromiseSuperseded,
 )
+from ledger.domain.promise_state import Promise
 from projections.findings import lateness, telling, truth
 from projections.findings.facts import Facts, Rules
 from projections.findings.pace import lead_seconds, quantile, whole_seconds

@@ -13,7 +13,7 @@ import orjson
 
 from ledger.domain.assumptions import Assumption
 from ledger.domain.concerns import Concern
-from ledger.domain.promises import Promise
+from ledger.domain.promise_state import Promise
 
 
 def topic_key(about: str, customer_id: str) -> str:

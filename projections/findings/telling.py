@@ -10,7 +10,7 @@ from ledger.domain.concerns import Concern
 from ledger.domain.disclosures import CorrectionDelivered, DisclosureMade
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.model import Event
-from ledger.domain.promises import Promise
+from ledger.domain.promise_state import Promise
 from projections.findings import outages, truth
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import ANY_OUTAGE, Owed, Said, Topic, Trouble, dated, topic_key

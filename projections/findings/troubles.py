@@ -8,7 +8,7 @@ from operator import itemgetter
 from ledger.domain.customers import CustomerReportedProblem
 from ledger.domain.disclosures import DisclosureWithheld
 from ledger.domain.erasures import ErasureRequested
-from ledger.domain.problems import (
+from ledger.domain.problem_messages import (
     CauseRecorded,
     CustomersAffected,
     OwnershipTaken,
@@ -17,7 +17,7 @@ from ledger.domain.problems import (
     ResolutionFailed,
     ResolutionVerified,
 )
-from ledger.domain.promises import Promise
+from ledger.domain.promise_state import Promise
 from projections.findings import lateness, truth
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import LAST, Fixed, Gone, Topic, Trouble, topic_key

@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.domain.concerns import Concern
 from ledger.domain.disclosures import DisclosureCorrected, DisclosureFalsified, DisclosureMade
-from ledger.domain.promises import Promise
+from ledger.domain.promise_state import Promise
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import LAST, Said, Topic, Trouble, dated, first_since, topic_key
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ledger.domain.disclosures import DisclosureMade
 from ledger.domain.model import Event, Happened
-from ledger.domain.problems import (
+from ledger.domain.problem_messages import (
     ActionPlanned,
     CauseRecorded,
     CustomersAffected,

@@ -17,7 +17,7 @@ from consumers.client import Client
 from consumers.provision import provision
 from consumers.recording import record_lines
 from deploy.embedded import Nats
-from ledger.domain.promises import MakePromise
+from ledger.domain.promise_messages import MakePromise
 from ledger.receipts import Receipt
 from ledger.settings import Settings
 from tests.consumers.conftest import Sender, Service

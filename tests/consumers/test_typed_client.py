@@ -29,7 +29,7 @@ from deploy.embedded import Nats
 from deploy.places import prepare
 from ledger.app import Ledger
 from ledger.domain.model import Command
-from ledger.domain.promises import MakePromise
+from ledger.domain.promise_messages import MakePromise
 from ledger.receipts import Receipt, Refusal
 from ledger.settings import Settings
 from ledger.storage import keys

@@ -17,8 +17,9 @@ from ledger.domain.disclosures import DisclosureMade
 from ledger.domain.errors import Refused
 from ledger.domain.followups import FollowUpScheduled
 from ledger.domain.model import Command, Event, Happened, State, States
-from ledger.domain.problems import ProblemDetected
-from ledger.domain.promises import Promise, PromiseMade
+from ledger.domain.problem_messages import ProblemDetected
+from ledger.domain.promise_messages import PromiseMade
+from ledger.domain.promise_state import Promise
 from ledger.domain.replaying import objection
 
 

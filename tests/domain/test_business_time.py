@@ -9,16 +9,10 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.deadlines import (
-    AnnounceDeadline,
-    AnnounceWarning,
-    DeadlinePassed,
-    DeadlineWarned,
-    warnings_ahead,
-)
+from ledger.domain.deadlines import AnnounceDeadline, AnnounceWarning, DeadlinePassed, DeadlineWarned, warnings_ahead
 from ledger.domain.model import Event
 from ledger.domain.policies import CalendarPublished
-from ledger.domain.promises import (
+from ledger.domain.promise_messages import (
     BreakPromise,
     ClaimPromiseKept,
     MakePromise,
@@ -31,9 +25,9 @@ from ledger.domain.promises import (
     PromiseSuspended,
     ReschedulePromise,
     ResumePromise,
-    calendar_of,
-    timeliness,
 )
+from ledger.domain.promise_state import timeliness
+from ledger.domain.promises import calendar_of
 from ledger.domain.turns import course
 from tests.domain.story import Fact, day, given, on, order, promise_after, told, told_states
 

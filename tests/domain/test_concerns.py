@@ -19,8 +19,8 @@ from ledger.domain.concerns import (
     UnknownAdmitted,
     WithdrawConcern,
 )
-from ledger.domain.problems import ProblemConcernOpened, ProblemConcernSettled
-from ledger.domain.promises import PromiseMade, PromiseTerms
+from ledger.domain.problem_messages import ProblemConcernOpened, ProblemConcernSettled
+from ledger.domain.promise_messages import PromiseMade, PromiseTerms
 from tests.domain.story import day, detected, given, made, on, order, raised
 
 Q1 = {"concern_id": "Q-1", "customer_id": "C-1"}

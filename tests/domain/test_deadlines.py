@@ -15,15 +15,15 @@ from ledger.domain.deadlines import (
     warnings_ahead,
 )
 from ledger.domain.escalations import AcknowledgeOverdue, PromiseOverdueAcknowledged
-from ledger.domain.promises import (
+from ledger.domain.promise_messages import (
     PromiseActivated,
     PromiseBroken,
     PromiseClaimedKept,
     PromiseDisputed,
     PromiseRescheduled,
     ReschedulePromise,
-    timeliness,
 )
+from ledger.domain.promise_state import timeliness
 from tests.domain.story import Fact, day, given, made, on, order, promise_after, told
 
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}

@@ -18,8 +18,8 @@ from ledger.domain.disclosures import (
     MakeDisclosure,
     WithholdDisclosure,
 )
-from ledger.domain.problems import ProblemCustomerTold, ProblemCustomerWithheld
-from ledger.domain.promises import PromiseMade
+from ledger.domain.problem_messages import ProblemCustomerTold, ProblemCustomerWithheld
+from ledger.domain.promise_messages import PromiseMade
 from tests.domain.story import day, detected, given, made, on, order, raised, told
 
 MEMBERS: dict[str, Any] = {

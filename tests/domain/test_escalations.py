@@ -7,16 +7,15 @@ import pytest
 
 from ledger.domain.deadlines import escalations_ahead
 from ledger.domain.escalations import AcknowledgeOverdue, PromiseOverdueAcknowledged
-from ledger.domain.promises import (
-    Promise,
+from ledger.domain.promise_messages import (
     PromiseBroken,
     PromiseClaimedKept,
     PromiseDisputed,
     PromiseRescheduled,
     PromiseResumed,
     PromiseSuspended,
-    timeliness,
 )
+from ledger.domain.promise_state import Promise, timeliness
 from tests.domain.story import Fact, day, given, made, on, order, promise_after
 
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}

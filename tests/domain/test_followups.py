@@ -14,8 +14,8 @@ from ledger.domain.followups import (
     FollowUpScheduled,
     ScheduleFollowUp,
 )
-from ledger.domain.problems import ProblemConcernOpened, ResolutionClaimed, ResolutionFailed
-from ledger.domain.promises import PromiseBroken, PromiseClaimedKept, PromiseDisputed, PromiseKept
+from ledger.domain.problem_messages import ProblemConcernOpened, ResolutionClaimed, ResolutionFailed
+from ledger.domain.promise_messages import PromiseBroken, PromiseClaimedKept, PromiseDisputed, PromiseKept
 from tests.domain.story import Fact, day, detected, given, made, on, order, raised, scheduled, told
 
 F1 = {"followup_id": "F-1", "customer_id": "C-1"}

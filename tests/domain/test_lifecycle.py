@@ -6,8 +6,7 @@ import pytest
 
 from ledger.domain import lifecycle
 from ledger.domain.dispatch import COMMANDS, EVENTS
-from ledger.domain.promises import (
-    Promise,
+from ledger.domain.promise_messages import (
     PromiseBroken,
     PromiseClaimedKept,
     PromiseKept,
@@ -15,6 +14,7 @@ from ledger.domain.promises import (
     PromiseSuperseded,
     PromiseSuspended,
 )
+from ledger.domain.promise_state import Promise
 from tests.domain.story import Fact, day, made, on, promise_after
 
 P1 = {"promise_id": "P-1", "customer_id": "C-1"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.promises import (
+from ledger.domain.promise_messages import (
     Condition,
     MakePromise,
     PromiseMade,

@@ -12,7 +12,7 @@ from ledger.domain.dispatch import CHECKS, COMMANDS
 from ledger.domain.errors import describe
 from ledger.domain.model import WANTED, Command
 from ledger.domain.policies import PublishPolicy, Times
-from ledger.domain.promises import MakePromise, PromiseMade
+from ledger.domain.promise_messages import MakePromise, PromiseMade
 
 GOOD: dict[str, Any] = {
     "actor": "u-17",

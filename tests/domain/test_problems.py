@@ -8,7 +8,7 @@ import pytest
 from ledger.domain.customers import CustomerReportedProblem
 from ledger.domain.erasures import ErasureDeferred, ErasureRequested
 from ledger.domain.model import Event, Happened
-from ledger.domain.problems import (
+from ledger.domain.problem_messages import (
     ActionPlanned,
     AffectCustomers,
     CauseRecorded,
@@ -29,9 +29,9 @@ from ledger.domain.problems import (
     ResolveProblem,
     TakeOwnership,
     VerifyResolution,
-    evolve,
 )
-from ledger.domain.promises import PromiseMade, PromiseTerms
+from ledger.domain.problems import evolve
+from ledger.domain.promise_messages import PromiseMade, PromiseTerms
 from tests.domain.story import Fact, day, detected, given, made, on, order
 
 X1 = {"problem_id": "X-1"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ledger.domain.model import Event
-from ledger.domain.promises import (
+from ledger.domain.promise_messages import (
     AcceptPromise,
     BreakPromise,
     ClaimPromiseKept,

@@ -13,7 +13,7 @@ from ledger.domain.goodwill import GoodwillGranted
 from ledger.domain.holds import HoldLifted, HoldPlaced
 from ledger.domain.model import Event, Happened
 from ledger.domain.policies import CalendarPublished
-from ledger.domain.problems import (
+from ledger.domain.problem_messages import (
     ActionPlanned,
     ProblemConcernOpened,
     ProblemCustomerTold,
@@ -21,7 +21,7 @@ from ledger.domain.problems import (
     ResolutionClaimed,
     ResolutionVerified,
 )
-from ledger.domain.promises import (
+from ledger.domain.promise_messages import (
     PromiseBroken,
     PromiseClaimedKept,
     PromiseKept,

@@ -12,7 +12,7 @@ from ledger.domain.deadlines import AnnounceDeadline, AnnounceWarning, ExpireCon
 from ledger.domain.errors import Refused
 from ledger.domain.followups import CompleteFollowUp
 from ledger.domain.model import Command, Event, Happened, State
-from ledger.domain.promises import Promise, timeliness
+from ledger.domain.promise_state import Promise, timeliness
 from tests.domain.story import day, made, no_objection, order, scheduled, told, told_states
 
 HOURS = st.sampled_from([0, 6, 30, 250])

@@ -20,15 +20,15 @@ from ledger.domain.disclosures import (
 from ledger.domain.errors import Refused
 from ledger.domain.followups import CompleteFollowUp, FollowUpAbout, ScheduleFollowUp
 from ledger.domain.model import Event, Happened, State
-from ledger.domain.problems import (
+from ledger.domain.problem_messages import (
     AffectCustomers,
     DetectProblem,
-    Problem,
     ReportProblem,
     ResolutionClaimed,
     ResolveProblem,
     VerifyResolution,
 )
+from ledger.domain.problems import Problem
 from tests.domain.story import day, no_objection, order
 
 WHO = st.sampled_from(["C-1", "C-2", "C-3"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ledger.domain.promises import (
+from ledger.domain.promise_messages import (
     PromiseActivated,
     PromiseAtRisk,
     PromiseBroken,
@@ -13,10 +13,8 @@ from ledger.domain.promises import (
     PromiseReleased,
     PromiseRescheduled,
     PromiseSuspended,
-    Timeliness,
-    late_against_original,
-    timeliness,
 )
+from ledger.domain.promise_state import Timeliness, late_against_original, timeliness
 from ledger.domain.turns import MOST_TURNS, course
 from tests.domain.story import Fact, day, made, on, promise_after
 

@@ -12,7 +12,8 @@ from ledger.domain.dispatch import evolve
 from ledger.domain.followups import FollowUp
 from ledger.domain.model import State
 from ledger.domain.policies import Times
-from ledger.domain.promises import Promise, PromiseMade, late_against_original, timeliness
+from ledger.domain.promise_messages import PromiseMade
+from ledger.domain.promise_state import Promise, late_against_original, timeliness
 from ledger.storage.entries import StoredEntry, decode
 from tests.projections.world import NOON, World, at, story
 

@@ -25,17 +25,16 @@ from ledger.domain.outages import (
     OutageEnded,
     customers_to_follow_up,
 )
-from ledger.domain.problems import (
+from ledger.domain.problem_messages import (
     CauseRecorded,
     CustomersAffected,
     OwnershipTaken,
-    Problem,
     ProblemCustomerWithheld,
     ProblemDetected,
     ResolutionFailed,
     ResolutionVerified,
-    untold_customers,
 )
+from ledger.domain.problems import Problem, untold_customers
 from ledger.receipts import Refusal
 from ledger.storage.entries import StoredEntry
 from projections import applying, states

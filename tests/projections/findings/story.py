@@ -12,7 +12,7 @@ from typing import Any
 from ledger.domain.contacts import ContactRecorded
 from ledger.domain.disclosures import DisclosureFalsified, DisclosureMade
 from ledger.domain.model import Happened
-from ledger.domain.promises import PromiseClaimedKept, PromiseEvent
+from ledger.domain.promise_messages import PromiseClaimedKept, PromiseEvent
 from ledger.storage.entries import Heading, StoredEntry, personal_data
 from projections.findings import fold
 from projections.findings.facts import Facts, Finding

@@ -16,18 +16,12 @@ from ledger.domain import dispatch
 from ledger.domain.apologies import MakeApology
 from ledger.domain.concerns import AcknowledgeConcern, AddressConcern, ConfirmConcern, RaiseConcern
 from ledger.domain.customers import LoseCustomer
-from ledger.domain.disclosures import (
-    About,
-    CorrectDisclosure,
-    FalsifyDisclosure,
-    MakeDisclosure,
-    WithholdDisclosure,
-)
+from ledger.domain.disclosures import About, CorrectDisclosure, FalsifyDisclosure, MakeDisclosure, WithholdDisclosure
 from ledger.domain.errors import Refused
 from ledger.domain.followups import AttemptFollowUp, FollowUpAbout, ScheduleFollowUp
 from ledger.domain.model import Command, State
 from ledger.domain.outages import ClearNote, DeclareOutage, EndOutage, FollowUpNote, TakeNote
-from ledger.domain.problems import (
+from ledger.domain.problem_messages import (
     AffectCustomers,
     DetectProblem,
     RecordCause,
@@ -36,7 +30,7 @@ from ledger.domain.problems import (
     TakeOwnership,
     VerifyResolution,
 )
-from ledger.domain.promises import BreakPromise, MakePromise
+from ledger.domain.promise_messages import BreakPromise, MakePromise
 from projections.findings import fold
 from projections.findings.customers import tails
 from projections.findings.facts import Facts, Finding

@@ -19,8 +19,8 @@ from ledger.domain.disclosures import About, CorrectDisclosure, Disclosure, Fals
 from ledger.domain.errors import Refused
 from ledger.domain.followups import CompleteFollowUp, FollowUpAbout, ScheduleFollowUp
 from ledger.domain.model import Command, State
-from ledger.domain.problems import AffectCustomers, CauseRecorded, DetectProblem, RecordCause
-from ledger.domain.promises import (
+from ledger.domain.problem_messages import AffectCustomers, CauseRecorded, DetectProblem, RecordCause
+from ledger.domain.promise_messages import (
     AcceptPromise,
     BreakPromise,
     ClaimPromiseKept,
@@ -28,7 +28,6 @@ from ledger.domain.promises import (
     DisputePromise,
     MakePromise,
     MeetCondition,
-    Promise,
     PromiseTerms,
     ReassignPromise,
     ReleasePromise,
@@ -37,9 +36,8 @@ from ledger.domain.promises import (
     SupersedePromise,
     SuspendPromise,
     VerifyPromise,
-    late_against_original,
-    timeliness,
 )
+from ledger.domain.promise_state import Promise, late_against_original, timeliness
 from projections.findings import fold
 from projections.findings.facts import DEFAULT_HOURS, Facts
 from tests.domain.story import Fact, day, order

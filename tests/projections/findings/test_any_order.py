@@ -17,14 +17,13 @@ from ledger.domain.errors import Refused
 from ledger.domain.model import Command, Happened, State
 from ledger.domain.offerings import OfferingPublished
 from ledger.domain.policies import CalendarPublished
-from ledger.domain.promises import (
+from ledger.domain.promise_messages import (
     BreakPromise,
     ClaimPromiseKept,
     Condition,
     DisputePromise,
     MakePromise,
     MeetCondition,
-    Promise,
     PromiseRescheduled,
     PromiseResumed,
     ReleasePromise,
@@ -33,9 +32,8 @@ from ledger.domain.promises import (
     SuspendPromise,
     VerifyPromise,
     WarnOfPromise,
-    late_against_original,
-    timeliness,
 )
+from ledger.domain.promise_state import Promise, late_against_original, timeliness
 from ledger.domain.turns import MOST_TURNS, Course, course
 from projections.findings import fold
 from projections.findings.facts import Facts

@@ -6,7 +6,7 @@ from ledger.domain.customers import CustomerLost, CustomerReturned
 from ledger.domain.deadlines import DeadlinePassed
 from ledger.domain.followups import FollowUpAttempted
 from ledger.domain.outages import NoteCleared, NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
-from ledger.domain.promises import PromiseDisputed, PromiseReleased
+from ledger.domain.promise_messages import PromiseDisputed, PromiseReleased
 from ledger.domain.remarks import RemarkAdded
 from tests.domain.story import Fact, day, made, on, raised
 from tests.projections.findings.story import claimed, contact, given, promise

@@ -8,8 +8,8 @@ import pytest
 from ledger.domain.calendars import later
 from ledger.domain.outages import OutageDeclared, OutageEnded
 from ledger.domain.policies import PolicyPublished, Times
-from ledger.domain.problems import ResolutionClaimed, ResolutionFailed
-from ledger.domain.promises import PromiseBroken, PromiseDisputed
+from ledger.domain.problem_messages import ResolutionClaimed, ResolutionFailed
+from ledger.domain.promise_messages import PromiseBroken, PromiseDisputed
 from projections.findings.facts import DEFAULT_HOURS
 from tests.domain.story import Fact, day, detected, made, on, raised
 from tests.projections.findings.story import claimed, disclosed, falsified, given, hours, promise

@@ -5,7 +5,7 @@ import pytest
 from ledger.domain.assumptions import AssumptionConfirmed, AssumptionRefuted
 from ledger.domain.deadlines import ConditionExpired, DeadlinePassed
 from ledger.domain.offerings import OfferingPublished
-from ledger.domain.promises import (
+from ledger.domain.promise_messages import (
     PromiseAccepted,
     PromiseActivated,
     PromiseAtRisk,

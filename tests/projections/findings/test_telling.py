@@ -7,8 +7,8 @@ import pytest
 from ledger.domain.apologies import ApologyMade
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.outages import OutageDeclared, OutageEnded
-from ledger.domain.problems import ResolutionClaimed, ResolutionFailed
-from ledger.domain.promises import PromiseBroken, PromiseRescheduled, PromiseSuperseded
+from ledger.domain.problem_messages import ResolutionClaimed, ResolutionFailed
+from ledger.domain.promise_messages import PromiseBroken, PromiseRescheduled, PromiseSuperseded
 from tests.domain.story import Fact, day, detected, made, on, raised
 from tests.projections.findings.story import disclosed, given, promise
 from tests.projections.findings.test_truth import corrected

@@ -11,7 +11,7 @@ from ledger.domain.assumptions import AssumptionRefuted
 from ledger.domain.customers import CustomerLost, CustomerReportedProblem
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.outages import NoteCleared, NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
-from ledger.domain.promises import PromiseBroken, PromiseDisputed, PromiseKept
+from ledger.domain.promise_messages import PromiseBroken, PromiseDisputed, PromiseKept
 from tests.domain.story import Fact, day, detected, made, on
 from tests.projections.findings.story import claimed, contact, disclosed, falsified, given, promise
 from tests.projections.findings.test_telling import apology, written

@@ -11,14 +11,14 @@ from ledger.domain.concerns import (
 from ledger.domain.customers import CustomerReportedProblem
 from ledger.domain.disclosures import DisclosureWithheld
 from ledger.domain.erasures import ErasureRequested
-from ledger.domain.problems import (
+from ledger.domain.problem_messages import (
     CustomersAffected,
     OwnershipTaken,
     ResolutionClaimed,
     ResolutionFailed,
     ResolutionVerified,
 )
-from ledger.domain.promises import PromiseKept
+from ledger.domain.promise_messages import PromiseKept
 from tests.domain.story import Fact, day, detected, made, on, raised
 from tests.projections.findings.story import claimed, disclosed, given, promise
 from tests.projections.findings.test_truth import cause

@@ -6,8 +6,8 @@ from ledger.domain.assumptions import AssumptionConfirmed, AssumptionRefuted
 from ledger.domain.concerns import ConcernRaised
 from ledger.domain.disclosures import CorrectionDelivered, DisclosureCorrected
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
-from ledger.domain.problems import CauseRecorded, CustomersAffected
-from ledger.domain.promises import PromiseBroken, PromiseReleased
+from ledger.domain.problem_messages import CauseRecorded, CustomersAffected
+from ledger.domain.promise_messages import PromiseBroken, PromiseReleased
 from tests.domain.story import Fact, day, detected, made, on, raised
 from tests.projections.findings.story import disclosed, falsified, given, promise
 
