@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, NoReturn
 import orjson
 import psycopg
 import typer
-from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 from psycopg.rows import tuple_row
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -103,7 +102,7 @@ def reading(data_dir: Path | None) -> Iterator[tuple[psycopg.Connection[Any], Ke
         kek = keys.key_encryption_key(settings)
         try:
             yield connection, queries.keyring(None if kek is None else kek.secret)
-        except (UndefinedColumn, UndefinedFunction, UndefinedTable) as error:
+        except versions.LACKING as error:
             raise (versions.outdated(*old) if old else versions.NotInstalled(NOT_MIGRATED)) from error
         if old:
             complain(f"answered as before an update of the program: {versions.outdated(*old)}")

@@ -51,8 +51,18 @@ def rebuild(url: str, secrets: Secrets, name: str, progress: Progress = lambda d
 def rebuild_all(
     url: str, secrets: Secrets, names: Collection[str], progress: Progress = lambda done, total: None
 ) -> dict[str, int]:
-    """The same of several, which decode the log once; returns the versions by name."""
-    numbers = rebuilding.rebuild(url, secrets, [each for each in ALL if each.name in names], progress)
+    """The same of several, which decode the log once; returns the versions by name.
+
+    Raises Outdated where their views ask for what the tables of others lack, which have to be rebuilt first.
+    """
+    try:
+        numbers = rebuilding.rebuild(url, secrets, [each for each in ALL if each.name in names], progress)
+    except versions.LACKING as error:
+        with versions.connect(url, "status") as connection:
+            old = versions.left_behind(connection, ALL)
+        if not old:
+            raise
+        raise versions.outdated(*old) from error
     install(url)  # the views of others that rested on those of these, where their columns are new
     return numbers
 

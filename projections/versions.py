@@ -21,6 +21,9 @@ from projections.log import Batch
 
 QUERIES = queries(Path(__file__).with_name("versions.sql"))
 
+LACKING = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable)
+"""What PostgreSQL says where views and tables of different releases meet."""
+
 Fold = Callable[[Cursor[Any], Batch], None]
 """Writes what a batch means into the tables that the cursor's search_path names."""
 
@@ -205,7 +208,11 @@ def install(url: str, definitions: Sequence[Definition]) -> list[str]:
         live = {name: (number, digest) for name, number, digest in cursor.execute(QUERIES["live"]).fetchall()}
         for name in _without_tables(cursor, {name: number for name, (number, _) in live.items()}):
             cursor.execute(QUERIES["forget"], {"name": name, "number": live.pop(name)[0]})
-        return [each.name for each in definitions if not _install(cursor, each, *live.get(each.name, (None, None)))]
+        behind: list[str] = []
+        for each in definitions:
+            if not _install(cursor, each, *live.get(each.name, (None, None)), mixed=bool(behind)):
+                behind.append(each.name)
+        return behind
 
 
 def _without_tables(cursor: Cursor[Any], live: Mapping[str, int]) -> list[str]:
@@ -216,16 +223,28 @@ def _without_tables(cursor: Cursor[Any], live: Mapping[str, int]) -> list[str]:
     return list(places.values())
 
 
-def _install(cursor: Cursor[Any], definition: Definition, number: int | None, digest: str | None) -> bool:
-    """Create or renew one projection; False where its tables are those of another release."""
+def _install(
+    cursor: Cursor[Any], definition: Definition, number: int | None, digest: str | None, *, mixed: bool = False
+) -> bool:
+    """Create or renew one projection; False where its tables are those of another release.
+
+    `mixed`: tables before it are, and their views stay as they are. Its own stay too where they ask for what those
+    lack, and the rebuild that those need renews them.
+    """
     if number is None:
         number, digest = create(cursor, definition, live=True), definition.digest
         add_indexes(cursor, definition, number)
     else:
         allow(cursor, definition, number)
-    if digest == definition.digest:
-        show(cursor, definition, number)
-    return digest == definition.digest
+    if digest != definition.digest:
+        return False
+    try:
+        with cursor.connection.transaction():
+            show(cursor, definition, number)
+    except LACKING:
+        if not mixed:
+            raise
+    return True
 
 
 def make_anew(cursor: Cursor[Any], definitions: Sequence[Definition], live: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ from projections.log import Batch, Log
 from projections.promises import PROMISES
 from projections.reports import ALL
 from projections.runner import NAMES, Runner, rebuild, status
-from projections.versions import Definition, Fold
+from projections.versions import Definition, Fold, Outdated
 from tests.projections.world import World, story, wait_for
 
 
@@ -270,6 +270,20 @@ def test_tables_of_another_release_are_not_written_to(world: World) -> None:
     ]
     rebuild(world.url, world.secrets, "promises")
     assert set(positions(world).values()) == {1}
+
+
+def test_views_that_ask_for_what_older_tables_lack_wait_for_their_rebuild(world: World) -> None:
+    world.make(1)
+    world.catch_up()
+    meant = world.ask("SELECT * FROM audit.scorecard()")
+    world.connection.execute("ALTER VIEW audit.promise_history RENAME COLUMN moved_to TO moved")
+    world.connection.execute("UPDATE projection.versions SET digest = 'older' WHERE name = 'promises'")
+    assert runner.install(world.url) == ["promises"]
+    with pytest.raises(Outdated, match="rebuild promises`"):
+        rebuild(world.url, world.secrets, "scorecard")
+    assert rebuild(world.url, world.secrets, "promises") == 2
+    assert runner.install(world.url) == []
+    assert world.ask("SELECT * FROM audit.scorecard()") == meant
 
 
 def test_a_dump_that_left_the_read_tables_out_is_made_whole_again(world: World) -> None:
