@@ -92,15 +92,21 @@ class Recovery:
             )
         self._begin_head()
         back = self._restored(missing)
-        self._carry_on(self._command("entries", newest, back), newest, back.put_back)
+
+        def within(append: Append) -> None:
+            back.put_back(append)
+            append.cursor.execute(QUERIES["rename_log"], {"origin": self.signer.name})  # a copy from before `anew`
+
+        self._carry_on(self._command("entries", newest, back), newest, within)
 
     def anew(self, origin: str, missing: Missing) -> str:
         """The log goes on as `origin`, under a new key, and says what it lost; returns the new verifier key."""
         refuse_rewritten(self.found.stored)
         if self.found.unfinished == origin:
             return self.finish(origin, ended_logs(self.found.stored.recoveries)[-1].verifier)
-        if self.found.stored.origin == origin:
-            raise NotRecovered(f"the log is called {origin} already: one that goes on anew needs another name")
+        stored = self.found.stored
+        if origin in {self.signer.name, stored.origin, *(each.event.old_origin for each in stored.recoveries)}:
+            raise NotRecovered(f"the log is or was called {origin}: one that goes on anew needs another name")
         self._rename(origin, missing)
         return self.finish(origin, self.signer.verifier)
 

@@ -54,7 +54,7 @@ INSERT INTO ledger.customer_keys (customer_id, key_version, wrapped, created_at,
 VALUES (%(customer_id)s, 1, NULL, %(requested_at)s, %(requested_at)s);
 
 -- name: rename_log
--- Asked by `recover anew`, as the owner.
+-- Asked by `recover anew`, and where the events that it made are brought back; as the owner.
 UPDATE ledger.head SET origin = %(origin)s;
 
 -- name: announce_again

@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 from ledger.recovery.records import Ended
 from ledger.storage.log_keys import KeyRange, key_ranges, read_rotations
 from ledger.timestamps import BadTimestamp, stamped_at
-from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.note import Note, Verifier
 from ledger.tlog.policy import Policy
@@ -142,7 +142,7 @@ class Signed:
 
     def _rows(self, table: str, name: str, size: int) -> Iterator[Expected]:
         for stored_size, note, *response in pages(self._connection, f"all_{table}"):
-            expected = self.opened(note.encode(), f"{name} {stored_size}", table)
+            expected = self._row(note.encode(), f"{name} {stored_size}", table)
             if expected.size != stored_size:
                 raise Wrong(table, f"the row of size {stored_size} holds a checkpoint of size {expected.size}")
             if expected.lost:
@@ -158,6 +158,23 @@ class Signed:
             if response and self._timestamp_roots:
                 self._stamped(expected, response[0])
             yield expected
+
+    def _row(self, note: bytes, kept_in: str, table: str) -> Expected:
+        """As `opened`. What says who signed an earlier log may be among the events that were lost as it ended: of a key
+        that nothing names is taken, under another name than this log's, what every log that ended has in common.
+        """
+        try:
+            return self.opened(note, kept_in, table)
+        except Wrong:
+            known = {(each.name, each.key_id) for each in (*self._ranges, *(each.verifier for each in self._ended))}
+            with suppress(TlogError):
+                parsed = Note.parse(note)
+                checkpoint = Checkpoint.parse(parsed.text)
+                signers = {(each.name, each.key_id) for each in parsed.signatures if each.name == checkpoint.origin}
+                if self._ended and signers and not signers & known and checkpoint.origin != self._verifier.name:
+                    carried_on = min(each.size for each in self._ended)
+                    return Expected(checkpoint.size, checkpoint.root, kept_in, parsed, carried_on)
+            raise
 
     def _stamped(self, expected: Expected, response: bytes) -> None:
         try:

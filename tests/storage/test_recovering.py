@@ -15,6 +15,7 @@ import pytest
 from deploy import recovering
 from deploy.exporting import export_tiles
 from ledger.app import Fork, Ledger
+from ledger.log_rotation import rotate_log_key
 from ledger.recovery.copies import find_missing
 from ledger.recovery.diagnosis import Diagnosis, diagnose
 from ledger.recovery.evidence import NotRecovered
@@ -547,8 +548,56 @@ def test_what_a_lagging_site_has_goes_on_in_the_other_log(place: Place, tmp_path
 
 
 def test_no_name_is_used_twice(place: Place):
-    with pytest.raises(NotRecovered, match="another name"):
-        place.anew(origin=place.settings.origin)
+    with copied(place.log.url, "ledger_of_the_first_name") as url:
+        vkey = place.anew()
+        with place.open() as ledger:
+            told(ledger, make(900))
+        for origin in (place.settings.origin, "example/again"):
+            for present in (place, older(place, url)):
+                with pytest.raises(NotRecovered, match="another name"):
+                    present.anew(origin=origin)
+    place.check_clean(302, vkey)
+
+
+def test_a_copy_from_before_a_log_went_on_anew_comes_back_under_its_present_name(log: Log, tmp_path: Path):
+    place = Place(log, log.settings)
+    with place.open() as ledger:
+        told(ledger, make(1), make(2))
+    log._opened.clear()
+    with copied(log.url, "ledger_of_before_anew") as url:
+        vkey = place.anew()
+        with place.open() as ledger:
+            receipts = told(ledger, make(3))
+        restored = older(place, url)
+        restored.entries(export(place, tmp_path / "site"))
+        assert restored.ask("SELECT origin FROM ledger.head") == [("example/again",)]
+        restored.check_clean(5, vkey)
+        with restored.open() as ledger:
+            told(ledger, make(4))
+        restored.check_clean(6, vkey)
+        check_receipts(receipts, vkey)
+
+
+def test_a_log_that_goes_on_without_its_rotation_holds_checkpoints_of_a_key_that_nothing_names(log: Log):
+    place = Place(log, log.settings)
+    with place.open() as ledger:
+        told(ledger, make(1), make(2))
+    log._opened.clear()
+    with copied(log.url, "ledger_without_rotation") as url:
+        rotate_log_key(log.settings, lambda: log.now)
+        restored = older(place, url)
+        vkey = restored.anew()
+        assert restored.check_clean(3, vkey).checkpoints == 3
+        row = "INSERT INTO ledger.checkpoints VALUES (1, '{}', now())"
+        for name, words in [
+            (log.settings.origin, "are not those that checkpoint 1 was"),
+            ("example/again", "signed by this log"),
+        ]:
+            forged = Checkpoint(name, 1, bytes(32)).sign(Signer(name, bytes(32))).decode()
+            restored.harm("DELETE FROM ledger.checkpoints WHERE size = 1", row.format(forged))
+            problem = restored.verify(vkey).problem
+            assert problem is not None
+            assert words in problem.message
 
 
 def test_a_service_that_is_at_work_keeps_a_recovery_away(place: Place):
