@@ -3,7 +3,8 @@
     DIR/checkpoint     DIR/tile/0/000     DIR/tile/0/001.p/44     DIR/tile/entries/000
 
 What stands under its name is whole, and the checkpoint comes last: a crash at any moment leaves a site whose checkpoint
-has all its tiles. The next run writes only what is missing.
+has all its tiles. What that does not cover was never published, be it of a log that was refused: the next run writes it
+anew where it differs. Of what is published it writes only what is missing.
 """
 
 import fcntl
@@ -23,7 +24,7 @@ from ledger.tlog.errors import Malformed
 from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import Note
 from ledger.tlog.policy import Policy
-from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, parse_bundle, split_tile, tile_path, tiles_between
+from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, parse_bundle, split_tile, tile_path, tile_width, tiles_between
 from projections.site import Site
 
 NOT_SIGNED = "the log in the database is not the one that was signed, see `promise-ledger verify`"
@@ -63,8 +64,9 @@ def export_tiles(
                     f"nothing was {'signed' if policy is None else 'cosigned'} yet: there is no checkpoint to export"
                 )
             checkpoint = Checkpoint.parse(Note.parse(note).text)
-            _require_ours(TreeReader(cursor), checkpoint, directory)
-            written = _write_tiles(site, cursor, checkpoint, directory, progress)
+            published = _published(TreeReader(cursor), checkpoint, directory)
+            _remove_unfinished(directory)
+            written = _write_tiles(site, cursor, checkpoint, directory, published, progress)
         except LookupError as error:
             raise ExportRefused(f"{NOT_SIGNED}: {error}") from error
     os.sync()  # the names of all tiles are on disk before the checkpoint that needs them
@@ -72,13 +74,13 @@ def export_tiles(
     return Exported(checkpoint.size, written)
 
 
-def _require_ours(reader: TreeReader, checkpoint: Checkpoint, directory: Path) -> None:
-    """The log leads to the signed root, and what `directory` has published already is a prefix of it."""
+def _published(reader: TreeReader, checkpoint: Checkpoint, directory: Path) -> int:
+    """The size that `directory` has published already. The log leads to the signed root, and that is a prefix of it."""
     if reader.root(checkpoint.size) != checkpoint.root:
         raise ExportRefused(NOT_SIGNED)
     path = directory / "checkpoint"
     if not path.exists():
-        return
+        return 0
     try:
         earlier = Checkpoint.parse(Note.parse(path.read_bytes()).text)
     except Malformed as error:
@@ -87,12 +89,24 @@ def _require_ours(reader: TreeReader, checkpoint: Checkpoint, directory: Path) -
         raise ExportRefused(f"{path} is of {earlier.origin} with {earlier.size} events: not an earlier one of this log")
     if reader.root(earlier.size) != earlier.root:
         raise ExportRefused(f"{path} has another root than the log has at {earlier.size} events: it was rewritten")
+    return earlier.size
+
+
+def _remove_unfinished(directory: Path) -> None:
+    """Nothing is left of what an export was writing as it was killed."""
+    for unfinished in (directory / "checkpoint.new", *(directory / "tile").rglob("*.new")):
+        unfinished.unlink(missing_ok=True)
 
 
 def _write_tiles(
-    site: Site, cursor: Cursor, checkpoint: Checkpoint, directory: Path, progress: Callable[[int, int], None]
+    site: Site,
+    cursor: Cursor,
+    checkpoint: Checkpoint,
+    directory: Path,
+    published: int,
+    progress: Callable[[int, int], None],
 ) -> int:
-    """How many files were missing. Level 0 comes first and in order: its hashes add up to the root, and the roots of a
+    """How many files were written. Level 0 comes first and in order: its hashes add up to the root, and the roots of a
     level's tiles are the hashes of the next.
     """
     tiles = list(tiles_between(0, checkpoint.size))
@@ -110,11 +124,14 @@ def _write_tiles(
         if tile.width == WIDTH:
             roots.append(subtree_root(split_tile(content)))
         path = directory / tile_path(*tile)
-        if path.exists() and path.read_bytes() != content:
+        covered = tile.width <= tile_width(tile.level, tile.index, published)
+        if covered and path.exists() and path.read_bytes() != content:
             raise ExportRefused(f"{path} is not of this log: choose another directory")
         written += _write(path, content)
         if tile.level == 0:
-            written += _write_bundle(site, cursor, tile, content, directory)
+            bundle = directory / tile_path(*tile._replace(level=ENTRIES))
+            if not (covered and bundle.exists()):  # else it was checked when it was written
+                written += _write(bundle, _bundle(site, cursor, tile, content))
             frontier = frontier.extend(split_tile(content, tile.width))
         progress(done + 1, len(tiles))
     if frontier.root() != checkpoint.root:
@@ -122,17 +139,13 @@ def _write_tiles(
     return written
 
 
-def _write_bundle(site: Site, cursor: Cursor, tile: Tile, leaf_hashes: bytes, directory: Path) -> bool:
-    """Whether the entries of `tile` had to be written. A bundle that is there was checked when it was written."""
-    bundle = tile._replace(level=ENTRIES)
-    path = directory / tile_path(*bundle)
-    if path.exists():
-        return False
-    content = site.tile(cursor, bundle)
+def _bundle(site: Site, cursor: Cursor, tile: Tile, leaf_hashes: bytes) -> bytes:
+    """The entries of `tile`, which are those that were hashed."""
+    content = site.tile(cursor, tile._replace(level=ENTRIES))
     assert content is not None, "the log never becomes shorter"
     if b"".join(map(leaf_hash, parse_bundle(content, tile.width))) != leaf_hashes:
         raise ExportRefused(f"{NOT_SIGNED}: the entries from leaf {tile.index * WIDTH} are others than were hashed")
-    return _write(path, content)
+    return content
 
 
 def _write(path: Path, content: bytes) -> bool:

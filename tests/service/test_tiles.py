@@ -236,8 +236,11 @@ def test_an_export_that_was_killed_left_only_whole_files_and_is_gone_on_with(dat
     assert (tmp_path / "tile/entries/002.new").exists()
     assert not (tmp_path / "tile/entries/002").exists()
     assert {os.stat(tmp_path / f"tile/0/00{number}").st_size for number in range(3)} == {8192}
+    (tmp_path / "tile/0/000.p").mkdir()
+    (tmp_path / "tile/0/000.p/7.new").touch()
     exported = export_tiles(database, tmp_path, lambda done, total: None)
     assert exported.written == 2 * 4 + 1 + 1 - 5
+    assert [*tmp_path.rglob("*.new")] == []
     reader = tlog_scales.reader.TilesReader(tlog_scales.backend.LocalBackend(tmp_path))
     assert reader.get_checkpoint().root_hash == reader.calculate_root_hash() == checkpoint.root
     assert reader.get_entry(767) == entry(767)
@@ -250,7 +253,7 @@ def test_an_export_refuses_what_it_cannot_stand_for(database: str, tmp_path: Pat
     checkpoint = store(database, [entry(index) for index in range(300)])
     with pytest.raises(ExportRefused, match="nothing was signed"):
         export()
-    sign(database, checkpoint)
+    note = sign(database, checkpoint)
     export()
     site = tmp_path / "checkpoint"
     for changed, reason in [
@@ -261,13 +264,18 @@ def test_an_export_refuses_what_it_cannot_stand_for(database: str, tmp_path: Pat
         site.write_bytes(changed.sign(LOG))
         with pytest.raises(ExportRefused, match=reason):
             export()
-    site.write_bytes(b"hello\n")
-    with pytest.raises(ExportRefused, match="not a checkpoint"):
-        export()
-    site.unlink()
-    (tmp_path / "tile/0/000").write_bytes(b"x" * 8192)
-    with pytest.raises(ExportRefused, match="not of this log"):
-        export()
+    for content, tile, reason in [
+        (b"hello\n", "tile/0/000", "not a checkpoint"),
+        (note, "tile/0/000", "not of this log"),
+        (note, "tile/0/001.p/44", "not of this log"),
+    ]:
+        site.write_bytes(content)
+        good = (tmp_path / tile).read_bytes()
+        (tmp_path / tile).write_bytes(b"x" * len(good))
+        with pytest.raises(ExportRefused, match=reason):
+            export()
+        (tmp_path / tile).write_bytes(good)
+    export()
 
 
 GARBAGE = "UPDATE ledger.checkpoints SET note = (SELECT origin FROM ledger.head) || E'\\ngarbage'"
@@ -325,18 +333,25 @@ def test_a_damaged_log_is_one_sentence_over_http_that_is_logged_once(database: s
 
 
 def test_the_whole_tree_decides_and_not_its_upper_tiles_alone(database: str, tmp_path: Path):
-    """With a full tile of level 1, the root of the signed size comes from there, and level 0 must still lead to it."""
+    """With a full tile of level 1, the root of the signed size comes from there, and level 0 must still lead to it.
+
+    What the refused export has written was never published: once the log is whole, the same directory takes it.
+    """
     entries = [entry(index) for index in range(65_536)]
     sign(database, store(database, entries))
-    forged = [*entries[:255], b"forged"]
-    hashes = b"".join(map(leaf_hash, forged))
-    with psycopg.connect(database) as connection:
-        connection.execute("SET session_replication_role = replica")
-        connection.execute("UPDATE ledger.events SET state = 'forged' WHERE notification_id = 256")
-        connection.execute("UPDATE ledger.tiles SET hashes = %s WHERE level = 0 AND index = 0", [hashes])
-    with pytest.raises(ExportRefused, match="not the one that was signed"):
-        export_tiles(database, tmp_path, lambda done, total: None)
-    assert not (tmp_path / "checkpoint").exists()
+    for state in (b"forged", entries[255]):
+        hashes = b"".join(map(leaf_hash, [*entries[:255], state]))
+        with psycopg.connect(database) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute("UPDATE ledger.events SET state = %s WHERE notification_id = 256", [state])
+            connection.execute("UPDATE ledger.tiles SET hashes = %s WHERE level = 0 AND index = 0", [hashes])
+        if state == b"forged":
+            with pytest.raises(ExportRefused, match="not the one that was signed"):
+                export_tiles(database, tmp_path, lambda done, total: None)
+            assert not (tmp_path / "checkpoint").exists()
+    assert export_tiles(database, tmp_path, lambda done, total: None).written == 5
+    assert (tmp_path / "tile/0/000").read_bytes() == hashes
+    assert parse_bundle((tmp_path / "tile/entries/000").read_bytes(), 256) == entries[:256]
 
 
 def test_a_log_that_grows_is_served_at_once_and_under_its_signed_checkpoint(database: str, data_dir: Path):
