@@ -86,8 +86,8 @@ class Streams:
         if not missing:
             return
         loaded: dict[str, tuple[Any, int]] = dict.fromkeys(missing, (None, 0))
-        for number, stream, topic, state in log.ask("streams", {"streams": " ".join(missing)}):
-            entry = decode(number - 1, topic, state)
+        for leaf_index, stream, topic, state in log.ask("streams", {"streams": " ".join(missing)}):
+            entry = decode(leaf_index, topic, state)
             loaded[stream] = (evolve(loaded[stream][0], entry.event, entry.happened), entry.heading.version)
         self._known.update(loaded)
 

@@ -9,6 +9,7 @@ from typing import Any
 from psycopg import Connection
 
 from ledger.storage.entries import StoredEntry, decode
+from ledger.storage.signer import RECOVER, Fork
 from ledger.storage.sql import QUERIES
 
 CACHED_BATCHES = 4
@@ -36,8 +37,10 @@ class Log:
         self._reading = Lock()
 
     def size(self) -> int:
-        """How many leaves are committed; 0 before the log is created."""
+        """How many leaves are committed; 0 before the log is created. Raises Fork where the head does not say."""
         row = self._connection.execute(QUERIES["read_head"]).fetchone()
+        if row is not None and row[0] is None:
+            raise Fork(f"the head of the log has no size: {RECOVER}")
         return 0 if row is None else int(row[0])
 
     def read(self, first: int, stop: int) -> Batch:

@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.collecting import rare_collections
 from ledger.storage.keys import Secrets
 from ledger.storage.recorder import CHANNEL
+from ledger.storage.signer import Fork
 from projections import rebuilding, versions
 from projections.applying import Applier, Progress, Stopped
 from projections.log import Log
@@ -82,7 +83,7 @@ class Runner:
             try:
                 with ExitStack() as connections:
                     self._keep_up(connections, stop)
-            except (psycopg.OperationalError, NotInstalled) as error:
+            except (psycopg.OperationalError, NotInstalled, Fork) as error:
                 _log.warning("projections.waiting", reason=str(error).strip())
                 stop.wait(RECONNECT_SECONDS)
 

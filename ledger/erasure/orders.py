@@ -18,8 +18,6 @@ def orders(connection: Connection[Any] | Cursor[Any]) -> dict[str, Order]:
             entry = decode(leaf_index, topic, state)
         except MalformedEntry:
             continue
-        if leaf_index is None:
-            continue
         match entry.event:
             case ErasureRequested(customer_id=customer_id):
                 found[customer_id] = Order(customer_id, leaf_index, entry.happened.recorded_at, 0)

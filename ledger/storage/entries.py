@@ -106,8 +106,10 @@ def encode(event: Event, heading: Heading, personal: dict[str, Any] | None) -> b
     return entry
 
 
-def decode(leaf_index: int, topic: str, state: bytes) -> StoredEntry:
-    """The entry at `leaf_index`. Raises MalformedEntry where it is not one, naming the leaf."""
+def decode(leaf_index: int | None, topic: str, state: bytes) -> StoredEntry:
+    """The entry at `leaf_index`. Raises MalformedEntry where it is not one, naming the leaf, or has no place."""
+    if leaf_index is None:
+        raise MalformedEntry(f"an event ({topic}) has lost its place in the log: run `promise-ledger verify`")
     try:
         members = orjson.loads(state)
         event_class = EVENTS[topic]

@@ -82,7 +82,7 @@ ORDER BY i.leaf_index;
 
 -- name: streams
 -- Asked by every append for the streams that its commands name and the cache does not hold.
-SELECT notification_id, originator_id, topic, state FROM ledger.events
+SELECT notification_id - 1 AS leaf_index, originator_id, topic, state FROM ledger.events
 WHERE originator_id = ANY(string_to_array(%(streams)s, ' ')) ORDER BY notification_id;
 
 -- name: stream_version

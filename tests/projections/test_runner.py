@@ -9,8 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Cursor
+from structlog.testing import capture_logs
 
 from ledger.storage.keys import Secrets
+from ledger.storage.signer import Fork
 from projections import applying, runner, states, versions
 from projections.applying import Applier, Stopped
 from projections.followups import FOLLOWUPS
@@ -184,6 +186,20 @@ def test_it_polls_where_a_notification_was_lost(world: World, monkeypatch: pytes
         wait_for(lambda: listening(world))
         world.make(1)
         wait_for(lambda: set(positions(world).values()) == {1})
+
+
+def test_it_waits_for_a_head_that_says_how_long_the_log_is(world: World) -> None:
+    with psycopg.connect(world.url) as connection:
+        connection.execute("ALTER TABLE ledger.head ALTER size DROP NOT NULL")
+    world.make(1)
+    world.tamper("UPDATE ledger.head SET size = NULL")
+    with pytest.raises(Fork, match="the head of the log has no size: run `promise-ledger recover`"):
+        world.catch_up()
+    with capture_logs() as logs, running(world, ALL):
+        wait_for(lambda: logs != [])
+        world.tamper("UPDATE ledger.head SET size = 1")
+        wait_for(lambda: set(positions(world).values()) == {1})
+    assert logs[0]["event"] == "projections.waiting"
 
 
 def test_two_runners_take_turns(world: World) -> None:

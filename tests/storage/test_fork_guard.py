@@ -15,12 +15,13 @@ from deploy.recovering import opened_case
 from ledger.app import Ledger
 from ledger.settings import Settings
 from ledger.storage import keys
+from ledger.storage.entries import MalformedEntry
 from ledger.storage.guard import SLOT_SIZE, ForkGuard, GuardDamaged
 from ledger.storage.recorder import LogRecorder, open_datastore
 from ledger.storage.signer import Fork
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import Verifier
-from tests.storage.log import Log, copied, make, told
+from tests.storage.log import Log, claim, copied, make, told
 
 
 @pytest.fixture
@@ -364,6 +365,22 @@ def test_a_head_that_lacks_something_is_a_sentence(log: Log, change: str, senten
         log.open()
     with opened_case(log.settings) as case:  # which `recover` says more of
         assert not case.found.stored.authentic
+
+
+def test_an_event_that_lost_its_place_is_a_sentence_and_is_not_built_upon(log: Log):
+    told(log.open(), make(1))
+    log.close()
+    with psycopg.connect(log.url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("ALTER TABLE ledger.events DROP CONSTRAINT events_pkey CASCADE")
+        connection.execute("ALTER TABLE ledger.events ALTER notification_id DROP NOT NULL")
+        connection.execute(
+            "INSERT INTO ledger.events SELECT NULL, originator_id, originator_version + 1, topic, state, leaf_hash "
+            "FROM ledger.events"
+        )
+    sentence = r"an event \(promise.made\) has lost its place in the log: run `promise-ledger verify`"
+    with pytest.raises(MalformedEntry, match=sentence):
+        told(log.open(), claim(1))
 
 
 def test_a_time_that_somebody_wrote_into_the_head_is_never_signed(log: Log):
