@@ -9,7 +9,7 @@ from deploy.feeding import fetch, fetch_checkpoint
 from ledger.recovery.evidence import NotRecovered
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed, TlogError
-from ledger.tlog.note import Note
+from ledger.tlog.note import MAX_NOTE_SIZE, Note
 from ledger.tlog.tiles import ENTRIES, WIDTH, parse_bundle, tile_path, tile_width
 
 _BUNDLE_BYTES = WIDTH * (2 + 0xFFFF)
@@ -59,7 +59,7 @@ def site(place: str) -> Site:
         raise NotRecovered(f"{place} is no site of a log, as `export-tiles` writes it: {error}") from error
     if place.startswith(("http://", "https://")):
         return Site(place, note, size, lambda path: fetch(f"{place.rstrip('/')}/{path}", _BUNDLE_BYTES))
-    return Site(place, note, size, lambda path: (Path(place) / path).read_bytes())
+    return Site(place, note, size, lambda path: _read(Path(place) / path, _BUNDLE_BYTES))
 
 
 def read_checkpoint(place: str) -> bytes:
@@ -67,7 +67,13 @@ def read_checkpoint(place: str) -> bytes:
     if place.startswith(("http://", "https://")):
         return fetch_checkpoint(place)
     path = Path(place)
-    return (path / "checkpoint" if path.is_dir() else path).read_bytes()
+    return _read(path / "checkpoint" if path.is_dir() else path, MAX_NOTE_SIZE)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """At most `limit` bytes of the file, and one more where there are more, so that no parser takes it for whole."""
+    with path.open("rb") as file:
+        return file.read(limit + 1)
 
 
 @dataclass(frozen=True, slots=True)

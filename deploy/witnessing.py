@@ -26,7 +26,7 @@ from deploy.submitting import NotCosigned, submit
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
-from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.note import Note, Signature, Verifier
 from ledger.tlog.policy import Policy, Witness
@@ -173,7 +173,8 @@ class Collector:
             note = answered.result()
         except (NotCosigned, LookupError, psycopg.Error) as error:
             return self._failed(witness, str(error).strip())
-        if note.text != text:  # it answers for the checkpoint of an earlier round: this one is asked for next time
+        if note.text != text:  # it answers for the checkpoint of an earlier round: this one is asked for next time,
+            standing.size = Checkpoint.parse(note.text).size  # and from that one, with no second request
             return ()
         standing.cosigned(size)
         return note.verified

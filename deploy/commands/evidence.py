@@ -10,8 +10,8 @@ import psycopg
 import typer
 from rich.text import Text
 
+from deploy.copies import read_checkpoint
 from deploy.exporting import NOT_SIGNED, export_tiles
-from deploy.feeding import fetch_checkpoint
 from deploy.finding import at_hand
 from deploy.terminal import AsJson, DataDir, bar, connect, database, fail, out, print_json
 from deploy.timestamping import read_roots
@@ -66,7 +66,7 @@ def verify_command(
         list[str] | None,
         typer.Option(
             "--against",
-            metavar="FILE|URL",
+            metavar="FILE|SITE|URL",
             help="A checkpoint that you kept, or where others see one: a witness, a mirror; may be repeated.",
         ),
     ] = None,
@@ -122,9 +122,9 @@ def verify_command(
 
 
 def _kept(place: str) -> bytes:
-    """The checkpoint in a file, or at an address; not verified yet."""
+    """The checkpoint in a file, in a site's directory, or at an address; not verified yet."""
     try:
-        return fetch_checkpoint(place) if place.startswith(("http://", "https://")) else Path(place).read_bytes()
+        return read_checkpoint(place)
     except (OSError, HTTPException) as error:
         raise typer.BadParameter(f"--against {place}: {error}") from error
 

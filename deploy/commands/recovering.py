@@ -16,7 +16,9 @@ from ledger.recovery.diagnosis import diagnose
 app = typer.Typer(help=__doc__)
 Against = Annotated[
     list[str] | None,
-    typer.Option("--against", metavar="FILE|URL", help="A checkpoint that somebody kept; may be given several times."),
+    typer.Option(
+        "--against", metavar="FILE|SITE|URL", help="A checkpoint that somebody kept; may be given several times."
+    ),
 ]
 Sites = Annotated[
     list[str] | None,

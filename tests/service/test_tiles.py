@@ -20,12 +20,15 @@ from psycopg.sql import SQL, Identifier
 from structlog.testing import capture_logs
 
 from deploy import cli
+from deploy.copies import read_checkpoint
+from deploy.copies import site as read_site
 from deploy.exporting import ExportRefused, export_tiles
+from ledger.recovery.evidence import NotRecovered
 from ledger.storage.recorder import EventRow, LogRecorder, open_datastore
 from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.merkle import leaf_hash, root
-from ledger.tlog.note import Signer, Verifier
+from ledger.tlog.note import MAX_NOTE_SIZE, Signer, Verifier
 from ledger.tlog.proofs import consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
 from ledger.tlog.tiles import ENTRIES, node_reader, parse_bundle, tile_path, tile_width, tiles_between
 from projections.web.app import create_app
@@ -387,6 +390,16 @@ def test_the_command_exports_and_says_what_it_did(
         assert said in " ".join((captured.out + captured.err).split())
         if code == 1:
             sign(database, store(database, [entry(index) for index in range(3)]))
+
+
+def test_of_what_somebody_kept_no_more_is_read_than_a_checkpoint_can_have(tmp_path: Path):
+    kept = tmp_path / "checkpoint"
+    kept.touch()
+    os.truncate(kept, 20 * MAX_NOTE_SIZE)
+    for place in (kept, tmp_path):
+        assert len(read_checkpoint(str(place))) == MAX_NOTE_SIZE + 1
+    with pytest.raises(NotRecovered, match="is no site of a log"):
+        read_site(str(tmp_path))
 
 
 def test_a_checkpoint_that_is_garbage_is_one_sentence_of_each_command(

@@ -1,5 +1,6 @@
 """The service collects cosignatures: what is published, what proofs say, what a witness in trouble costs."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -228,6 +229,30 @@ def test_one_that_hangs_costs_its_patience_once_and_is_then_left_out_for_a_while
     assert watched.published() == [1]
 
 
+def test_one_whose_two_answers_take_longer_than_its_patience_counts_once_it_needs_one(watched: Watched, tmp_path: Path):
+    """A collector that was just started does not know what it has cosigned, and the log grows at every round."""
+    witness, cosigner = open_witness(tmp_path / "slow", [Verifier.parse(watched.log.vkey)], "witness.example/slow")
+    app, patience = create_app(witness), 1.5
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await asyncio.sleep(0.6 * patience)
+        await app(scope, receive, send)
+
+    url = f"http://127.0.0.1:{watched.stack.enter_context(served(slow))}"
+    policy = Policy.parse(policy_text([cosigner], [url], "1"))
+    watched.grow(1)
+    assert watched.collector(policy).round()
+    collector = watched.collector(policy, patience=patience)
+    for number in range(2, 10):
+        watched.grow(number)
+        watched.now += 60
+        if collector.round():
+            break
+    assert watched.published() == [1, number]
+    assert collector.detail()["failing"] == {}
+
+
 def test_without_the_quorum_nothing_is_published_and_receipts_go_out_all_the_same(watched: Watched):
     collector = watched.collector(others(watched, None, DOWN, DOWN))
     receipt = watched.grow(1)[0]
@@ -411,7 +436,9 @@ def test_up_publishes_under_its_policy_and_the_command_line_carries_the_cosignat
             for note in (_said(capsys, monkeypatch, "checkpoint", "--witnessed"), proof.checkpoint_note):
                 assert len(open_checkpoint(note, key, [cosigner.verifier])[1].verified) == 2
             assert "cosigned by witnesses: events 0 to" in _said(capsys, monkeypatch, "verify")
+            _said(capsys, monkeypatch, "export-tiles", str(tmp_path / "site"))
             for place in (
+                str(tmp_path / "site"),
                 url,
                 f"http://127.0.0.1:{port_of_witness}/{sha256(key.name.encode()).hexdigest()}/checkpoint",
             ):
