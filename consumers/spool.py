@@ -2,6 +2,7 @@
 
     FILE          {"sha256":"…","command":{"specversion":"1.0","id":…}}     one command a line, as it will be sent
     FILE.answers  {"sha256":"…","answered":"<sha256 of the command's line>","answer":{"status":"recorded",…}}
+                  {"sha256":"…","cleared":true}           the answers above are of commands that have left FILE
     FILE.aside    {"sha256":"…","why":"…","line":"…"}     damaged lines and refused commands: kept, never sent again
     FILE.lock     held while one of these is written; any number of processes may share a notepad
 
@@ -14,7 +15,8 @@ Every line ends with a newline, is one write and one fsync, and begins with the 
    sent, it is recorded once.
 3. after an answer of the ledger, before it was written down: sent again, answered the same.
 4. after the answer, before the command left FILE: the answer says that it is not to be sent again.
-5. between setting something aside and taking it out of FILE: it stands in FILE.aside twice.
+5. after they left FILE, before FILE.answers says so: noted again, they count as answered until the next clearing.
+6. between setting something aside and taking it out of FILE: it stands in FILE.aside twice.
 """
 
 import errno
@@ -26,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -112,9 +114,10 @@ class Spool:
     def clear(self) -> tuple[Damaged, ...]:
         """The damaged lines, which are in FILE.aside now; FILE holds what waits, or is gone where nothing does.
 
-        However many clear a notepad, each line is returned to one of them.
+        However many clear a notepad, each line is returned to one of them. What is noted again from now on is sent
+        again: the ledger may have lost it since (`Client.lost`).
         """
-        if not self.path.exists():
+        if not self.path.exists() and not self.answers_path.exists():
             return ()
         with self._locked():
             found = self._contents()
@@ -128,10 +131,12 @@ class Spool:
             else:
                 self.path.unlink(missing_ok=True)
             _sync_directory(self.path.parent)
+            if self._answered():
+                _append(self.answers_path, _line(b'"cleared":true'))
         return found.damaged
 
     def _contents(self) -> Contents:
-        done = {answer["answered"] for answer in self._answers()}
+        done = self._answered()
         pending: dict[str, Noted] = {}
         damaged: list[Damaged] = []
         for number, line in enumerate(_lines(self.path), start=1):
@@ -142,10 +147,15 @@ class Spool:
                 pending.setdefault(noted.digest, noted)
         return Contents(tuple(pending.values()), tuple(damaged))
 
-    def _answers(self) -> list[Any]:
-        """The whole lines of FILE.answers; an unfinished one is no loss, its command is sent again."""
-        whole = [line for line in _lines(self.answers_path) if _checked(line, b'"answered":') is not None]
-        return [orjson.loads(line) for line in whole]
+    def _answered(self) -> set[str]:
+        """The commands answered since the last clearing; an unfinished answer is no loss, its command is sent again."""
+        done: set[str] = set()
+        for line in _lines(self.answers_path):
+            if _checked(line, b'"answered":') is not None:
+                done.add(orjson.loads(line)["answered"])
+            elif _checked(line, b'"cleared":') is not None:
+                done.clear()
+        return done
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

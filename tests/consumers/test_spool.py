@@ -72,6 +72,24 @@ def test_an_answered_command_is_not_sent_again_and_its_words_are_gone_after_clea
     assert spool.answers_path.read_bytes().count(b'"status":"recorded"') == 3
 
 
+def test_what_is_noted_again_after_it_was_cleared_is_sent_again(spool: Spool) -> None:
+    """The ledger may have lost it since, and ask for it."""
+    noted = filled(spool)
+    spool.answered(noted[0], b'{"status":"recorded"}')
+    spool.append(FIRST)  # its answer counts while it stands in the file
+    assert bodies(spool) == [SECOND, THIRD]
+    spool.clear()
+    spool.append(FIRST)
+    assert bodies(spool) == [SECOND, THIRD, FIRST]
+    for each in spool.contents().pending:
+        spool.answered(each, b'{"status":"recorded"}')
+    spool.clear()
+    spool.answered(noted[1], b'{"status":"recorded"}')  # by somebody who delivered at the same time
+    spool.clear()
+    spool.append(SECOND)
+    assert bodies(spool) == [SECOND]
+
+
 def test_power_loss_at_any_byte_loses_at_most_the_unfinished_line_and_says_so(spool: Spool) -> None:
     filled(spool)
     whole = spool.path.read_bytes()
