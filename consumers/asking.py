@@ -65,7 +65,7 @@ class Asker:
         until = time.monotonic() + patience_seconds
         try:
             while (left := until - time.monotonic()) > 0:
-                await self._up()
+                await self.up()
                 seconds = min(TRY_SECONDS, left)
                 try:
                     js = self._connection.jetstream(timeout=seconds)
@@ -81,10 +81,10 @@ class Asker:
 
     async def check(self, question: bytes, patience_seconds: float) -> Checked:
         """The answer to the structured CloudEvent `question`. Raises `NoAnswer`, and `Malformed`."""
-        await self._up()
+        await self.up()
         return await check(self._connection, question, patience_seconds)
 
-    async def _up(self) -> None:
+    async def up(self) -> None:
         """Returns once connected. Raises `NoAnswer`, after QUEUE_SECONDS or at once where those passed before."""
         until = time.monotonic() + (0.0 if self._given_up else QUEUE_SECONDS)
         while not self._connection.is_connected:

@@ -120,6 +120,7 @@ class Client:
         parse({}, body)  # what the ledger would not take is said here, also while it is away
         try:
             if self._spool is not None and self._spool.path.exists():
+                await (await self._connected()).up()  # while the queue is away, no command reads all that waits
                 delivery = await self.deliver()
                 self._tell(delivery)
                 if delivery.waiting:
@@ -236,7 +237,8 @@ class SyncClient:
     """`Client` for code without a loop: `with SyncClient(url, "crm") as client: client.send(command)`.
 
     It has a loop in a thread of its own, so that the connection lives between two commands; threads may share it. That
-    thread calls `on_delivery`.
+    thread calls `on_delivery`. Who still waits for an answer when the block ends hears CancelledError
+    (`concurrent.futures`), as after a crash: the command may be on record. Outside of the block it raises RuntimeError.
     """
 
     def __init__(
@@ -251,6 +253,8 @@ class SyncClient:
         self._client = Client(broker_url, source, vkey=vkey, spool=spool, on_delivery=on_delivery)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="promise-ledger client")
+        self._opening = threading.Lock()
+        self._is_open = False
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -259,13 +263,18 @@ class SyncClient:
         except BaseException:
             self._end()
             raise
+        self._is_open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._client.__aexit__(kind, error, trace), self._loop).result()
-        self._end()
+        with self._opening:
+            self._is_open = False
+        try:
+            asyncio.run_coroutine_threadsafe(self._client.__aexit__(kind, error, trace), self._loop).result()
+        finally:
+            self._end()
 
     def send(self, command: Command, *, id: str | None = None) -> Receipt | Refusal | Spooled:
         """As `Client.send`."""
@@ -285,7 +294,11 @@ class SyncClient:
 
     def _wait(self, asked: Coroutine[Any, Any, T]) -> T:
         """What it returns. Whoever stops waiting (Ctrl-C) stops it too, and `on_delivery` hears what it had found."""
-        running = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        with self._opening:  # what is asked before the block ends, `_end` finds
+            if not self._is_open:
+                asked.close()
+                raise RuntimeError("a SyncClient answers within its `with` block only")
+            running = asyncio.run_coroutine_threadsafe(asked, self._loop)
         try:
             return running.result()
         except BaseException:
@@ -293,6 +306,15 @@ class SyncClient:
             raise
 
     def _end(self) -> None:
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _cancel_others() -> None:
+    """Whatever else runs in this loop has ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in others:
+        each.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

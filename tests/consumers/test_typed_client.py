@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from consumers import asking
 from consumers.asking import NoAnswer
 from consumers.client import Client, Delivery, Spooled, SyncClient
 from consumers.cloudevents import Malformed, event_of, parse
+from consumers.connection import LedgerClient
 from consumers.receipts import UnprovenReceipt, open_answer
 from consumers.recording import record_file
 from consumers.spool import Spool
@@ -219,6 +221,27 @@ def test_nobody_waits_long_for_a_queue_that_is_away(tmp_path: Path, monkeypatch:
             list(record_file(silent_url, [body()]))
         assert time.monotonic() - start < 3
         run(story)
+
+
+def test_a_notepad_that_grows_is_not_read_for_every_line(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits is read where somebody may take it; while the queue is away, a line costs a line."""
+    pad = tmp_path / "pad"
+    Spool(pad).append(event_of(making("P-0"), "crm", "c-0"))
+    monkeypatch.setattr(asking, "QUEUE_SECONDS", 0.1)
+    monkeypatch.setattr(Spool, "contents", None)
+
+    async def story() -> None:
+        async with Client(NOWHERE, "crm", spool=pad) as away:
+            assert isinstance(await away.send(making("P-1")), Spooled)
+        async with Client(service.broker_url, "crm", spool=pad) as client:
+            monkeypatch.setattr(LedgerClient, "is_connected", False)
+            assert isinstance(await client.send(making("P-2")), Spooled)
+        monkeypatch.undo()
+
+    run(story)
+    assert len(Spool(pad).contents().pending) == 3
 
 
 def test_what_was_noted_is_delivered_once_in_order_before_the_next_command(service: Service, tmp_path: Path) -> None:
@@ -551,6 +574,28 @@ def test_who_stops_waiting_stops_what_was_asked(service: Service) -> None:
         with pytest.raises(KeyboardInterrupt):
             client.send(making())
         wait_for(lambda: not [task for task in asyncio.all_tasks(client._loop) if "send" in repr(task.get_coro())])
+
+
+def test_nobody_waits_for_an_answer_beyond_the_end_of_the_client(service: Service) -> None:
+    """Nobody answers here: the thread that waits hears so when the block ends, and so does who asks outside of it."""
+    heard = list[BaseException]()
+
+    def wait() -> None:
+        try:
+            client.send(making())
+        except BaseException as error:
+            heard.append(error)
+
+    with SyncClient(service.broker_url, "crm") as client:
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        wait_for(lambda: client._client._asker is not None and bool(client._client._asker._waiting))
+    waiting.join(30)
+    assert [type(error) for error in heard] == [CancelledError]
+    for outside in (client, SyncClient(service.broker_url, "crm")):
+        with pytest.raises(RuntimeError, match="within its `with` block"):
+            outside.send(making())
+    outside._loop.close()
 
 
 def test_the_same_command_is_the_same_bytes_and_says_only_what_was_set() -> None:
