@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("ledger", "projections", "consumers", "deploy")
 MAY_IMPORT = {
@@ -21,6 +19,7 @@ PURE = """
     itertools json math operator re string struct types typing unicodedata zoneinfo
     annotated_types cryptography orjson pydantic pydantic_core pyrsistent typing_extensions
 """
+PURE_PACKAGES = ("ledger/domain", "ledger/tlog")
 IMPURE_CALLS = {"open", "input", "print"}
 IMPURE_METHODS = {"now", "today", "utcnow"}
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
@@ -34,8 +33,9 @@ def name_of(path: Path) -> str:
     return path.relative_to(REPOSITORY).as_posix()
 
 
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), filename=str(path))
+def nodes_of(path: Path) -> Iterator[ast.AST]:
+    """Every node of the syntax tree."""
+    return ast.walk(ast.parse(path.read_bytes(), filename=str(path)))
 
 
 @cache
@@ -45,7 +45,7 @@ def imported(path: Path) -> frozenset[str]:
 
 
 def _imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -54,50 +54,50 @@ def _imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", sources(*PACKAGES, "tests"), ids=name_of)
-def test_imports_are_absolute_and_run_from_deploy_to_ledger(path: Path) -> None:
-    package = path.relative_to(REPOSITORY).parts[0]
-    ours = {module.split(".")[0] for module in imported(path)} & {*PACKAGES, "tests"}
-    assert ours <= MAY_IMPORT.get(package, {*PACKAGES, "tests"})
+def test_imports_are_absolute_and_run_from_deploy_to_ledger() -> None:
+    for path in sources(*PACKAGES, "tests"):
+        package = path.relative_to(REPOSITORY).parts[0]
+        ours = {module.split(".")[0] for module in imported(path)} & {*PACKAGES, "tests"}
+        assert ours <= MAY_IMPORT.get(package, {*PACKAGES, "tests"}), path
 
 
-@pytest.mark.parametrize("path", sources("ledger/domain", "ledger/tlog"), ids=name_of)
-def test_the_pure_packages_import_only_themselves_and_no_io(path: Path) -> None:
-    package = ".".join(path.relative_to(REPOSITORY).parts[:2])
-    for module in imported(path):
-        inside = module.split(".")[0] == "ledger"
-        assert module.startswith(package) if inside else module.split(".")[0] in PURE.split(), module
+def test_the_pure_packages_import_only_themselves_and_no_io() -> None:
+    for path in sources(*PURE_PACKAGES):
+        package = ".".join(path.relative_to(REPOSITORY).parts[:2])
+        for module in imported(path):
+            inside = module.split(".")[0] == "ledger"
+            assert module.startswith(package) if inside else module.split(".")[0] in PURE.split(), (path, module)
 
 
-@pytest.mark.parametrize("path", sources("ledger/domain", "ledger/tlog"), ids=name_of)
-def test_the_pure_packages_ask_no_clock_and_open_no_file(path: Path) -> None:
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Call):
-            called = node.func
-            assert not (isinstance(called, ast.Name) and called.id in IMPURE_CALLS), f"line {node.lineno}"
-            assert not (isinstance(called, ast.Attribute) and called.attr in IMPURE_METHODS), f"line {node.lineno}"
+def test_the_pure_packages_ask_no_clock_and_open_no_file() -> None:
+    for path in sources(*PURE_PACKAGES):
+        for node in nodes_of(path):
+            if isinstance(node, ast.Call):
+                called, place = node.func, f"{name_of(path)}:{node.lineno}"
+                assert not (isinstance(called, ast.Name) and called.id in IMPURE_CALLS), place
+                assert not (isinstance(called, ast.Attribute) and called.attr in IMPURE_METHODS), place
 
 
-@pytest.mark.parametrize("path", sources("ledger", "projections", "consumers"), ids=name_of)
-def test_only_settings_and_deploy_read_the_environment(path: Path) -> None:
-    if path == REPOSITORY / "ledger/settings.py":
-        return
-    names = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
-    names |= {module.rsplit(".", 1)[-1] for module in imported(path)}
-    assert not names & ENVIRONMENT
-    assert not any(module.startswith("pydantic_settings") for module in imported(path))
+def test_only_settings_and_deploy_read_the_environment() -> None:
+    for path in sources("ledger", "projections", "consumers"):
+        if path == REPOSITORY / "ledger/settings.py":
+            continue
+        names = {node.attr for node in nodes_of(path) if isinstance(node, ast.Attribute)}
+        names |= {module.rsplit(".", 1)[-1] for module in imported(path)}
+        assert not names & ENVIRONMENT, path
+        assert not any(module.startswith("pydantic_settings") for module in imported(path)), path
 
 
-@pytest.mark.parametrize("path", sources("ledger", "projections"), ids=name_of)
-def test_only_the_consumers_are_asynchronous(path: Path) -> None:
+def test_only_the_consumers_are_asynchronous() -> None:
     asynchronous = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
-    assert not any(isinstance(node, asynchronous) for node in ast.walk(tree_of(path)))
-    assert not any(module.split(".")[0] in {"asyncio", "anyio", "uvloop"} for module in imported(path))
+    for path in sources("ledger", "projections"):
+        assert not any(isinstance(node, asynchronous) for node in nodes_of(path)), path
+        assert not any(module.split(".")[0] in {"asyncio", "anyio", "uvloop"} for module in imported(path)), path
 
 
-@pytest.mark.parametrize("path", sources(*PACKAGES), ids=name_of)
-def test_the_code_knows_nothing_beside_the_repository(path: Path) -> None:
-    assert "../shared" not in path.read_text(encoding="utf-8")
+def test_the_code_knows_nothing_beside_the_repository() -> None:
+    for path in sources(*PACKAGES):
+        assert "../shared" not in path.read_text(encoding="utf-8"), path
 
 
 def test_the_embedded_servers_are_started_and_never_imported() -> None:
