@@ -2,16 +2,16 @@
 
 import re
 import sys
+from functools import cache
 from typing import Any
 
 import orjson
 import pytest
 
-from consumers import cloudevents
+from consumers import cloudevents, contract
 from consumers.channels import CHECK_REQUESTS, REPLY_TO, command_subject, own_command_subject, receipts_subject
 from consumers.channels import COMMANDS as COMMAND_STREAM
 from consumers.cloudevents import Malformed, parse
-from consumers.contract import asyncapi, json_schemas
 from deploy import cli
 from ledger.app import Ledger
 from ledger.checked import Checked, ExpectedFinding, Unavailable, WouldBeRefused
@@ -47,6 +47,18 @@ FINDING = ExpectedFinding(
     opened_by=None,
     detail={"falsehood": "D-1", "since": MOMENT},
 )
+
+
+@cache
+def asyncapi() -> dict[str, Any]:
+    """The document, made once for all who only read it."""
+    return contract.asyncapi()
+
+
+@cache
+def json_schemas() -> dict[str, Any]:
+    """The same of the schemas, without findings."""
+    return contract.json_schemas(findings={})
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
@@ -87,10 +99,10 @@ def test_entries_of_an_earlier_version_decode_to_the_same_values_for_ever(topic:
 
 
 def test_every_schema_says_only_what_a_validator_knows() -> None:
-    contract = json_schemas(findings={})
-    assert contract["commands"].keys() == PUBLIC.keys()
-    assert contract["events"].keys() == EVENTS.keys()
-    for schema in (*contract["commands"].values(), *contract["events"].values()):
+    made = json_schemas()
+    assert made["commands"].keys() == PUBLIC.keys()
+    assert made["events"].keys() == EVENTS.keys()
+    for schema in (*made["commands"].values(), *made["events"].values()):
         check_schema(schema)
     document = asyncapi()
     for schema in document["components"]["schemas"].values():
@@ -98,16 +110,16 @@ def test_every_schema_says_only_what_a_validator_knows() -> None:
 
 
 def test_every_stored_entry_fits_the_schema_of_its_event() -> None:
-    contract, document = json_schemas(findings={}), asyncapi()
+    made, document = json_schemas(), asyncapi()
     for members in map(orjson.loads, STORED):
-        schema = contract["events"][members["type"]]
+        schema = made["events"][members["type"]]
         validate(members["data"], schema, schema)
         payload = document["components"]["messages"][f"events.{members['type']}"]["payload"]
         validate(members, payload["allOf"][1]["properties"]["data"], document)
 
 
 def test_the_schema_of_an_event_names_no_member_that_is_not_in_its_data() -> None:
-    for name, schema in json_schemas(findings={})["events"].items():
+    for name, schema in json_schemas()["events"].items():
         assert not schema["properties"].keys() & {"customer_id", *EVENTS[name].PERSONAL}, name
 
 
@@ -117,7 +129,7 @@ def test_the_schema_of_an_event_names_no_member_that_is_not_in_its_data() -> Non
     ids=lambda event: event["id"],
 )
 def test_the_commands_that_our_pages_show_fit_their_schema(sent: Any) -> None:
-    document, schema = asyncapi(), json_schemas(findings={})["commands"][sent["type"]]
+    document, schema = asyncapi(), json_schemas()["commands"][sent["type"]]
     validate(sent["data"], schema, schema)
     validate(sent, document["components"]["messages"][sent["type"]]["payload"], document)
 
@@ -212,7 +224,7 @@ def test_the_asyncapi_document_hangs_together() -> None:
 
 def test_each_command_has_the_channel_that_it_is_sent_on() -> None:
     document = asyncapi()
-    for name in json_schemas(findings={})["commands"]:
+    for name in json_schemas()["commands"]:
         operation = document["operations"][name]
         assert operation["channel"] == {"$ref": f"#/channels/{name}"}
         assert operation["reply"]["address"]["location"] == f"$message.header#/{REPLY_TO}"
@@ -220,7 +232,7 @@ def test_each_command_has_the_channel_that_it_is_sent_on() -> None:
         assert command_subject(name).startswith(COMMAND_STREAM.subjects[0].rstrip(">"))
     own = document["channels"]["from"]
     assert own["address"] == own_command_subject("{source}", "{type}")
-    assert own["parameters"]["type"]["enum"] == sorted(own["messages"]) == sorted(json_schemas(findings={})["commands"])
+    assert own["parameters"]["type"]["enum"] == sorted(own["messages"]) == sorted(json_schemas()["commands"])
     assert document["operations"]["from"]["channel"] == {"$ref": "#/channels/from"}
     assert document["channels"]["receipts"]["address"] == receipts_subject("{source}")
     assert document["channels"]["disclosure.check.request"]["address"] == CHECK_REQUESTS
