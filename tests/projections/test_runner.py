@@ -19,7 +19,7 @@ from projections.followups import FOLLOWUPS
 from projections.log import Batch, Log
 from projections.promises import PROMISES
 from projections.reports import ALL
-from projections.runner import NAMES, Runner, rebuild, status
+from projections.runner import NAMES, Runner, rebuild, rebuild_all, status
 from projections.versions import Definition, Fold, Outdated
 from tests.projections.world import World, story, wait_for
 
@@ -81,8 +81,7 @@ def test_one_batch_size_or_another_gives_the_same(world: World, monkeypatch: pyt
     world.catch_up()
     live = everything(world)
     monkeypatch.setattr(applying, "LIVE_BATCH", 1)
-    for name in NAMES:
-        rebuild(world.url, world.secrets, name)
+    rebuild_all(world.url, world.secrets, NAMES)
     assert everything(world) == live
 
 
@@ -148,8 +147,7 @@ def test_a_crash_between_batches_loses_and_repeats_nothing(world: World, monkeyp
     assert positions(world) == dict.fromkeys(NAMES, 30) | {"texts": 40}
     world.catch_up()
     live = everything(world)
-    for name in NAMES:
-        rebuild(world.url, world.secrets, name)
+    rebuild_all(world.url, world.secrets, NAMES)
     assert everything(world) == live
 
 
