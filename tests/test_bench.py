@@ -1,10 +1,15 @@
 """`python -m tests.bench`: what it measures is for people to read; here is only how it is asked."""
 
-import subprocess
-import sys
+import runpy
+
+import pytest
 
 
-def test_a_measurement_that_there_is_not_is_said_with_those_that_there_are() -> None:
-    asked = subprocess.run([sys.executable, "-m", "tests.bench", "apend"], capture_output=True, text=True, timeout=60)
-    assert (asked.returncode, asked.stdout) == (1, "")
-    assert asked.stderr == "there is no measurement apend: append, queue, checks, reading\n"
+def test_a_measurement_that_there_is_not_is_said_with_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "append", "apend"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("tests.bench", run_name="__main__")
+    assert end.value.code == "there is no measurement apend: append, queue, checks, reading"
+    assert capsys.readouterr().out == ""
