@@ -7,7 +7,6 @@ locks.
 import fcntl
 import pickle
 import select
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,9 +23,13 @@ class ProcessDied(RuntimeError):
 
 @contextmanager
 def started(module: str, task: Any) -> Iterator[IO[bytes]]:
-    """The answers of a new process, which calls `main` of that module; it is gone when the block ends."""
+    """The answers of a new process, which calls `main` of that module; it is gone when the block ends.
+
+    In a process group of its own: Ctrl-C is ours to hear, and ends it.
+    """
     code = f"import sys; sys.path[:] = {sys.path!r}; from {module} import main; main()"
-    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-P", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(AttributeError, OSError):  # only Linux has it, and its operator may allow less
@@ -58,7 +61,6 @@ def answer(pipe: IO[bytes]) -> Any:
 
 def answering(work: Callable[[Any], Iterator[Any]]) -> None:
     """In the new process: take the task, and send what `work` makes of it, errors that it yields among it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; it ends us
     out = sys.stdout.buffer
     for each in work(pickle.load(sys.stdin.buffer)):
         pickle.dump(each, out, pickle.HIGHEST_PROTOCOL)
