@@ -190,7 +190,7 @@ SELECT hashes FROM ledger.tiles WHERE level = %(level)s AND index = %(index)s;
 -- name: store_checkpoint
 -- Asked after a checkpoint was signed, at most once a second.
 INSERT INTO ledger.checkpoints (size, note, stored_at) VALUES (%(size)s, %(note)s, %(stored_at)s)
-ON CONFLICT (size, split_part(note, chr(10), 1)) DO NOTHING;
+ON CONFLICT DO NOTHING;
 
 -- name: last_checkpoint
 -- Asked by the CLI and the read side. Those of a log that ended stay in the table (see `recover anew`).
@@ -200,7 +200,7 @@ WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size
 -- name: store_witnessed
 -- Asked once the quorum is met. Two collectors at once store one note; both have met the quorum.
 INSERT INTO ledger.witnessed (size, note, stored_at) VALUES (%(size)s, %(note)s, %(stored_at)s)
-ON CONFLICT (size, split_part(note, chr(10), 1)) DO NOTHING;
+ON CONFLICT DO NOTHING;
 
 -- name: last_witnessed
 -- Asked by proofs, repeated receipts and, where witnesses are asked for, by whoever publishes.
@@ -220,7 +220,7 @@ SELECT size, note FROM ledger.witnessed ORDER BY size;
 -- name: store_timestamp
 -- Asked once a timestamp was verified.
 INSERT INTO ledger.timestamps (size, note, response, stored_at)
-VALUES (%(size)s, %(note)s, %(response)s, %(stored_at)s) ON CONFLICT (size, split_part(note, chr(10), 1)) DO NOTHING;
+VALUES (%(size)s, %(note)s, %(response)s, %(stored_at)s) ON CONFLICT DO NOTHING;
 
 -- name: last_timestamp
 -- Asked by the anchor: how far the log is stamped, and since when. Not how far one was that ended.

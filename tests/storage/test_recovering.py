@@ -638,3 +638,13 @@ def test_a_log_that_goes_on_signs_the_sizes_that_the_one_before_has_lost(log: Lo
     ended = place.settings.origin
     assert signed == [(4, "example/again"), (4, ended), (5, "example/again"), (5, ended), (6, ended)]
     assert export(place, tmp_path / "again").joinpath("checkpoint").read_bytes().startswith(b"example/again\n5\n")
+
+
+def test_a_service_signs_on_over_the_tables_of_the_release_before(log: Log):
+    """Whoever starts the new services before `migrate` was run waits for nothing."""
+    place = Place(log, log.settings)
+    place.harm("DROP INDEX ledger.checkpoints_of_a_log", "ALTER TABLE ledger.checkpoints ADD PRIMARY KEY (size)")
+    with place.open() as ledger:
+        told(ledger, make(1))
+    log._opened.clear()
+    assert place.ask("SELECT size FROM ledger.checkpoints ORDER BY 1") == [(0,), (1,)]
