@@ -37,11 +37,13 @@ Holds = Callable[[int, bytes], bool]
 
 class Receipts(NamedTuple):
     """What the stream of receipts says: the largest checkpoint under each key of the log, and of those that no key here
-    verifies; and each command whose last answer is a receipt for events that the log does not hold, with their leaves.
+    verifies; each command whose last answer is a receipt for events that the log does not hold, with their leaves; and
+    the leaf hashes that are proven to have been in the log itself.
     """
 
     newest: tuple[bytes, ...]
     lost: dict[Command, tuple[int, ...]]
+    hashes: dict[int, bytes]
 
 
 def read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) -> Receipts:
@@ -54,6 +56,7 @@ def read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) 
 async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) -> Receipts:
     newest: dict[Verifier | None, tuple[int, bytes]] = {}
     lost: dict[Command, tuple[int, ...]] = {}
+    hashes: dict[int, bytes] = {}
     async with _connected(broker_url) as js:
         async for message in _stored(js, RECEIPTS):
             said = _said(message.data)
@@ -68,9 +71,12 @@ async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: 
                     lost.pop(command, None)
                 continue
             lost.pop(command, None)  # the last receipt counts
-            if not all(holds(event.leaf_index, hash_of(event.leaf_hash) or b"") for event in receipt.events):
-                lost[command] = tuple(event.leaf_index for event in receipt.events)
-    return Receipts(tuple(note for _, note in newest.values()), lost)
+            proven = {event.leaf_index: hash_of(event.leaf_hash) or b"" for event in receipt.events}
+            if not all(holds(*leaf) for leaf in proven.items()):
+                lost[command] = tuple(proven)
+            if verifier is not None and verifier.name == verifiers[0].name:
+                hashes |= proven
+    return Receipts(tuple(note for _, note in newest.values()), lost, hashes)
 
 
 def _unproven(body: bytes, source: str, command_id: str) -> Receipt | None:
@@ -128,19 +134,22 @@ async def _ask_again(broker_url: str, lost: Mapping[Command, Sequence[int]]) -> 
             await js.publish(receipts_subject(source), body, stream=RECEIPTS.name)
 
 
-def read_entries(broker_url: str, first: int, origin: str) -> dict[int, bytes]:
-    """Entries from leaf `first` on that were published as events of the log `origin`; nobody vouches for them yet."""
+def read_entries(broker_url: str, first: int, origin: str) -> dict[int, dict[bytes, None]]:
+    """All that was published as the entry of each leaf from `first` on of the log `origin`, each once, in that order:
+    the entry, and what anybody else has put there; nobody vouches for any of it yet.
+    """
     return asyncio.run(_read_entries(broker_url, first, origin))
 
 
-async def _read_entries(broker_url: str, first: int, origin: str) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
+async def _read_entries(broker_url: str, first: int, origin: str) -> dict[int, dict[bytes, None]]:
+    found: dict[int, dict[bytes, None]] = {}
     async with _connected(broker_url) as js:
         async for message in _stored(js, EVENTS):
             try:
                 event = orjson.loads(message.data)
                 if event["source"] == origin and event["leafindex"] >= first:
-                    found[event["leafindex"]] = orjson.dumps(event["data"], option=orjson.OPT_SORT_KEYS)
+                    entry = orjson.dumps(event["data"], option=orjson.OPT_SORT_KEYS)
+                    found.setdefault(event["leafindex"], {})[entry] = None
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 continue
     return found

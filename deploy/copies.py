@@ -1,6 +1,6 @@
 """Copies of a log's entries, wherever they are: a site that `export-tiles` wrote, a mirror, the stream of events."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -9,6 +9,7 @@ from deploy.feeding import fetch, fetch_checkpoint
 from ledger.recovery.evidence import NotRecovered
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed, TlogError
+from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.note import MAX_NOTE_SIZE, Note
 from ledger.tlog.tiles import ENTRIES, WIDTH, parse_bundle, tile_path, tile_width
 
@@ -78,9 +79,10 @@ def _read(path: Path, limit: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Entries as they were published on the queue, by leaf."""
+    """Entries as they were published on the queue, by leaf; `left_out` counts what else was published as such."""
 
     entries: Mapping[int, bytes]
+    left_out: int
 
     def read(self, first: int, stop: int) -> Sequence[bytes]:
         """The entries from `first` on, up to the first that is not there."""
@@ -89,3 +91,16 @@ class Published:
             found.append(entry)
             first += 1
         return found
+
+
+def published(said: Mapping[int, Collection[bytes]], hashes: Mapping[int, bytes]) -> Published:
+    """Of all that was `said` to be the entry of a leaf the one whose hash a receipt proves (`hashes`). Where none does,
+    as of a refusal, the first: the ledger publishes soon, and whoever forges another one is seldom before it.
+    """
+    chosen = {}
+    for leaf, candidates in said.items():
+        expected = hashes.get(leaf)
+        entry = next((each for each in candidates if expected in (None, leaf_hash(each))), None)
+        if entry is not None:
+            chosen[leaf] = entry
+    return Published(chosen, sum(map(len, said.values())) - len(chosen))

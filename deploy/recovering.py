@@ -13,7 +13,7 @@ from psycopg.rows import tuple_row
 
 from consumers import lost
 from consumers.lost import Command
-from deploy.copies import Published, read_checkpoint, site
+from deploy.copies import published, read_checkpoint, site
 from ledger.clock import Clock, system_clock
 from ledger.recovery.copies import Copies, Missing, find_missing
 from ledger.recovery.diagnosis import GUARD, Found, Guard
@@ -43,7 +43,9 @@ _THERE = "SELECT to_regclass('ledger.events') IS NOT NULL"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One log and all that was found out about it. `lost`: commands with a receipt for events that are not here."""
+    """One log and all that was found out about it. `lost`: commands with a receipt for events that are not here;
+    `hashes`: of leaves, as receipts prove them.
+    """
 
     settings: Settings
     connection: Connection
@@ -51,16 +53,18 @@ class Case:
     signer: Signer
     found: Found
     lost: dict[Command, tuple[int, ...]]
+    hashes: dict[int, bytes]
     sites: Sequence[Copies]
 
     def missing(self, *, strict: bool = True) -> Missing:
         """The entries behind those of the database, from the sites and, behind these, from the stream of events."""
         copies = [*self.sites]
-        if self.settings.broker_url is not None:
-            first = self.found.stored.size
-            with _queue():
-                copies.append(Published(lost.read_entries(self.settings.broker_url, first, self.signer.name)))
-        return find_missing(self.found, copies, strict=strict)
+        if self.settings.broker_url is None:
+            return find_missing(self.found, copies, strict=strict)
+        with _queue():
+            said = lost.read_entries(self.settings.broker_url, self.found.stored.size, self.signer.name)
+        queue = published(said, self.hashes)
+        return replace(find_missing(self.found, [*copies, queue], strict=strict), left_out=queue.left_out)
 
     def recovery(self, grounds: str, clock: Clock = system_clock) -> Recovery:
         """The steps, where no service is at work."""
@@ -101,10 +105,9 @@ def _case(
     said += [opened(each.note, known, f"the checkpoint of {each.place}", own=False) for each in opened_sites]
     said += [opened(_read(place), known, f"the checkpoint of {place}", own=False) for place in places]
     said += stored_kept(connection, known)
-    missing_commands: dict[Command, tuple[int, ...]] = {}
+    receipts = lost.Receipts((), {}, {})
     if settings.broker_url is not None:
         receipts = _receipts(settings.broker_url, connection, signer)
-        missing_commands = receipts.lost
         said += [opened(newest, known, "the newest receipt on the queue", own=False) for newest in receipts.newest]
     kept = [each for each in said if isinstance(each, Kept)]
     found = Found(
@@ -112,11 +115,11 @@ def _case(
         guard=guard,
         kept=kept,
         unrelated=[each for each in said if isinstance(each, Unrelated)],
-        lost=len(missing_commands),
+        lost=len(receipts.lost),
         not_looked_at=[] if settings.broker_url is not None else ["receipts and events on the queue"],
         unfinished=unfinished,
     )
-    return Case(settings, connection, secrets, signer, found, missing_commands, opened_sites)
+    return Case(settings, connection, secrets, signer, found, receipts.lost, receipts.hashes, opened_sites)
 
 
 def _guard(settings: Settings) -> tuple[Guard, bytes | None]:

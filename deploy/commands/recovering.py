@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,7 +110,8 @@ def entries(
         with bar("reading copies"):
             missing = case.missing()
         case.recovery(grounds).entries(missing)
-    _tell({"recovered": "entries", "first": missing.first, "size": missing.size, "lost": []}, as_json)
+    done = {"recovered": "entries", "first": missing.first, "size": missing.size, "left_out": missing.left_out}
+    _tell(done | {"lost": []}, as_json)
 
 
 @app.command()
@@ -141,7 +143,8 @@ def anew(
 def lost_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Ask the senders again for each command that has a receipt for events which the log does not hold."""
     with _case(data_dir, None) as case:
-        if any(each != "promise-ledger recover lost" for each in diagnose(case.found).commands):
+        known = replace(case.found, unrelated=())  # nothing is signed here, whoever made up a later key
+        if any(each != "promise-ledger recover lost" for each in diagnose(known).commands):
             fail("the log itself is not in order yet: run `promise-ledger recover`")
         case.ask_again()
         lost = _lost(case)
@@ -162,6 +165,8 @@ def _tell(done: dict[str, Any], as_json: bool) -> None:
     if "vkey" in done:
         out.print(f"the log goes on with {done['size']} events, signed under {done['vkey']}: hand this key out")
     elif done["recovered"] != "lost":
+        if done.get("left_out"):
+            out.print(f"left out: {done['left_out']} published entries that are not those which receipts prove")
         out.print(f"recovered: {done['recovered']}; `promise-ledger trail log` has the record, now run verify")
     for each in done["lost"]:
         out.print(f"asked for again: {each['id']} of {each['source']}")

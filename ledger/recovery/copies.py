@@ -24,12 +24,16 @@ class Copies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The entries that are brought back: `size` of the log afterwards, its frontier, how to read them once more."""
+    """The entries that are brought back: `size` of the log afterwards, its frontier, how to read them once more.
+
+    `left_out` counts what was published as one of them and is not what receipts prove.
+    """
 
     first: int
     frontier: Frontier
     hashes: Sequence[bytes]
     copies: Sequence[Copies]
+    left_out: int = 0
 
     @property
     def size(self) -> int:

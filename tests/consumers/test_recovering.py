@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from consumers.announcing import connect, step
-from consumers.channels import receipts_subject
+from consumers.channels import events_subject, receipts_subject
 from consumers.client import Client
 from consumers.contract import asyncapi
 from consumers.lost import SENTENCE
@@ -26,7 +26,9 @@ from ledger.log_rotation import rotate_log_key
 from ledger.settings import Settings
 from ledger.storage.guard import read_guard
 from ledger.storage.tree import TreeReader
-from ledger.tlog.note import Verifier
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import Signer, Verifier
+from ledger.tlog.proof_file import ProofFile
 from projections.web.health import health
 from tests.consumers.test_messages_page import example, same
 from tests.contracts.schemas import validate
@@ -92,6 +94,18 @@ def relayed(log: Log, queue_url: str) -> None:
     asyncio.run(publish())
 
 
+def published(log: Log, queue_url: str, leaf_index: int, entry: Any) -> None:
+    """What somebody else has put into the stream of events as an entry of the log."""
+    event = {"source": log.settings.origin, "leafindex": leaf_index, "data": entry}
+
+    async def publish() -> None:
+        queue = await nats.connect(queue_url)
+        await queue.jetstream().publish(events_subject("promise.made"), orjson.dumps(event))
+        await queue.close()
+
+    asyncio.run(publish())
+
+
 def asked_for(queue_url: str, source: str = "crm") -> list[Lost]:
     async def ask() -> list[Lost]:
         async with Client(queue_url, source) as client:
@@ -103,15 +117,18 @@ def asked_for(queue_url: str, source: str = "crm") -> list[Lost]:
 def test_published_events_alone_bring_an_older_copy_back(log: Log, queue_url: str, command: Command) -> None:
     recorded(log, 1, 2)
     with copied(log.url, "ledger_from_queue") as url:
+        published(log, queue_url, 3, {"somebody": "else, beforehand"})
         receipts = recorded(log, 3, 4, 5)
         answered(queue_url, *receipts)
         relayed(log, queue_url)
+        published(log, queue_url, 2, orjson.loads(log.states()[3]))
+        published(log, queue_url, 99, 5)
         code, said = command(url, "recover")
         assert code == 1
         assert "the newest receipt on the queue covers 5 events" in said["found"]
         assert [each["id"] for each in said["lost"]] == ["m-3", "m-4", "m-5"]
         code, said = command(url, "recover", "entries", "--grounds", "ticket 88")
-        assert (code, said["first"], said["size"]) == (0, 2, 5)
+        assert (code, said["first"], said["size"], said["left_out"]) == (0, 2, 5, 2)
         code, said = command(url, "recover")
         assert (code, said["problems"], said["commands"], said["lost"]) == (0, [], [], [])
         assert command(url, "verify")[0] == 0
@@ -170,6 +187,10 @@ def test_what_nobody_has_is_asked_for_again_once_and_recorded_afresh(
         assert [(each.command_id, each.leaf_indexes) for each in asked_for(queue_url)] == [("m-3", (2,)), ("m-4", (3,))]
         assert command(url, "recover", "lost")[1]["lost"] == [], "asked for once"
         assert command(url, "recover")[0] == 0
+        checkpoint = Checkpoint("example/again", 99, bytes(32)).sign(Signer("example/again", bytes(32)))
+        answered(queue_url, forged | {"id": "made-up", "proof": ProofFile(0, (), checkpoint).format()})
+        assert "another key of this log's name" in command(url, "recover")[1]["problems"][0]
+        assert command(url, "recover", "lost")[0] == 0, "whoever made that up, nothing is signed here"
         with Ledger.open(log.settings.model_copy(update={"database_url": url})) as ledger:
             answered(queue_url, *told(ledger, make(3)))
         assert [each.command_id for each in asked_for(queue_url)] == ["m-4"]
