@@ -77,10 +77,8 @@ async def _deliver(broker_url: str, pad: Path, vkey: str | Sequence[str] | None)
         return await client.deliver()
 
 
-def tell(out: Console, pad: Path, noted: Sequence[str], told: Delivery) -> None:
-    """Say on the terminal what is on disk, what is on record, and what needs a human."""
-    for command_id in noted:
-        out.print(f"noted: {command_id}")
+def tell(out: Console, pad: Path, told: Delivery) -> None:
+    """Say on the terminal what is on record, what waits, and what needs a human."""
     if told.recorded:
         out.print(f"recorded in the ledger: {told.recorded}")
     for sentence in told.refused:
@@ -89,7 +87,7 @@ def tell(out: Console, pad: Path, noted: Sequence[str], told: Delivery) -> None:
         out.print(f"{pad}: {sentence}")
     if told.waiting:
         out.print(f"waiting in {pad}: {told.waiting} ({told.reason})")
-    if not (noted or told.recorded or told.refused or told.damaged or told.waiting):
+    if not (told.recorded or told.refused or told.damaged or told.waiting):
         out.print("the notepad is empty")
 
 

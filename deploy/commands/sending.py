@@ -55,6 +55,8 @@ def note(
     """Note down while the tools are away: on this machine's disk first, into the ledger once it can be reached."""
     pad = notepad or settings_for(data_dir).data_dir / "notepad" / "notes.jsonl"
     noted = []
+    if deliver and (text, customer, outage, declare, read_back) != (None, None, None, None, False):
+        raise typer.BadParameter("--deliver takes no note: without it, what waits is delivered as well")
     if not deliver:
         try:
             words = sys.stdin.read().rstrip("\n") if text == "-" else text
@@ -62,11 +64,13 @@ def note(
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
         noting.note_down(pad, noted)
+        if not as_json:  # whatever becomes of the delivery
+            out.print("\n".join(f"noted: {command_id}" for command_id, _ in noted))
     told = noting.deliver(pad, data_dir, vkey)
     if as_json:
         print_json({"noted": [command_id for command_id, _ in noted], **asdict(told)})
     else:
-        noting.tell(out, pad, [command_id for command_id, _ in noted], told)
+        noting.tell(out, pad, told)
     raise typer.Exit(1 if told.refused or told.damaged or (deliver and told.waiting) else 0)
 
 

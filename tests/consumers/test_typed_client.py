@@ -545,7 +545,26 @@ def test_a_note_that_lacks_something_is_one_sentence_without_its_words(note: Not
     assert code == 2
     assert "`customer_id` must be a pseudonym" in said
     assert "Asks" not in said
+    for given in (("Asks for her order.",), ("--outage", "O-1"), ("--read-back",)):
+        code, said = note("--deliver", *given)
+        assert code == 2
+        assert "--deliver takes no note" in said
     assert not note.home.exists()
+
+
+def test_what_is_on_disk_is_said_whatever_becomes_of_its_delivery(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.json").write_text("no JSON")
+    monkeypatch.delenv("LEDGER_BROKER_URL", raising=False)
+    given = ("note", "--data-dir", str(tmp_path), "--outage", "O-1", "--customer", "C-1", "Asks for her order.")
+    monkeypatch.setattr(sys, "argv", ["promise-ledger", *given])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capfd.readouterr()
+    assert (end.value.code, "run.json is damaged" in said.err) == (1, True)
+    (noted,) = Spool(tmp_path / "notepad" / "notes.jsonl").contents().pending
+    assert said.out == f"noted: {orjson.loads(noted.body)['id']}\n"
 
 
 def test_code_without_a_loop_has_a_client_too(service: Service, tmp_path: Path) -> None:
