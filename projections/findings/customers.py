@@ -6,7 +6,7 @@ it a finding that was, and becomes a row.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from ledger.domain.apologies import ApologyMade
@@ -21,6 +21,7 @@ from ledger.domain.concerns import (
 from ledger.domain.contacts import ContactRecorded
 from ledger.domain.customers import CustomerLost, CustomerReportedProblem, CustomerReturned
 from ledger.domain.disclosures import CorrectionDelivered, DisclosureAcknowledged, DisclosureMade
+from ledger.domain.erasures import ErasureRequested
 from ledger.domain.followups import FollowUpAttempted, FollowUpCompleted
 from ledger.domain.model import Event
 from ledger.domain.needs import NeedDeclined
@@ -83,6 +84,9 @@ HEARD: Final[frozenset[type[Event]]] = frozenset(
 """Words of the customer to us."""
 
 
+_FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+"""When an erased customer was lost: who speaks with us as somebody new does not come back as them."""
+
 _Tail = tuple[datetime | None, int | None, datetime | None]
 """When it opens, by which event, recorded when."""
 
@@ -95,15 +99,17 @@ _NEGLECTED: Final = ("neglected-customer", -2)
 def touch(facts: Facts, event: Event) -> None:
     """What any event means for its customer as a whole."""
     kind = type(event)
-    said, heard = kind in SAID, kind in HEARD
+    said, heard, lost = kind in SAID, kind in HEARD, kind in (CustomerLost, ErasureRequested)
     if isinstance(event, FollowUpAttempted):
         said = event.reached
-    if not (said or heard or facts.outstanding or kind is CustomerLost):
+    if not (said or heard or facts.outstanding or lost):
         return
     assert event.customer_id is not None
     key = f"customer:{event.customer_id}"
     before = facts.recall(key, Customer) or Customer(event.customer_id)
-    facts.remember(key, _after(facts, before, said, heard, kind is CustomerLost))
+    if kind is ErasureRequested:
+        before = before._replace(lost_at=_FOREVER)
+    facts.remember(key, _after(facts, before, said, heard, lost))
 
 
 def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool) -> Customer:
@@ -137,8 +143,8 @@ def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool
 
 
 def _lost_at(customer: Customer, at: datetime, word: bool, lost: bool) -> datetime | None:
-    """Who speaks with us after we lost them is not lost, whichever of the two was recorded first."""
-    if lost:
+    """Who speaks with us after we lost them is not lost, whichever was recorded first; erased is for good."""
+    if lost and customer.lost_at != _FOREVER:
         spoke_since = customer.heard_at is not None and customer.heard_at > at
         return customer.lost_at if spoke_since else at
     returned = word and customer.lost_at is not None and at >= customer.lost_at
@@ -148,9 +154,10 @@ def _lost_at(customer: Customer, at: datetime, word: bool, lost: bool) -> dateti
 def _cut(facts: Facts, customer: Customer, what: tuple[str, int], tail: _Tail) -> _Tail:
     """No tail any more. Had it opened by the clock of what happened, or could it be seen open, a row stays of it."""
     recorded_at = facts.happened.recorded_at
+    at = recorded_at if customer.lost_at == _FOREVER else facts.at  # an erasure counts once it is written down
     finding = _finding(customer, what, tail)
-    if finding is not None and (facts.at > finding.opened_at or recorded_at > finding.opened_at):
-        finding.closed_at, finding.closed_by, finding.closed_recorded_at = facts.at, facts.leaf_index, recorded_at
+    if finding is not None and (at > finding.opened_at or recorded_at > finding.opened_at):
+        finding.closed_at, finding.closed_by, finding.closed_recorded_at = at, facts.leaf_index, recorded_at
         facts.over(finding)
     return _NO_TAIL
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from ledger.domain.customers import CustomerLost, CustomerReturned
 from ledger.domain.deadlines import DeadlinePassed
+from ledger.domain.erasures import ErasureRequested
 from ledger.domain.followups import FollowUpAttempted
 from ledger.domain.outages import NoteCleared, NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
 from ledger.domain.promise_messages import PromiseDisputed, PromiseReleased
@@ -41,6 +42,20 @@ def test_what_is_owed_no_more_ends_the_silence() -> None:
     assert given(LONG, LOST, on(9, CustomerReturned(customer_id="C-1"))).intervals("silent-customer") == [
         (day(16), None)
     ]
+
+
+def test_nobody_is_to_speak_with_an_erased_customer() -> None:
+    erased = on(10, ErasureRequested(customer_id="C-1", grounds="art-17"))
+    for code, opens in (("silent-customer", day(8)), ("neglected-customer", after(day(1), 90))):
+        until = [(opens, day(10))] if opens < day(10) else []
+        for later in ([], [contact(12)], [contact(9)], [on(12, CustomerReturned(customer_id="C-1"))], [LOST_12]):
+            assert given(LONG, erased, *later).intervals(code, "customer:C-1") == until
+        assert given(LONG, erased, made("P-2", due_at=day(28))).intervals(code, "customer:C-1") == until
+    late = Fact(erased.event, after(day(1), 95))
+    assert given(contact(1), late).intervals("neglected-customer") == [(after(day(1), 90), after(day(1), 95))]
+    recorded_on_12 = given(LONG, contact(12, "C-2"), erased)
+    assert recorded_on_12.intervals("silent-customer", "customer:C-1") == [(day(8), day(12))]
+    assert given(LONG, contact(1, "C-2"), erased).intervals("neglected-customer") == [(after(day(1), 90), None)]
 
 
 def test_only_words_count_and_not_what_we_do_among_ourselves() -> None:
