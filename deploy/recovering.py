@@ -23,7 +23,7 @@ from ledger.recovery.steps import Recovery, refuse_running
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import GuardDamaged, read_guard
-from ledger.storage.log_keys import read_rotations
+from ledger.storage.log_keys import KeyRange, read_rotations
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import Checkpoint
@@ -135,7 +135,8 @@ def _signer(
 ) -> tuple[str | None, Signer]:
     """(the name under which a log that ended is to go on, where that is not finished; what it was signed with).
 
-    The name is the guard's, which no owner of the database can change; without one that of the database's head.
+    The name is the guard's, which no owner of the database can change; that of the database's head where there is no
+    guard, or one of a log that ended and that keys/log did not sign: a file from before `anew`.
     """
     head = connection.execute(_HEAD).fetchone()
     recoveries = records(connection)
@@ -147,7 +148,10 @@ def _signer(
     origin = settings.origin if head is None else str(head[0])
     if note is not None:
         with suppress(TlogError):
-            origin = Checkpoint.parse(Note.parse(note).text).origin
+            guarded = Signer(Checkpoint.parse(Note.parse(note).text).origin, secrets.log)
+            ours = isinstance(opened(note, [KeyRange(guarded.verifier, 0, None)], GUARD, own=True), Kept)
+            if ours or guarded.name not in {each.event.old_origin for each in recoveries}:
+                return None, guarded
     return None, Signer(origin, secrets.log)
 
 

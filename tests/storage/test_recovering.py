@@ -578,6 +578,21 @@ def test_a_copy_from_before_a_log_went_on_anew_comes_back_under_its_present_name
         check_receipts(receipts, vkey)
 
 
+def test_a_guard_from_before_a_log_went_on_anew_is_replaced_as_recover_says(log: Log):
+    place = Place(log, log.settings)
+    with place.open() as ledger:
+        told(ledger, make(1))
+    log._opened.clear()
+    ended = place.settings.guard_path.read_bytes()
+    vkey = place.anew()
+    place.settings.guard_path.write_bytes(ended)
+    with pytest.raises(Fork, match="the fork guard is of another log"):
+        place.open()
+    assert place.diagnosis().commands == ('promise-ledger recover guard --grounds "WHY"',)
+    place.guard()
+    place.check_clean(3, vkey)
+
+
 def test_a_log_that_goes_on_without_its_rotation_holds_checkpoints_of_a_key_that_nothing_names(log: Log):
     place = Place(log, log.settings)
     with place.open() as ledger:
