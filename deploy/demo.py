@@ -87,15 +87,14 @@ def _send(out: Console, lines: Sequence[bytes], broker_url: str) -> None:
 
 
 def _note_down(out: Console, lines: Sequence[bytes], pad: Path, broker_url: str, vkey: str) -> None:
-    """The lines are on disk before anything is sent, then delivered; what was delivered before is not sent again."""
+    """The lines are on disk before anything is sent, then delivered; told again, they get their first receipts."""
     for line in lines:
         Spool(pad).append(line)
         _tell(out, line, Text("on disk", "yellow"))
     told = noting.deliver_to(broker_url, pad, vkey)
     if told.waiting:
         raise asking.NoAnswer(told.reason)
-    delivered = f"{told.recorded} recorded" if told.recorded else "recorded before, not sent again"
-    out.print(Padding(Text(f"delivered from the notepad: {delivered}", "green"), (0, 0, 0, 37)))
+    out.print(Padding(Text(f"delivered from the notepad: {told.recorded} recorded", "green"), (0, 0, 0, 37)))
 
 
 def _tell(out: Console, line: bytes, outcome: Text, refusal: str | None = None) -> None:
