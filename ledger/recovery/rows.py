@@ -11,7 +11,7 @@ from typing import Any, Final
 from psycopg import Connection
 
 from ledger.domain.erasures import ErasureRequested
-from ledger.erasure.keyring import Keyring, NewKey
+from ledger.erasure.keyring import Keyring, KeyUnwrapFailed, NewKey
 from ledger.recovery.copies import Missing
 from ledger.recovery.evidence import PAGE, NotRecovered
 from ledger.storage.entries import StoredEntry, decode
@@ -55,11 +55,17 @@ class Restored:
 def restored(connection: Connection[Any], keyring: Keyring, missing: Missing) -> Restored:
     """What `missing` makes of the database, which is read and not changed.
 
-    Raises NotRecovered where other events stand behind the last whole one, KeyUnwrapFailed where a key that is here
-    does not open: then keys/kek is not the one of this copy.
+    Raises NotRecovered where other events stand behind the last whole one, and where a key that is here does not open:
+    then keys/kek is not the one of this copy.
     """
-    for customer_id, version, wrapped in connection.execute(QUERIES["all_keys"]).fetchall():
-        keyring.open(customer_id, version, wrapped)
+    try:
+        for customer_id, version, wrapped in connection.execute(QUERIES["all_keys"]).fetchall():
+            keyring.open(customer_id, version, wrapped)
+    except KeyUnwrapFailed as error:
+        raise NotRecovered(
+            f"{error}. Where this copy is from before `keys rotate`: give the key-encryption key of its time as the "
+            "one before (keys/kek.old), run this again, then `promise-ledger keys rotate`"
+        ) from error
     last = _stored_entries(connection, max(0, missing.first - 1), missing.first)
     found = Restored(missing, last[0].happened.recorded_at if last else BEGINNING_OF_TIME)
     found.there = _events_beyond(connection, missing)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.erasure import rotation
 from ledger.log_rotation import rotate_log_key
 from ledger.recovery.evidence import NotRecovered
 from ledger.storage import keys
@@ -86,6 +87,35 @@ def test_an_older_copy_comes_back_under_the_newer_key(place: Place, tmp_path: Pa
         assert any("another key of that name has signed it" in fact for fact in diagnosis.found)
         restored.entries(export(place, tmp_path / "site"))
         restored.check_clean(8, new)
+
+
+def test_a_copy_from_before_a_new_key_encryption_key_comes_back_with_the_key_of_its_time(
+    place: Place, tmp_path: Path
+) -> None:
+    old = keys.secrets_of(place.settings).kek
+    assert isinstance(old, bytes)
+
+    def rewrap() -> bytes:
+        with place.open() as ledger:
+            rotation.rotate(ledger, keys.secrets_of(place.settings), clock=lambda: place.log.now)
+        return keys.load(place.settings.keys_dir).kek
+
+    with copied(place.log.url, "ledger_before_rewrap") as url:
+        new = rewrap()
+        append(place, 2)
+        site = export(place, tmp_path / "site")
+        place.settings = place.settings.model_copy(update={"database_url": url})
+        for recover in (place.entries, place.anew):
+            with pytest.raises(NotRecovered, match=r"the data key of customer C-. does not open.*keys/kek.old"):
+                recover(site)
+        assert place.ask("SELECT count(*) FROM ledger.events") == [(4,)]
+        path = place.settings.keys_dir / "kek.old"
+        path.touch(mode=0o600)
+        path.write_bytes(old)
+        place.entries(site)
+        newest = rewrap()
+        assert (path.exists(), newest) == (False, new)
+        assert place.verify(key_encryption_key=newest).problem is None
 
 
 def test_a_host_restored_from_before_a_rotation_is_told_so_and_signs_nothing(place: Place, tmp_path: Path) -> None:
