@@ -4,12 +4,13 @@ Announcements change no answer: `timeliness` is computed without them. They tell
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from ledger.domain.calendars import Calendar, add_working, later, working_between
+from ledger.domain.calendars import Calendar, NotCovered, add_working, later, working_between
 from ledger.domain.errors import Refused
 from ledger.domain.lifecycle import allows
 from ledger.domain.lookups import existing
@@ -78,13 +79,15 @@ def warning_at(promise: Promise, percent: int, calendar: Calendar | None) -> dat
     """The moment at which `percent` of the time from making the promise to its present due time is over.
 
     `calendar` is the one that the promise is due in. Then business time counts, and pauses do not: they moved the due
-    time, so what they took stands between the first due time and the present one.
+    time, so what they took stands between the first due time and the present one. Any clock's share where the calendar
+    does not reach that far.
     """
-    if calendar is None:
-        return promise.made_at + _share(promise.due_at - promise.made_at, percent)
-    promised = working_between(calendar, promise.made_at, promise.original_due_at)
-    paused = working_between(calendar, promise.original_due_at, promise.due_at)
-    return add_working(calendar, promise.made_at, paused + _share(promised, percent))
+    if calendar is not None:
+        with suppress(NotCovered):  # the zone's rules changed since: its last day closes before this is due
+            promised = working_between(calendar, promise.made_at, promise.original_due_at)
+            paused = working_between(calendar, promise.original_due_at, promise.due_at)
+            return add_working(calendar, promise.made_at, paused + _share(promised, percent))
+    return promise.made_at + _share(promise.due_at - promise.made_at, percent)
 
 
 def _share(span: timedelta, percent: int) -> timedelta:

@@ -291,3 +291,16 @@ def test_the_warnings_of_a_named_moment_are_of_any_time() -> None:
     moved = PromiseRescheduled(**P1, old_due_at=DUE, new_due_at=day(6, 8), disclosure_id="D-1")
     # from Monday 08:00 to Friday 08:00 are 96 hours
     assert ahead(calendar(), MADE, on(3, moved), percents=(75,)) == [(75, day(5, 8))]
+
+
+def test_a_zone_whose_rules_changed_since_stops_no_warning() -> None:
+    """Made on Monday the 2nd at 9:00 in Berlin, due on Thursday the 12th, the calendar's last working day.
+
+    At its close, 16:00 UTC: 56 hours of work, and half of them are over on Thursday the 5th at the close. At 17:00 UTC,
+    the close where the zone's rules were others then: of 249 hours by any clock half are 5 days, 4 hours, 30 minutes.
+    """
+    by_then, before = (at(day(2, 8), made_event(due_at=day(12, hour), due_in="PT56H")) for hour in (16, 17))
+    assert ahead(calendar(), by_then, percents=(50,)) == [(50, day(5, 16))]
+    assert ahead(calendar(), before, percents=(50,)) == [(50, day(7, 12).replace(minute=30))]
+    warn = order(AnnounceWarning, due_at=day(12, 17), percent=50)
+    given(calendar(), before).when(warn, now=day(7, 13)).then(DeadlineWarned(**P1, due_at=day(12, 17), percent=50))
