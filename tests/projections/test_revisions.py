@@ -31,6 +31,7 @@ def test_other_rows_are_another_revision(world: World) -> None:
     commands = any_story(world, 1, 1500)
     for start in range(0, len(commands), MAX_BATCH):
         world.ledger.submit(commands[start : start + MAX_BATCH])
+    assert world.tell("subject.erase", 400, customer_id="C-2", grounds="art-17") == "recorded"
     world.catch_up()
     found = "".join(f"{derived(world, each)}\n" for each in ALL)
     if os.environ.get("REWRITE_GOLDEN"):
