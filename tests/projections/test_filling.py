@@ -21,9 +21,9 @@ SIZE = 90
 
 @pytest.fixture
 def told(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world whose log is worth four processes."""
+    """A world whose log is worth four processes, on three cores."""
     monkeypatch.setattr(filling, "WORTH_A_PROCESS", SIZE // 3)
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     world.ledger.submit(story(world, 11, SIZE))
     world.catch_up()
     return world
