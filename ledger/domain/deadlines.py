@@ -4,7 +4,6 @@ Announcements change no answer: `timeliness` is computed without them. They tell
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -82,12 +81,15 @@ def warning_at(promise: Promise, percent: int, calendar: Calendar | None) -> dat
     time, so what they took stands between the first due time and the present one. Any clock's share where the calendar
     does not reach that far.
     """
-    if calendar is not None:
-        with suppress(NotCovered):  # the zone's rules changed since: its last day closes before this is due
-            promised = working_between(calendar, promise.made_at, promise.original_due_at)
-            paused = working_between(calendar, promise.original_due_at, promise.due_at)
-            return add_working(calendar, promise.made_at, paused + _share(promised, percent))
-    return promise.made_at + _share(promise.due_at - promise.made_at, percent)
+    any_clock = promise.made_at + _share(promise.due_at - promise.made_at, percent)
+    if calendar is None:
+        return any_clock
+    try:
+        promised = working_between(calendar, promise.made_at, promise.original_due_at)
+        paused = working_between(calendar, promise.original_due_at, promise.due_at)
+        return add_working(calendar, promise.made_at, paused + _share(promised, percent))
+    except NotCovered:  # the zone's rules changed since: its last day closes before this is due
+        return any_clock
 
 
 def _share(span: timedelta, percent: int) -> timedelta:
