@@ -215,15 +215,15 @@ def owed(world: World) -> list[str]:
     return [row["disclosure_id"] for row in world.ask("SELECT * FROM audit.corrections_owed ORDER BY disclosure_id")]
 
 
-def found_in_time(world: World, disclosure_id: str, size: int = MANY) -> BlastRadius:
-    """The answer, for which server and client computed less than the bound for `size` items: once in three runs is
-    enough, since the machine may be busy with others.
+def found_in_time(world: World, disclosure_id: str) -> BlastRadius:
+    """The answer, for which server and client computed less than the bound: once in three runs is enough, since the
+    machine may be busy with others.
     """
     with world.connection_of_tuples() as connection:
         for _ in range(3):
             started = busy_seconds(connection)
             found = blast_radius(connection, disclosure_id)
-            if (seconds := busy_seconds(connection) - started) < BOUND_SECONDS * size / MANY:
+            if (seconds := busy_seconds(connection) - started) < BOUND_SECONDS:
                 assert found is not None
                 return found
     pytest.fail(f"it took {seconds:.1f} s")
@@ -248,12 +248,12 @@ def test_100_000_disclosures_in_one_chain_are_found_in_a_few_seconds(world: Worl
     assert (len(found.told), found.repeated_by) == (500, [])
 
 
-def test_30_000_disclosures_in_stars_of_chains_are_found_as_quickly(world: World) -> None:
-    rays = star("D", 3_000)
-    links = rays + [link for _, ray in rays[:2_700] for link in chain(ray, 9)] + star("E", 1000)
-    fill(world.connection, links + [(ray, f"{ray}-0") for _, ray in rays[:2_700]], "D")
-    found = found_in_time(world, "D", 30_000)
-    assert len(found.items) == 1 + 3_000 + 2_700 * 10
+def test_100_000_disclosures_in_stars_of_chains_are_found_in_a_few_seconds(world: World) -> None:
+    rays = star("D", 10_000)
+    links = rays + [link for _, ray in rays[:9_000] for link in chain(ray, 9)] + star("E", 1000)
+    fill(world.connection, links + [(ray, f"{ray}-0") for _, ray in rays[:9_000]], "D")
+    found = found_in_time(world, "D")
+    assert len(found.items) == 1 + 10_000 + 9_000 * 10
 
 
 def test_it_is_asked_as_of_a_moment_as_far_as_known_then(world: World) -> None:
