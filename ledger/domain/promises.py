@@ -18,6 +18,7 @@ from ledger.domain.promise_messages import (
     AcceptPromise,
     BreakPromise,
     ClaimPromiseKept,
+    Condition,
     DisputePromise,
     MakePromise,
     MeetCondition,
@@ -49,10 +50,10 @@ from ledger.domain.promise_messages import (
     VerifyPromise,
     WarnOfPromise,
 )
-from ledger.domain.promise_state import Promise, evolve
+from ledger.domain.promise_state import Promise, evolve, late_against_original, timeliness
 from ledger.domain.turns import recorded_due_at
 
-__all__ = ["COMMANDS", "EVENTS", "RULES", "decide", "evolve"]
+__all__ = ["COMMANDS", "EVENTS", "RULES", "Condition", "decide", "evolve", "late_against_original", "timeliness"]
 
 ONE_DUE: Final = "one-due"
 BEYOND_CALENDAR: Final = "beyond-calendar"
