@@ -1,8 +1,9 @@
 """The one place that reads the environment (LEDGER_*), once."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MAX_BATCH = 500
@@ -39,6 +40,13 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._/:-]{1,128}$",
         description="the log's name in checkpoints, fixed when the log is created",
     )
+
+    @field_validator(
+        "database_url", "eraser_url", "broker_url", "witness_policy", "timestamp_url", "timestamp_roots", mode="before"
+    )
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @property
     def keys_dir(self) -> Path:

@@ -3,6 +3,7 @@
 import pytest
 
 from deploy import cli
+from ledger.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,11 @@ def test_a_setting_that_cannot_be_read_is_one_sentence_and_exit_2(
         cli.main()
     err = " ".join(capsys.readouterr().err.split())
     assert (end.value.code, sentence in err, value in err) == (2, True, False)
+
+
+@pytest.mark.parametrize(
+    "name", ["database_url", "eraser_url", "broker_url", "witness_policy", "timestamp_url", "timestamp_roots"]
+)
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"LEDGER_{name.upper()}", "")
+    assert getattr(Settings(), name) is None
