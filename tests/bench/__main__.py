@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.collecting import collect_rarely
-from tests.bench import append, checks, queue, reading
+from tests.bench import append, checks, growth, lag, queue, reading
 from tests.bench.places import servers
 
 PARTS = {
@@ -15,11 +15,13 @@ PARTS = {
     "queue": queue.report,
     "checks": checks.report,
     "reading": lambda url, _: reading.report(url),
+    "lag": lag.report,
+    "growth": lambda url, _: growth.report(url),
 }
 
 
 def main() -> None:
-    """Print one table; the parts can be named: `python -m tests.bench append queue checks reading`."""
+    """Print one table; the parts can be named: `python -m tests.bench append reading`."""
     wanted = sys.argv[1:] or list(PARTS)
     for name in wanted:
         if name not in PARTS:
