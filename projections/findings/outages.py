@@ -5,6 +5,7 @@ from datetime import datetime
 from ledger.domain.concerns import Concern
 from ledger.domain.outages import NoteCleared, NoteFollowedUp, NoteTaken, OutageDeclared, OutageEnded, OutageListDone
 from ledger.domain.promise_state import Promise
+from projections.findings import erased
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import ANY_OUTAGE, Outage, Said, Trouble
 
@@ -25,7 +26,7 @@ def judge(facts: Facts, key: str) -> None:
         return
     facts.link("outage-claims", said.outage_id, key)
     detail = {"outage_id": said.outage_id if named else None}
-    facts.open(key, "false-outage-claim", said.made_at, customer_id=said.customer_id, detail=detail)
+    erased.open_until(facts, key, "false-outage-claim", said.made_at, customer_id=said.customer_id, detail=detail)
     if said.corrected_at is not None:
         facts.close(key, "false-outage-claim", at=said.corrected_at)
 

@@ -11,7 +11,7 @@ from ledger.domain.disclosures import CorrectionDelivered, DisclosureMade
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.model import Event
 from ledger.domain.promise_state import Promise
-from projections.findings import outages, truth
+from projections.findings import erased, outages, truth
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import ANY_OUTAGE, Owed, Said, Topic, Trouble, dated, topic_key
 
@@ -41,7 +41,7 @@ def _made(facts: Facts, event: DisclosureMade) -> None:
     about = about_stream(event)
     facts.remember(key, Said(customer_id, facts.at, about, event.reason_class, event.control, outage_id=_claim(event)))
     if event.owner == customer_id:
-        facts.open(key, "unowned", facts.at, customer_id=customer_id)
+        erased.open_until(facts, key, "unowned", facts.at, customer_id=customer_id)
     if event.basis == "assumed":
         confirm_by = facts.by("confirm_within_hours", facts.at)
         facts.open(key, "assumption-open", confirm_by, customer_id=customer_id)

@@ -18,9 +18,9 @@ from ledger.domain.problem_messages import (
     ResolutionVerified,
 )
 from ledger.domain.promise_state import Promise
-from projections.findings import lateness, truth
+from projections.findings import erased, lateness, truth
 from projections.findings.facts import Facts, Rules
-from projections.findings.records import LAST, Fixed, Gone, Topic, Trouble, topic_key
+from projections.findings.records import LAST, Fixed, Topic, Trouble, topic_key
 from projections.findings.telling import UNTOLD, apology_owed
 
 _SILENT = ("claimed-not-verified", "closed-by-silence")
@@ -57,7 +57,7 @@ def _trouble(facts: Facts, key: str) -> Trouble:
 def _affects(facts: Facts, key: str, customers: Iterable[str], since: datetime) -> None:
     disclose_by = facts.by("disclose_within_hours", since)
     topics = {customer_id: topic_key(key, customer_id) for customer_id in customers}
-    facts.prefetch([*topics.values(), *map(_erasure, topics)])
+    facts.prefetch([*topics.values(), *map(erased.key_of, topics)])
     for customer_id, topic in topics.items():
         facts.link("affected", key, customer_id)
         facts.link("affects", f"customer:{customer_id}", topic)
@@ -210,7 +210,7 @@ def _resolved(facts: Facts, event: ResolutionClaimed) -> None:
     trouble = _trouble(facts, key)._replace(resolved_at=facts.at, root_cause_addressed=addressed)
     facts.remember(key, trouble)
     customers = facts.targets("affected", key)
-    facts.prefetch([*(topic_key(key, each) for each in customers), *map(_erasure, customers)])
+    facts.prefetch([*(topic_key(key, each) for each in customers), *map(erased.key_of, customers)])
     for customer_id in customers:
         topic = facts.recall(topic_key(key, customer_id), Topic) or Topic()
         _claimed(facts, key, customer_id, max(facts.at, topic.affected_at or facts.at))
@@ -226,15 +226,11 @@ def _claimed(facts: Facts, key: str, customer_id: str, since: datetime) -> None:
     _erased_before(facts, topic, customer_id, *_SILENT)
 
 
-def _erasure(customer_id: str) -> str:
-    return f"erasure:{customer_id}"
-
-
 def _erased_before(facts: Facts, topic: str, customer_id: str, *codes: str) -> None:
     """What this entry has just opened ended with the customer's erasure, where there was one."""
-    gone = facts.recall(_erasure(customer_id), Gone)
+    gone = erased.since(facts, customer_id)
     for code in codes:
-        facts.closed_before(topic, code, None if gone is None else gone.requested)
+        facts.closed_before(topic, code, gone)
 
 
 def _erased(facts: Facts, event: ErasureRequested) -> None:
@@ -242,12 +238,11 @@ def _erased(facts: Facts, event: ErasureRequested) -> None:
 
     From when the ledger wrote it down: until then they could.
     """
-    recorded_at = facts.happened.recorded_at
-    facts.remember(event.stream, Gone((recorded_at, facts.leaf_index)))
+    erased.close(facts, event)
     topics = facts.targets("affects", f"customer:{event.customer_id}")
     facts.prefetch(topics)
     for topic in topics:
-        facts.close(topic, *UNTOLD, *_SILENT, at=recorded_at)
+        facts.close(topic, *UNTOLD, *_SILENT, "resolution-failed", at=facts.happened.recorded_at)
 
 
 def _verified(facts: Facts, event: ResolutionVerified) -> None:
@@ -268,6 +263,7 @@ def _failed(facts: Facts, event: ResolutionFailed) -> None:
     if facts.slot(topic, "unapologised") is None:
         facts.remember(topic, (facts.recall(topic, Topic) or Topic())._replace(failed_at=facts.at))
     facts.open(topic, "resolution-failed", facts.at, subject=key, customer_id=customer_id)
+    _erased_before(facts, topic, customer_id, "resolution-failed")
     apology_owed(facts, topic, [topic], customer_id, key)
 
 

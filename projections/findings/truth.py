@@ -7,6 +7,7 @@ from typing import Any
 from ledger.domain.concerns import Concern
 from ledger.domain.disclosures import DisclosureCorrected, DisclosureFalsified, DisclosureMade
 from ledger.domain.promise_state import Promise
+from projections.findings import erased
 from projections.findings.facts import Facts, Rules
 from projections.findings.records import LAST, Said, Topic, Trouble, dated, first_since, topic_key
 
@@ -43,9 +44,16 @@ def told(facts: Facts, key: str, event: DisclosureMade) -> None:
 def cause_known(facts: Facts, problem: str) -> None:
     """The cause of `problem` is known, or another: every reason that was given for it is compared."""
     told_of = facts.targets("reasons", problem, *facts.targets("promises", problem))
-    facts.prefetch(told_of)
+    _prefetch(facts, told_of)
     for key in told_of:
         _compare(facts, key)
+
+
+def _prefetch(facts: Facts, told_of: Sequence[str]) -> None:
+    """What was said, and whether those whom it was said to were erased."""
+    facts.prefetch(told_of)
+    said = (facts.recall(key, Said) for key in told_of if key.startswith("disclosure:"))
+    facts.prefetch({erased.key_of(each.customer_id): None for each in said if each is not None})
 
 
 def touched(facts: Facts, problem: str, promise: Promise) -> None:
@@ -100,7 +108,9 @@ def _compare(facts: Facts, key: str) -> None:
     slot = facts.slot(key, "divergent-reason")
     if slot is not None and slot.opened_at < opens_at:  # a cause told late: for a while the reason was none other
         facts.close(key, "divergent-reason")
-    facts.open(key, "divergent-reason", opens_at, customer_id=said.customer_id, detail=detail, earliest=True)
+    erased.open_until(
+        facts, key, "divergent-reason", opens_at, customer_id=said.customer_id, detail=detail, earliest=True
+    )
 
 
 _Span = tuple[datetime, datetime | None]
@@ -131,7 +141,7 @@ def _falsified(facts: Facts, event: DisclosureFalsified) -> None:
     facts.close(key, "assumption-open")
     _contaminated(facts, key, event.disclosure_id, event.known_since, itself=True)
     resting = facts.downstream("rests", key)
-    facts.prefetch(resting)
+    _prefetch(facts, resting)
     for each in resting:
         if each.startswith("promise:"):
             promise = facts.recall(each, Promise)
@@ -148,12 +158,12 @@ def _contaminated(facts: Facts, key: str, falsehood: str, known_since: datetime,
     if said.false_since is None or known_since < said.false_since:
         facts.remember(key, said._replace(false_since=known_since, falsehood=falsehood))
     opens_at = max(known_since, said.made_at)
-    detail: dict[str, Any] = {"falsehood": falsehood}
+    members: dict[str, Any] = {"customer_id": said.customer_id, "detail": {"falsehood": falsehood}}
     _owe(facts, key, falsehood, opens_at)
     if not itself:
-        facts.open(key, "rests-on-falsehood", opens_at, customer_id=said.customer_id, detail=detail, earliest=True)
+        erased.open_until(facts, key, "rests-on-falsehood", opens_at, earliest=True, **members)
         if said.made_at > known_since:
-            facts.open(key, "repeated-falsehood", said.made_at, customer_id=said.customer_id, detail=detail)
+            erased.open_until(facts, key, "repeated-falsehood", said.made_at, **members)
     if said.corrected_at is not None:
         facts.close(key, *_UNTIL_CORRECTED, at=said.corrected_at)
 

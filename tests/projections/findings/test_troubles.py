@@ -92,6 +92,13 @@ def test_nobody_waits_for_the_word_of_an_erased_customer() -> None:
     assert affected_later.intervals("claimed-not-verified", customer_id="C-1") == []
 
 
+def test_a_resolution_failed_for_an_erased_customer_until_the_erasure() -> None:
+    facts = [detected(), told(2), told(2, "C-2"), resolved(3), failed(4), failed(4, "C-2")]
+    assert given(facts, erased(6)).intervals("resolution-failed", customer_id="C-1") == [(day(4), day(6))]
+    assert given(facts, erased(6)).intervals("resolution-failed", customer_id="C-2") == [(day(4), None)]
+    assert given(facts[:4], erased(6), failed(7)).intervals("resolution-failed", customer_id="C-1") == []
+
+
 def test_a_promise_to_an_erased_customer_waits_for_an_observer() -> None:
     facts = [made(), claimed(3), erased(5)]
     assert given(facts).intervals("claimed-not-verified") == [(day(3), None)]

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from ledger.domain.assumptions import AssumptionConfirmed, AssumptionRefuted
 from ledger.domain.concerns import ConcernRaised
 from ledger.domain.disclosures import CorrectionDelivered, DisclosureCorrected
+from ledger.domain.erasures import ErasureRequested
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.problem_messages import CauseRecorded, CustomersAffected
 from ledger.domain.promise_messages import PromiseBroken, PromiseReleased
@@ -218,3 +221,45 @@ def test_an_assumption_told_stays_open_until_it_is_settled_or_corrected() -> Non
     assert refuted.intervals("correction-owed") == [(day(7), None)]
     assert given(assumed, falsified(4, 4)).intervals("assumption-open") == []
     assert given(assumed, corrected(6)).intervals("assumption-open", "disclosure:D-1") == [(day(5), day(6))]
+
+
+ERASED = on(12, ErasureRequested(customer_id="C-1", grounds="art-17-1-a"))
+UNTRUE = [disclosed(1, "D-0", "C-2"), falsified(3, 2, "D-0", "C-2")]
+
+
+@pytest.mark.parametrize(
+    ("code", "facts"),
+    [
+        ("divergent-reason", [detected(), told_reason(4, reason_class="weather"), cause(5)]),
+        ("rests-on-falsehood", [*UNTRUE, disclosed(5, based_on=("D-0",))]),
+        ("rests-on-falsehood", [*UNTRUE[:1], disclosed(2, based_on=("D-0",)), falsified(6, 5, "D-0", "C-2")]),
+        ("repeated-falsehood", [*UNTRUE, disclosed(5, based_on=("D-0",))]),
+        ("false-outage-claim", [disclosed(5, reason_class="outage")]),
+        ("unowned", [disclosed(5, owner="C-1")]),
+    ],
+)
+def test_what_only_a_correction_to_an_erased_customer_could_close_ends_with_the_erasure(
+    code: str, facts: list[Fact]
+) -> None:
+    assert given(facts, ERASED).intervals(code, "disclosure:D-1", "C-1") == [(day(5), day(12))]
+    other = on(12, ErasureRequested(customer_id="C-9", grounds="art-17-1-a"))
+    assert given(facts, other).intervals(code, "disclosure:D-1", "C-1") == [(day(5), None)]
+    again = [cause(13, "stock"), falsified(13, 13, "D-0", "C-2")]
+    assert given(detected(), disclosed(1, "D-0", "C-2"), facts, ERASED, again).intervals(code, "disclosure:D-1") == [
+        (day(5), day(12))
+    ]
+
+
+def test_what_is_found_untrue_of_an_erased_customer_afterwards_opens_what_an_attempt_can_close() -> None:
+    told_before = [detected(), told_reason(4, reason_class="weather", based_on=("D-0",))]
+    found = given(disclosed(1, "D-0", "C-2"), told_before, ERASED, falsified(13, 13, "D-0", "C-2"), cause(13))
+    assert found.open_at(day(20)) >= {("correction-owed", "disclosure:D-1"), ("correction-owed", "disclosure:D-0")}
+    assert not {code for code, subject in found.open_at(day(20)) if subject == "disclosure:D-1"} - {"correction-owed"}
+
+
+def test_a_promise_to_an_erased_customer_rests_on_a_falsehood_until_it_ends() -> None:
+    facts = [*UNTRUE, made(based_on=("D-0",)), ERASED]
+    assert given(facts).intervals("rests-on-falsehood", "promise:P-1") == [(day(2), None)]
+    assert given(facts, promise(PromiseReleased, 14, evidence="letter-1")).intervals("rests-on-falsehood") == [
+        (day(2), day(14))
+    ]
