@@ -28,6 +28,7 @@ class MakeApology(Command):
 
 class ApologyMade(Event):
     TOPIC = "apology.made"
+    STANDS_WITHOUT_WORDS = True
     apology_id: Id
     customer_id: Id
     for_problem_id: Id | None = None

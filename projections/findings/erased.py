@@ -13,8 +13,9 @@ _UNTIL_ERASED: Final = (
     "repeated-falsehood",
     "false-outage-claim",
     "unowned",
+    "apology-without-step",
 )
-"""Of disclosures: nothing but a correction closes these. A promise can still be kept, accepted or ended."""
+"""Of disclosures and apologies: a further word to them closes these. A promise can still be kept, accepted or ended."""
 
 
 def key_of(customer_id: str) -> str:

@@ -189,7 +189,7 @@ def _apology(facts: Facts, event: ApologyMade) -> None:
         if topic is not None:
             _way_forward(facts, topic)
         return
-    facts.open(event.stream, "apology-without-step", facts.at, customer_id=event.customer_id)
+    erased.open_until(facts, event.stream, "apology-without-step", facts.at, customer_id=event.customer_id)
     if topic is not None:
         _waits(facts, topic, event.stream, "apology-without-step")
 

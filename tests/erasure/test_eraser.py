@@ -115,12 +115,15 @@ def test_what_becomes_of_what_is_on_record_is_recorded_without_words(told: Erasi
     assert told.tell("disclosure.falsify", 3, **false) == "recorded"
     broken = {"promise_id": "P-1", "reason_code": "transport", "text": "It lies at Fern Street."}
     assert told.tell("promise.break", 4, **broken) == "recorded"
+    sorry = {"apology_id": "A-1", "customer_id": "C-1", "for": {"promise_id": "P-1"}}
+    assert told.tell("apology.make", 4, **sorry, next_step="We ask at Fern Street.") == "recorded"
     resolved = {"problem_id": "X-1", "root_cause_addressed": True, "text": "Fern Street is open."}
     assert told.tell("problem.resolve", 5, **resolved) == "recorded"
     states = [row["state"] for row in told.ask("SELECT state FROM ledger.events ORDER BY notification_id")]
-    last = [orjson.loads(state) for state in states[-3:]]
-    assert [each["type"] for each in last] == ["disclosure.falsified", "promise.broken", "problem.resolution_claimed"]
-    assert [each.get("customer_id") for each in last] == ["C-1", "C-1", None], "named for the words alone"
+    last = [orjson.loads(state) for state in states[-4:]]
+    types = ["disclosure.falsified", "promise.broken", "apology.made", "problem.resolution_claimed"]
+    assert [each["type"] for each in last] == types
+    assert [each.get("customer_id") for each in last] == ["C-1", "C-1", "C-1", None], "named for the words alone"
     assert not any("personal" in each for each in last)
     assert not any(b"Fern" in state for state in states)
     told.catch_up((*READ, DISCLOSURES))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ledger.domain.apologies import ApologyMade
+from ledger.domain.erasures import ErasureRequested
 from ledger.domain.followups import FollowUpAttempted, FollowUpScheduled
 from ledger.domain.outages import OutageDeclared, OutageEnded
 from ledger.domain.problem_messages import ResolutionClaimed, ResolutionFailed
@@ -116,6 +117,15 @@ def test_an_apology_without_a_step_waits_for_one() -> None:
     assert given(made(), apology(3, None), apology(6, None)).intervals("apology-without-step", "apology:A-3") == [
         (day(3), None)
     ]
+
+
+def test_an_apology_to_an_erased_customer_counts_and_wants_no_step() -> None:
+    erased = on(6, ErasureRequested(customer_id="C-1", grounds="art-17-1-a"))
+    before = given(made(), BROKEN, apology(5, None), erased)
+    assert before.intervals("apology-without-step") == [(day(5), day(6))]
+    late = given(made(), BROKEN, erased, apology(9, None))  # its words, if it had any, were not recorded
+    assert late.intervals("apology-without-step") == []
+    assert late.intervals("unapologised") == [(day(7), day(9))]
 
 
 def written(number: int, disclosure_id: str = "D-1", channel: str = "email", **about: str) -> Fact:
