@@ -74,6 +74,23 @@ def called(listening: Listening, *hours: float) -> list[tuple[str, str]]:
     return [(said["data"]["promise_id"], said["data"]["to"]) for said in listening.heard()]
 
 
+DISCLOSURE: dict[str, Any] = {
+    "disclosure_id": "D-1",
+    "customer_id": "C-1",
+    "about": {"promise_id": "P-1"},
+    "text": "Later.",
+    "owner": "u-1",
+    "apology": True,
+    "next_step": "It comes.",
+    "channel": "phone",
+    "basis": "known",
+}
+
+
+def moved(new_due: float) -> dict[str, Any]:
+    return {"promise_id": "P-1", "new_due_at": at(new_due), "disclosure_id": "D-1"}
+
+
 LEAD, HEAD = ("P-1", "team-lead"), ("P-1", "head-of-service")
 
 
@@ -105,14 +122,24 @@ def test_an_acknowledgement_ends_a_round_and_a_dispute_or_a_new_due_time_begins_
     tell(listening, DUE + 49, "promise.claim_kept", promise_id="P-1")
     tell(listening, DUE + 50, "promise.dispute", promise_id="P-1", text="No.")
     assert called(listening, DUE + 50) == [LEAD, LEAD, HEAD], "both steps of the second round are due already"
-    disclosure = {"disclosure_id": "D-1", "customer_id": "C-1", "about": {"promise_id": "P-1"}, "text": "Later."}
-    way = {"owner": "u-1", "apology": True, "next_step": "It comes.", "channel": "phone", "basis": "known"}
-    tell(listening, DUE + 51, "disclosure.make", **disclosure, **way)
-    moved = {"promise_id": "P-1", "new_due_at": at(DUE + 60), "disclosure_id": "D-1"}
-    tell(listening, DUE + 52, "promise.reschedule", **moved)
+    tell(listening, DUE + 51, "disclosure.make", **DISCLOSURE)
+    tell(listening, DUE + 52, "promise.reschedule", **moved(DUE + 60))
     assert called(listening, DUE + 61) == [LEAD, LEAD, HEAD], "not yet due again, though overdue for good"
     assert called(listening, DUE + 62) == [LEAD, LEAD, HEAD, LEAD]
     assert len({said["id"] for said in listening.heard()}) == 4
+
+
+def test_a_reschedule_recorded_late_that_leaves_the_due_time_calls_nobody_again(listening: Listening) -> None:
+    tell(listening, 1, "disclosure.make", **DISCLOSURE)
+    tell(listening, 3, "promise.reschedule", **moved(DUE + 1))
+    assert called(listening, DUE + 4) == [LEAD]
+    assert listening.world.tell("promise.reschedule", 2, **moved(DUE + 30)) == "recorded"
+    listening.catch_up()
+    assert called(listening, DUE + 5) == [LEAD]
+    assert called(listening, DUE + 26) == [LEAD, HEAD], "the steps to come are called all the same"
+    assert listening.world.tell("promise.reschedule", 4, **moved(DUE + 2)) == "recorded"
+    listening.catch_up()
+    assert called(listening, DUE + 26) == [LEAD, HEAD, LEAD, HEAD], "late news of another due time begins a round"
 
 
 def test_who_kept_or_broke_it_or_waits_for_a_condition_is_not_escalated(listening: Listening) -> None:
