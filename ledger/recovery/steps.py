@@ -128,6 +128,7 @@ class Recovery:
     def _rename(self, origin: str, missing: Missing) -> None:
         """Steps 1 and 2."""
         self._refuse_unvouched(missing)
+        self._refuse_left_behind(missing.size)
         self._begin_head()
         stored, back = self.found.stored, self._restored(missing)
         newest = self.found.newest or Kept(stored.size, stored.frontier.root(), b"", "the database", own=True)
@@ -155,6 +156,16 @@ class Recovery:
             raise NotRecovered(
                 "nobody signed the last events that are stored, and no service of this log wrote its head: they may "
                 "have been appended or cut off by hand; restore a backup"
+            )
+
+    def _refuse_left_behind(self, size: int) -> None:
+        """Raises NotRecovered where rows of lost events are left: new events would meet them, and get their answers."""
+        ((commands, texts, tiles),) = self.connection.execute(QUERIES["left_behind"], {"size": size}).fetchall()
+        if commands or texts or tiles:
+            raise NotRecovered(
+                f"of events that nobody has, from leaf {size} on, {commands} commands, {texts} texts and {tiles} tiles "
+                "are left in the database: its tail was cut off by hand. Restore a backup, or have a superuser remove "
+                "these rows as well (docs/recovery.md)"
             )
 
     def _agreed(self) -> Kept:

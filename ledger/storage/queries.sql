@@ -39,6 +39,13 @@ SELECT source, command_id, digest FROM ledger.inbox WHERE leaf_index + events > 
 -- Asked by recoveries: texts that are there though their events are not.
 SELECT leaf_index FROM ledger.sealed WHERE leaf_index >= %(size)s;
 
+-- name: left_behind
+-- Asked by `recover anew`: rows of events behind the first `size` ones, which somebody cut off without them.
+SELECT
+    (SELECT count(*) FROM ledger.inbox WHERE leaf_index + events > %(size)s) AS commands,
+    (SELECT count(*) FROM ledger.sealed WHERE leaf_index >= %(size)s) AS texts,
+    (SELECT count(*) FROM ledger.tiles WHERE (index + 1) * 256::numeric ^ (level + 1) > %(size)s) AS tiles;
+
 -- name: tiles_there
 -- Asked by recoveries.
 SELECT level, index FROM ledger.tiles;

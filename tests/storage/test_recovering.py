@@ -326,6 +326,21 @@ def test_a_tail_cut_off_by_hand_comes_back_with_the_words_that_are_still_there(p
     check_brought_back(place, place, receipts)
 
 
+def test_rows_of_cut_off_events_are_never_taken_for_those_of_new_ones(place: Place, tmp_path: Path):
+    site = export(place, tmp_path / "site")
+    grow(place)
+    place.harm("DELETE FROM ledger.events WHERE notification_id > 300")
+    with pytest.raises(NotRecovered, match="from leaf 300 on, 300 commands, 290 texts and 1 tiles are left"):
+        place.anew(site)
+    tables = {"inbox": "leaf_index >= 300", "sealed": "leaf_index >= 300", "tiles": "index = 1 AND level = 0"}
+    place.harm(*(f"DELETE FROM ledger.{table} WHERE {rows}" for table, rows in tables.items()))
+    vkey = place.anew(site)
+    with place.open() as ledger:
+        (again,) = told(ledger, make(1000, customer_id="N-0"))
+    assert again["events"][0]["leaf_index"] == 301, "a command that was lost is recorded afresh"
+    place.check_clean(302, vkey)
+
+
 def test_a_log_of_which_nothing_is_left_comes_back_from_a_site(place: Place, database_b: str, tmp_path: Path):
     receipts = grow(place)
     site = export(place, tmp_path / "site")
