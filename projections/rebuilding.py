@@ -50,7 +50,7 @@ def rebuild(
                     raise NotInstalled(
                         f"the projection {definition.name} does not exist yet: run `promise-ledger migrate`"
                     )
-                while applier.advance(definition, live.position):
+                while applier.advance(definition, min(live.position, log.size())):  # shorter where its tail was lost
                     pass
                 switch(cursor, definition, live.number, numbers[definition.name])
     return numbers
