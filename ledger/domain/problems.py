@@ -105,7 +105,9 @@ class Problem(NamedTuple):
     affected: frozenset[str]
     promises: frozenset[str] = frozenset()
     told: PSet[str] = pset()
-    withheld_until: PMap[str, datetime] = pmap()  # by customer
+    withheld_until: PMap[str, datetime] = pmap()  # by customer: of the withholding that occurred last
+    withheld_at: PMap[str, datetime] = pmap()  # that one
+    withheld_as_recorded: PMap[str, datetime] = pmap()  # until when, of the one recorded last: earlier releases took it
     open_concerns: PSet[str] = pset()
     causes: int = 0
     cycle: int = 1  # a failed resolution opens the next
@@ -360,16 +362,22 @@ def evolve(state: State | None, event: Event, happened: Happened) -> Problem:
             return problem._replace(
                 cycle=problem.cycle + 1, resolved_at=None, root_cause_addressed=None, verified=pset()
             )
-    return _heard_of(problem, event)
+    return _heard_of(problem, event, happened.occurred_at)
 
 
-def _heard_of(problem: Problem, event: Event) -> Problem:
+def _heard_of(problem: Problem, event: Event, at: datetime) -> Problem:
     """The problem after what another family did about it."""
     match event:
         case ProblemCustomerTold(customer_id=customer_id):
             return problem._replace(told=problem.told.add(customer_id))
         case ProblemCustomerWithheld(customer_id=customer_id, review_at=review_at):
-            return problem._replace(withheld_until=problem.withheld_until.set(customer_id, review_at))
+            recorded = problem._replace(withheld_as_recorded=problem.withheld_as_recorded.set(customer_id, review_at))
+            if at < problem.withheld_at.get(customer_id, at):  # it was withheld anew since
+                return recorded
+            return recorded._replace(
+                withheld_until=problem.withheld_until.set(customer_id, review_at),
+                withheld_at=problem.withheld_at.set(customer_id, at),
+            )
         case ProblemConcernOpened(concern_id=concern_id):
             return problem._replace(open_concerns=problem.open_concerns.add(concern_id))
         case ProblemConcernSettled(concern_id=concern_id):

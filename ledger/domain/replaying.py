@@ -24,10 +24,11 @@ from ledger.domain.erasures import as_recorded, is_erased
 from ledger.domain.errors import Refused
 from ledger.domain.escalations import ALREADY_ACKNOWLEDGED
 from ledger.domain.followups import FollowUpAbout
-from ledger.domain.model import Command, Event, Happened, States, is_personal
+from ledger.domain.model import Command, Event, Happened, State, States, is_personal
 from ledger.domain.needs import ReferralMade
 from ledger.domain.policies import CalendarPublished, CalendarRules, EscalationStep, Times
-from ledger.domain.problem_messages import ResolutionVerified
+from ledger.domain.problem_messages import ResolutionVerified, ResolveProblem
+from ledger.domain.problems import CUSTOMERS_UNTOLD, Problem
 from ledger.domain.promise_messages import (
     ClaimPromiseKept,
     Condition,
@@ -239,15 +240,27 @@ def _differing(was: Event, now: Event, *, words: bool) -> set[str]:
 
 
 def _decided(command: Command, states: States, now: datetime) -> tuple[Event, ...]:
-    """What the rules make of it. Earlier releases began a round with each reschedule, so that is taken too."""
+    """What the rules make of it, or those of earlier releases.
+
+    They began a round with each reschedule, and took the withholding that was recorded last.
+    """
     try:
         return decide(command, states, now)
     except Refused as refused:
+        problem = states(f"problem:{command.problem_id}") if isinstance(command, ResolveProblem) else None
+        if refused.code == CUSTOMERS_UNTOLD and isinstance(problem, Problem):
+            withheld = problem._replace(withheld_until=problem.withheld_as_recorded)
+            return decide(command, _instead(states, f"problem:{problem.problem_id}", withheld), now)
         promise = states(f"promise:{command.promise_id}") if isinstance(command, PromiseCommand) else None
         if refused.code not in _ROUND_CODES or not isinstance(promise, Promise) or promise.reschedules == 0:
             raise
         begun = promise._replace(deadline_warned_percent=None, deadline_passed=False, overdue_acknowledged_at=None)
-        return decide(command, lambda stream: begun if stream == f"promise:{begun.promise_id}" else states(stream), now)
+        return decide(command, _instead(states, f"promise:{begun.promise_id}", begun), now)
+
+
+def _instead(states: States, stream: str, state: State) -> States:
+    """`states`, with `state` for that stream."""
+    return lambda asked: state if asked == stream else states(asked)
 
 
 def _counted(events: Sequence[Event], states: States) -> bool:

@@ -165,7 +165,7 @@ COMMENT ON COLUMN audit.affected_customers.told_at IS 'When we first told this c
 COMMENT ON COLUMN audit.affected_customers.leaf_index IS 'The event that named this customer: its index in the log, from 0.';
 COMMENT ON COLUMN audit.affected_customers.disclosure IS
     'told, withheld (with approval, its review still ahead) or undisclosed (neither).';
-COMMENT ON COLUMN audit.affected_customers.withheld_until IS 'When the last withholding of it from them is to be reviewed, and ends; problem.resolve goes by that recorded last.';
+COMMENT ON COLUMN audit.affected_customers.withheld_until IS 'When the last withholding of it from them is to be reviewed, and ends.';
 COMMENT ON COLUMN audit.affected_customers.verified_at IS 'When they said that the resolution works, in this cycle. Silence is no yes.';
 COMMENT ON COLUMN audit.affected_customers.failed_at IS 'When they last said that it does not work.';
 

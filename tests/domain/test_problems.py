@@ -54,8 +54,8 @@ def told_of(customer_id: str) -> Fact:
     return on(2, ProblemCustomerTold(**X1, customer_id=customer_id, disclosure_id=f"D-{customer_id}"))
 
 
-def kept_from(customer_id: str, until: int) -> Fact:
-    return on(2, ProblemCustomerWithheld(**X1, customer_id=customer_id, disclosure_id="D-9", review_at=day(until)))
+def kept_from(customer_id: str, until: int, number: int = 2) -> Fact:
+    return on(number, ProblemCustomerWithheld(**X1, customer_id=customer_id, disclosure_id="D-9", review_at=day(until)))
 
 
 BOTH_TOLD = (detected(), told_of("C-1"), told_of("C-2"))
@@ -247,6 +247,17 @@ def test_what_is_lawfully_withheld_need_not_be_told_until_its_review() -> None:
         ResolutionClaimed(**X1, customer_id="C-1", root_cause_addressed=True, text="All drive again.")
     )
     given(detected(), told_of("C-1"), kept_from("C-2", 4)).when(RESOLVE).refused("customers-untold", "C-2")
+
+
+def test_the_withholding_that_occurred_last_counts_whichever_was_recorded_last() -> None:
+    resolved = ResolutionClaimed(**X1, customer_id="C-1", root_cause_addressed=True, text="All drive again.")
+    for order_of_two in (slice(None), slice(None, None, -1)):
+        longer = (kept_from("C-2", 4, 2), kept_from("C-2", 9, 3))[order_of_two]
+        given(detected(), told_of("C-1"), *longer).when(RESOLVE).then(resolved)
+        shorter = (kept_from("C-2", 9, 2), kept_from("C-2", 4, 3))[order_of_two]
+        given(detected(), told_of("C-1"), *shorter).when(RESOLVE).refused("customers-untold", "C-2")
+    same = (kept_from("C-2", 4, 3), kept_from("C-2", 9, 3))
+    given(detected(), told_of("C-1"), *same).when(RESOLVE).then(resolved)
 
 
 def test_a_problem_is_not_resolved_while_a_concern_about_it_is_open() -> None:

@@ -17,6 +17,7 @@ from ledger.domain.problem_messages import (
     ActionPlanned,
     ProblemConcernOpened,
     ProblemCustomerTold,
+    ProblemCustomerWithheld,
     ProblemDetected,
     ResolutionClaimed,
     ResolutionVerified,
@@ -208,6 +209,19 @@ def test_what_earlier_releases_announced_again_after_any_reschedule_is_no_object
     seen_twice = said(unmoved, PromiseOverdueAcknowledged(**P), number=12)
     assert seen_twice is not None
     assert "(already-acknowledged)" in seen_twice[1]
+
+
+def test_what_earlier_releases_took_as_withheld_is_no_objection() -> None:
+    told_of = on(2, ProblemCustomerTold(**X, customer_id="C-1", disclosure_id="D-1"))
+    longer, shorter = (
+        on(number, ProblemCustomerWithheld(**X, customer_id="C-2", disclosure_id=f"D-{number}", review_at=day(until)))
+        for number, until in ((2, 9), (3, 4))
+    )
+    resolved = ResolutionClaimed(**X, root_cause_addressed=True)
+    assert said((detected(), told_of, shorter, longer), resolved) is None
+    untold = said((detected(), told_of, longer, shorter), resolved)
+    assert untold is not None
+    assert "(customers-untold)" in untold[1]
 
 
 def test_every_event_is_the_first_of_a_command_or_follows_one() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from pyrsistent import pmap
 
 from deploy import cli
 from ledger.app import Submission
@@ -307,7 +306,7 @@ def test_what_was_known_then_is_the_state_that_the_rules_decided_by(random_story
         for state, _ in naive(entries, "problem:", None, known_at).values():
             assert isinstance(state, Problem)
             (row,) = (row for row in found["problems"] if row["problem_id"] == state.problem_id)
-            untold = untold_customers(withheld_last(state, entries, known_at), known_at)
+            untold = untold_customers(state, known_at)
             open_to = [each["customer_id"] for each in found["undisclosed_problems"] if owns(each, row)]
             assert (set(open_to), row["undisclosed"]) == (untold, len(untold))
             assert (row["affected"], row["told"]) == (len(state.affected), len(state.told & state.affected))
@@ -323,16 +322,6 @@ def test_what_was_known_then_is_the_state_that_the_rules_decided_by(random_story
             assert row["list_done"] == outage.list_done
             waiting += sum(both)
     assert min(told, waiting) > 20
-
-
-def withheld_last(problem: Problem, entries: list[StoredEntry], known_at: datetime) -> Problem:
-    """The problem with the last withholding of each customer; the rules decide by the one that is recorded last."""
-    until = {
-        customer_id: row["withheld_until"]
-        for (problem_id, customer_id), row in customers_of(entries, None, known_at).items()
-        if problem_id == problem.problem_id and row["withheld_until"] is not None
-    }
-    return problem._replace(withheld_until=pmap(until))
 
 
 def owns(undisclosed: dict[str, Any], problem: dict[str, Any]) -> bool:
