@@ -150,6 +150,7 @@ def _shown(pack: verify_pack.Pack) -> dict[str, Any]:
         "origin": pack.origin,
         "size": pack.size,
         "root": pack.root.hex(),
+        "selected": verify_pack.asked_for(pack.pack),
         "entries": len(pack.raw),
         "texts": pack.opened,
         "erased": pack.erased,

@@ -19,7 +19,6 @@ from deploy.exporting import NOT_SIGNED, ExportRefused
 from deploy.pack import verify_pack
 from deploy.pack.handovers import Handovers, handovers
 from deploy.pack.readme import readme
-from deploy.pack.report import report
 from deploy.pack.selecting import SQL, Cover, Sample, Selection, Wanted, cover, ranges, spelled
 from ledger.domain.dispatch import evolve
 from ledger.domain.promise_state import late_against_original, timeliness
@@ -91,7 +90,7 @@ def contents(
     files["findings.csv"] = verify_pack.csv_of(FOUND, _findings(source.url, chosen, progress))
     files["totals.json"] = verify_pack.totals(files)
     shown = verify_pack.completeness(chosen.pack, dict(chosen.entries()))
-    files["report.html"] = report(source.verifier.name, chosen.pack, files, shown)
+    files["report.html"] = verify_pack.page_of(source.verifier.name, chosen.pack, files, shown)
     files["verify_pack.py"] = Path(verify_pack.__file__).read_bytes()
     files["README.md"] = readme(source.verifier, chosen.pack, chosen.cover, files, shown)
     return files

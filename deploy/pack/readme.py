@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.pack import verify_pack
-from deploy.pack.selecting import Cover, asked_for
+from deploy.pack.selecting import Cover
 from ledger.tlog.note import Verifier
 
 _WHAT: Final = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def readme(verifier: Verifier, pack: dict[str, Any], cover: Cover, files: dict[s
         )
     return _WHAT.format(
         origin=verifier.name,
-        asked=asked_for(pack),
+        asked=verify_pack.asked_for(pack),
         entries=entries,
         as_of=pack["as_of"],
         size=size,

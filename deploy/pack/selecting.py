@@ -95,22 +95,6 @@ def cover(connection: Connection[Any], found: Selection, last_leaf: int, first: 
         raise ExportRefused(f"{NOT_SIGNED}: the checkpoint of {found.size} events: {error}") from error
 
 
-def asked_for(pack: dict[str, Any]) -> str:
-    """What pack.json says was selected, in words."""
-    by = pack["selected_by"]
-    if "all" in by:
-        return "All events of the ledger"
-    if "from" in by:
-        return f"What was recorded from {by['from'] or 'the beginning'} until {by['to'] or 'the end'}"
-    if "customer" in by:
-        return f"Every event that carries customer {by['customer']}"
-    what, value = next(iter(by.items()))
-    return (
-        f"Every stream that names the {what} {value}, as a whole (of outages and sources, which are many customers', "
-        "only the events that name it)"
-    )
-
-
 def ranges(leaves: list[int]) -> list[list[int]]:
     """The leaves, in order, as ranges [first, stop)."""
     found: list[list[int]] = []

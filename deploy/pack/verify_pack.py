@@ -225,10 +225,77 @@ def timeline(raw: dict[int, bytes], texts: dict[int, str]) -> list[list[Any]]:
     return rows
 
 
-def on_page(name: str, table: bytes) -> str:
-    """The rows of a table in report.html: those of the CSV file, with fewer columns."""
+def asked_for(pack: dict[str, Any]) -> str:
+    """What pack.json says was selected, in words."""
+    by = pack["selected_by"]
+    (what, value), *_ = by.items()
+    said = (
+        f"Every stream that names the {what} {value}, as a whole (of outages and sources, which are many customers', "
+        "only the events that name it)"
+    )
+    if "all" in by:
+        said = "All events of the ledger"
+    elif "from" in by:
+        said = f"What was recorded from {by['from'] or 'the beginning'} until {by['to'] or 'the end'}"
+    elif "customer" in by:
+        said = f"Every event that carries customer {value}"
+    sample = pack["sample"]
+    return said if sample is None else f"{said}; of these a sample of {sample['count']}, by the seed {sample['seed']}"
+
+
+STYLE = """
+body { font: 10.5pt/1.4 Georgia, serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
+h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; break-after: avoid; }
+table { border-collapse: collapse; width: 100%; font-size: 8.5pt; }
+th, td { border-bottom: 1px solid #bbb; padding: .2rem .5rem .2rem 0; text-align: left; vertical-align: top; }
+td { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; } tr { break-inside: avoid; }
+thead { display: table-header-group; } pre { font-size: 8pt; white-space: pre-wrap; overflow-wrap: anywhere; }
+@page { margin: 15mm; } @media print { body { margin: 0; max-width: none; } }
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+WORD = "its signed word, and no proof. Whoever has all events can reckon it again."
+SECTIONS = {  # what stands above each table
+    "promises.csv": ("Promises", f"How each stood, as the ledger's owner reckons it: {WORD}"),
+    "findings.csv": ("Findings: rules of honest dealing that were broken", f"By the owner's reckoning: {WORD}"),
+    "timeline.csv": ("What happened, event by event", "Each event and its words are proven."),
+}
+
+
+def page_of(origin: str, pack: dict[str, Any], files: dict[str, bytes], shown: str) -> bytes:
+    """report.html: the pack for reading and printing, of which `shown` says how complete it is. No script, nothing is
+    loaded, every value is escaped.
+    """
+    named, root, totals_shown = shown_on_page(origin), pack["checkpoint"]["root"], files["totals.json"]
+    parts = [
+        f"<h1>Evidence from the promise ledger {named}</h1>",
+        f"<p>{shown_on_page(asked_for(pack))}. As of {shown_on_page(pack['as_of'])}, the last of "
+        f"{pack['checkpoint']['size']} events under the signed checkpoint with root {shown_on_page(root)}.</p>",
+        f"<p>Completeness: {shown_on_page(shown)}.</p>",
+        "<p>This page is for reading. What proves it are the files beside it: README.md says what each is, and how to "
+        "check them offline with <code>python3 verify_pack.py --vkey KEY</code>. A value that begins with ' had a sign "
+        "in front that a spreadsheet would take for a formula.</p>",
+        *(section_of(name, files[name]) for name in PAGE),
+        f"<h2>Control totals</h2>\n<pre>{shown_on_page(totals_shown.decode())}</pre>"
+        f"<p>SHA-256 of totals.json: <code>{hashlib.sha256(totals_shown).hexdigest()}</code></p>",
+    ]
+    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    title = f"<title>Evidence from {named}</title><style>{STYLE}</style>"
+    body = "\n".join(parts)
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}{title}</head>\n<body>\n{body}\n</body></html>\n'.encode()
+
+
+def section_of(name: str, table: bytes) -> str:
+    """A table in report.html: the rows of the CSV file, with fewer columns."""
+    heads = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in PAGE[name])
     lines = ["".join(f"<td>{escape(row[column])}</td>" for column in PAGE[name]) for row in rows_of(table)]
-    return "".join(f"<tr>{line}</tr>\n" for line in lines)
+    rows = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    title, standing = SECTIONS[name]
+    table_shown = f"<table><thead><tr>{heads}</tr></thead><tbody>\n{rows}</tbody></table>"
+    return f"<h2>{title}</h2>\n<p>{standing}{'' if rows else ' None.'}</p>\n{table_shown}"
+
+
+def shown_on_page(value: object) -> str:
+    return escape(visible(value))
 
 
 def totals(files: dict[str, bytes]) -> bytes:
@@ -262,6 +329,15 @@ def selected(pack: dict[str, Any]) -> list[int]:
     return sorted({*leaves, *pack["also"]})
 
 
+def names(entry: dict[str, Any], by: dict[str, Any]) -> bool:
+    """Whether this event names the case or the promise that was asked for."""
+    data = entry["data"]
+    if "case" in by:
+        return bool(entry.get("case_id") == by["case"])
+    promises = [data.get(f"{what}promise_id") for what in ("", "about_", "for_")]
+    return by["promise"] in [*promises, data.get("superseded_by"), *data.get("promises", ())]
+
+
 def completeness(pack: dict[str, Any], entries: dict[int, dict[str, Any]]) -> str:
     """What the pack shows about omissions. Wrong where a stream of the case or promise asked for is not whole."""
     versions: dict[str, list[int]]
@@ -271,15 +347,20 @@ def completeness(pack: dict[str, Any], entries: dict[int, dict[str, Any]]) -> st
     whole = {stream: len(here) for stream, here in versions.items() if here == list(range(1, len(here) + 1))}
     gaps = [stream for stream, last in pack["streams"].items() if whole.get(stream) != last]
     if pack["sample"] is not None:
-        return "a sample: which events of the population it holds follows from the seed, and these are they"
+        drawn = "a sample: which events of the population it holds follows from the seed, and these are they"
+        word = "; that the population is what was asked for is the owner's signed word, and no proof"
+        return drawn if "all" in by else drawn + word
     if "all" in by:
         return "every event of the log up to the checkpoint is here: they make its root"
     if "from" in by:
         shown = "no event from leaf {} to before leaf {} is left out".format(*pack["population"][0])
         return f"{shown}; that nothing before or after it is of that time is the owner's signed word, and no proof"
-    for stream in sorted({*gaps} - {entries[leaf]["stream"] for leaf in pack["also"]}):
+    naming = {entry["stream"] for entry in entries.values() if "customer" in by or names(entry, by)}
+    for stream in sorted({*versions} - {entries[leaf]["stream"] for leaf in pack["also"]}):
         in_part = "customer" in by or stream.split(":")[0] in SHARED
-        require(in_part, f"{stream} is to be here as a whole and is not")
+        require(in_part or stream not in gaps, f"{stream} is to be here as a whole and is not")
+        require(stream in naming, f"{stream} does not name what was asked for")
+    require("promise" not in by or f"promise:{by['promise']}" in versions, "the promise asked for is not here")
     return (
         f"{len(versions) - len(gaps)} of {len(versions)} streams are here from their first version to the last that "
         "the owner says they have; that no other event belongs here is the owner's signed word, and no proof"
@@ -379,6 +460,9 @@ class Pack:
             self.where = f"entries.jsonl, leaf {leaf}"
             entry = self.entries[leaf] = json.loads(line)
             require(json_of(entry) == line, "it is not in its one legal spelling")
+            at, as_of = entry["recorded_at"][:-1], pack["as_of"][:-1]
+            in_time = at == as_of or (at < as_of and leaf < self.size - 1)
+            require(in_time, "the time of the last event under the checkpoint is not what pack.json says")
             if leaf in pack["also"]:
                 continue
             require("customer" not in by or entry["customer_id"] == by["customer"], "it is of another customer")
@@ -445,9 +529,8 @@ class Pack:
             fits = row["proven_here"] == ("yes" if int(row["opened_by"]) in self.raw else "no")
             require(fits, f"{row['code']} of leaf {row['opened_by']} does not fit the entries")
         require(totals(self.files) == self.file("totals.json"), "it does not count what the tables hold")
-        _, *tables = self.file("report.html").decode().split("<tbody>\n")
-        shown = [table.split("</tbody>")[0] for table in tables]
-        require(shown == [on_page(name, self.files[name]) for name in PAGE], "it does not show what the tables hold")
+        expected = page_of(self.origin, self.pack, self.files, self.completeness)
+        require(expected == self.file("report.html"), "it does not show what the other files hold")
 
 
 def check(directory: str, vkey: str | None = None, witnesses: Any = ()) -> Pack:
@@ -466,17 +549,18 @@ def check(directory: str, vkey: str | None = None, witnesses: Any = ()) -> Pack:
 
 def sentences(pack: Pack, vkey: str | None, witnesses: Any) -> list[str]:
     """What was proven, and what was not."""
-    names = ", ".join(witness.split("+")[0] for witness in pack.witnesses) or "nobody"
+    cosigners = ", ".join(witness.split("+")[0] for witness in pack.witnesses) or "nobody"
     unpinned = " by keys that the pack names: give yours with --witness" if pack.witnesses and not witnesses else ""
     lines = [
         f"AS SIGNED: {len(pack.raw)} events of {pack.origin}, under its checkpoint of {pack.size} events",
-        f"root {pack.root.hex()}, cosigned by {names}{unpinned}",
+        f"root {pack.root.hex()}, cosigned by {cosigners}{unpinned}",
+        f"what was selected: {asked_for(pack.pack)}",
         f"texts that are those committed to: {pack.opened}; erased: {pack.erased}; lost: {pack.lost}",
         pack.completeness,
         "PROVEN: these events and words stood in the log, as they are here, when that was signed. They are what",
-        "timeline.csv holds. totals.json and the tables of report.html are what the CSV files make them.",
+        "timeline.csv holds. totals.json and report.html are what the other files make them.",
         "NOT PROVEN, the owner's word: promises.csv and findings.csv (how promises stood, which rules were broken),",
-        "README.md, what report.html says beside its tables. And whether what was recorded is true, nobody can prove.",
+        "and README.md. And whether what was recorded is true, nobody can prove.",
     ]
     if STAMP in pack.files:
         lines.append("a timestamp names this checkpoint; `openssl ts -verify` says whether it holds, see README.md")

@@ -199,6 +199,19 @@ CHEATS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a page with another word": (_edit("report.html", "HYPERLINK", "HYPERLANE"), "report.html"),
     "a page with another standing": (_edit("report.html", "<td>active</td>", "<td>kept</td>"), "report.html"),
     "a page with a finding less": (_edit("report.html", "<td>overdue</td>", "<td>-</td>"), "report.html"),
+    "a page with another heading": (_edit("report.html", "<th>due at</th>", "<th>made at</th>"), "report.html"),
+    "a page that hides its tables": (_edit("report.html", "<style>", "<style>tbody { display: none } "), "report.html"),
+    "a page with a row above its table": (
+        _edit("report.html", "</thead><tbody>", "<tr><td>none</td></tr></thead><tbody>"),
+        "report.html",
+    ),
+    "a page about somebody else": (
+        _edit("report.html", "names the case case-77", "names the case case-78"),
+        "report.html",
+    ),
+    "a case of another name": (_edit("pack.json", '"case": "case-77"', '"case": "case-78"'), "does not name"),
+    "a promise that was not asked for": (_edit("pack.json", '"case": "case-77"', '"promise": "P-8"'), "does not name"),
+    "another time than that of the last event": (_edit("pack.json", '"as_of": "2026-', '"as_of": "2025-'), "leaf 0"),
     "a longer stream": (
         _edit("pack.json", '"promise:P-1": 3', '"promise:P-1": 4'),
         "promise:P-1 is to be here as a whole",
@@ -257,6 +270,8 @@ def test_what_another_key_signed_is_refused_and_without_a_key_the_warning_is_lou
     for path in (case / "proofs").iterdir():
         head = path.read_bytes().split(b"\n\n")[0]
         path.write_bytes(head + b"\n\n" + (case / "checkpoint").read_bytes())
+    page = (case / "report.html").read_text(encoding="utf-8").replace(log.settings.origin, NOBODY.name)
+    (case / "report.html").write_bytes(page.encode())
     sign(case, NOBODY)
     code, said = verified(case)  # made up from end to end, and as signed: by nobody
     assert code == 0
@@ -287,7 +302,7 @@ def test_no_pack_makes_the_program_fail_otherwise_than_by_a_sentence(log: Log, c
         for _ in range(4):
             (case / name).write_bytes(_mutated(original[name], chance))
             sign(case, owner(log))
-            with suppress(verify_pack.Wrong):  # a word of the page alone, say, is nowhere else to compare with
+            with suppress(verify_pack.Wrong):  # a word of findings.csv alone, say, is nowhere else to compare with
                 verify_pack.check(str(case), log.vkey)
         (case / name).write_bytes(original[name])
     for content in hostile:
@@ -322,7 +337,10 @@ def test_no_number_signature_or_table_too_many_costs_more_than_a_sentence(log: L
             {"checkpoint": huge.sign(owner(log)), "pack.json": verify_pack.json_of(about, 1)},
             "proofs/0.tlog-proof: it is",
         ),
-        ({"report.html": original["report.html"] + b"<tbody>\n" * 30_000}, "it does not show what the tables hold"),
+        (
+            {"report.html": original["report.html"] + b"<tbody>\n" * 30_000},
+            "it does not show what the other files hold",
+        ),
     ]:
         for name, content in (original | changed).items():
             (case / name).write_bytes(content)

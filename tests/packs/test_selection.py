@@ -89,6 +89,18 @@ def test_a_time_is_what_was_recorded_from_the_one_moment_on_and_before_the_other
     assert leaves(export(log, away / "open", "from", start=start)) == list(range(5, len(log.states())))
 
 
+def test_a_pack_of_another_promise_and_one_without_the_promise_itself_are_refused(log: Log, packs: Packs, away: Path):
+    pack = packs.copy(away, "promise", "P-1")
+    assert "what was selected: Every stream that names the promise P-1, as a whole" in verified(pack)[1]
+    change(pack / "pack.json", '"promise": "P-1"', '"promise": "P-2"')
+    sign(pack, owner(log))
+    assert problem(pack, log) == "pack.json: disclosure:D-1 does not name what was asked for"
+    about = {"stream": "disclosure:D-1", "version": 1, "data": {"about_promise_id": "P-1"}}
+    said = {"selected_by": {"promise": "P-1"}, "sample": None, "also": [], "streams": {"disclosure:D-1": 1}}
+    with pytest.raises(verify_pack.Wrong, match="the promise asked for is not here"):
+        verify_pack.completeness(said, {0: about})
+
+
 def test_a_time_that_the_events_are_not_of_is_found_even_if_signed_for(log: Log, away: Path):
     start, stop = NOON + timedelta(hours=6), NOON + timedelta(days=3)
     pack = export(log, away, "from", start=start, stop=stop)
@@ -154,7 +166,9 @@ def test_a_sample_is_the_smallest_hashes_of_the_seed_and_can_be_drawn_again(log:
     also = set(json.loads((pack / "pack.json").read_bytes())["also"])
     assert drawn - also <= set(by_hash[:5]) <= drawn
     assert also <= set(sql(log, "entry ->> 'type' = 'subject.erasure_requested'"))
-    assert verified(pack, "--vkey", log.vkey)[0] == 0
+    code, said = verified(pack, "--vkey", log.vkey)
+    assert code == 0
+    assert "what was selected: All events of the ledger; of these a sample of 5, by the seed 2026-audit\n" in said
     assert files(export(log, away / "two", sample=Sample(5, "2026-audit"))) == files(pack)
     assert leaves(export(log, away / "other", sample=Sample(5, "2027-audit"))) != leaves(pack)
     assert leaves(export(log, away / "many", sample=Sample(99, "x"))) == list(range(len(log.states())))
