@@ -90,13 +90,15 @@ CREATE OR REPLACE FUNCTION audit.timeliness(
     END
 $$;
 COMMENT ON FUNCTION audit.timeliness IS
-    'The third axis of a promise at a moment: running, warned, overdue, late or on_time. Needs no timer to be right.';
+    'The third axis of a promise at a moment: running, warned, overdue, late or on_time. Needs no timer to be right. '
+    'standing is conditional also of what ended before its condition was met.';
 
 CREATE OR REPLACE VIEW audit.promises AS
 SELECT
     p.promise_id, p.customer_id, p.kind, p.owner, p.due_at, p.standing, p.fulfilment,
     audit.timeliness(
-        now(), p.standing, least(p.ended_at, p.paused_at), p.due_at,
+        now(), CASE WHEN p.condition_by IS NULL OR p.turns && ARRAY['activated', 'was_owed'] THEN p.standing ELSE 'conditional' END,
+        least(p.ended_at, p.paused_at), p.due_at,
         CASE WHEN p.claimed_at IS NOT NULL THEN least(p.claimed_at, p.paused_at) END, p.warned_at, p.latched
     ) AS timeliness,
     round(extract(epoch FROM p.due_at - now()) / 86400, 2)::float8 AS days_to_due,
@@ -189,7 +191,7 @@ SELECT
     h.leaf_index, h.promise_id, h.version, h.type, h.occurred_at, h.recorded_at, h.actor, h.source, h.standing,
     h.fulfilment,
     audit.timeliness(
-        h.occurred_at, h.standing, least(h.ended_at, h.paused_at), h.due_at,
+        h.occurred_at, CASE WHEN owed.owed THEN h.standing ELSE 'conditional' END, least(h.ended_at, h.paused_at), h.due_at,
         CASE WHEN h.claimed_at IS NOT NULL THEN least(h.claimed_at, h.paused_at) END, h.warned_at, h.latched
     ) AS timeliness,
     h.customer_id, h.kind, h.owner, h.due_at, h.made_at, h.original_due_at,
@@ -201,8 +203,10 @@ SELECT
     (SELECT jsonb_object_agg(t.member, t.text) FROM audit.texts AS t WHERE t.leaf_index = h.leaf_index) AS words,
     h.calendar_id, h.calendar_version, h.paused_at, h.overdue_acknowledged_at,
     CASE WHEN h.type IN ('promise.rescheduled', 'promise.resumed') THEN h.turned_due_at[cardinality(h.turned_due_at)] END
-        AS moved_to
-FROM history AS h;
+        AS moved_to,
+    owed.owed
+FROM history AS h
+CROSS JOIN LATERAL (SELECT h.condition_by IS NULL OR h.turns && ARRAY['activated', 'was_owed'] AS owed) AS owed;
 COMMENT ON VIEW audit.promise_history IS
     'Every event of every promise, with the promise as it stood after it. The state as of two moments is the last row by '
     'leaf_index that had occurred by the one and was recorded by the other.';
@@ -214,6 +218,7 @@ COMMENT ON COLUMN audit.promise_history.recorded_at IS 'When the ledger wrote it
 COMMENT ON COLUMN audit.promise_history.actor IS 'Who acted: a person, team or service, by id.';
 COMMENT ON COLUMN audit.promise_history.source IS 'The backend service that reported it.';
 COMMENT ON COLUMN audit.promise_history.moved_to IS 'When a reschedule or a resumption says that it is due. due_at is the present one, another where this was recorded late.';
+COMMENT ON COLUMN audit.promise_history.owed IS 'It was owed by then: it had no condition, or that had been met.';
 COMMENT ON COLUMN audit.promise_history.timeliness IS 'Third axis, as of the moment at which the event occurred.';
 COMMENT ON COLUMN audit.promise_history.words IS 'The personal texts of the event by member. Empty where it has none, or once erased.';
 
@@ -222,7 +227,7 @@ RETURNS SETOF audit.promises LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT
         h.promise_id, h.customer_id, h.kind, h.owner, h.due_at, h.standing, h.fulfilment,
         audit.timeliness(
-            coalesce(as_of, known_at, now()), h.standing, least(h.ended_at, h.paused_at), h.due_at,
+            coalesce(as_of, known_at, now()), CASE WHEN h.owed THEN h.standing ELSE 'conditional' END, least(h.ended_at, h.paused_at), h.due_at,
             CASE WHEN h.claimed_at IS NOT NULL THEN least(h.claimed_at, h.paused_at) END, h.warned_at, h.latched),
         round(extract(epoch FROM h.due_at - coalesce(as_of, known_at, now())) / 86400, 2)::float8,
         p.text, p.condition_text,

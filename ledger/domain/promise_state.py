@@ -80,8 +80,7 @@ def timeliness(promise: Promise, at: datetime) -> Timeliness:
 
     Claimed in this cycle: `on_time` or `late`, judged by when it was claimed, and `on_time` where it stands still.
     Otherwise `overdue` once past due, for ever, but not where it ended before; suspension stops the clock of business
-    time only. A conditional promise is owed nothing yet, and its condition is decided by the due time at the latest, so
-    it is never overdue.
+    time only. What was never owed is never overdue: a condition is decided by the due time at the latest.
     """
     if promise.claimed_at is not None:
         past_due = promise.claimed_at > promise.due_at and promise.paused_at is None
@@ -89,9 +88,14 @@ def timeliness(promise: Promise, at: datetime) -> Timeliness:
     until = at if promise.ended_at is None else min(at, promise.ended_at)
     if promise.paused_at is not None:
         until = min(until, promise.paused_at)
-    if promise.latched or (until > promise.due_at and promise.standing != "conditional"):
+    if promise.latched or (until > promise.due_at and owed(promise)):
         return "overdue"
     return "running" if promise.warned_at is None else "warned"
+
+
+def owed(promise: Promise) -> bool:
+    """Whether it is, or was, owed: it had no condition, or that was met. However it ended otherwise, it never was."""
+    return promise.condition_by is None or not _OWED.isdisjoint(promise.turns)
 
 
 def late_against_original(promise: Promise) -> bool:
@@ -225,6 +229,8 @@ def _facts(promise: Promise, event: Event, happened: Happened) -> dict[str, Any]
 
 _ANNOUNCED: Final = ("deadline_warned_percent", "deadline_passed", "overdue_acknowledged_at")
 """What was said of the present due time: a reschedule that leaves it as it was begins no other round."""
+
+_OWED: Final[frozenset[Turn]] = frozenset({"activated", "was_owed"})
 
 _TURNS: Final[Mapping[type[Event], Turn]] = {
     PromiseActivated: "activated",

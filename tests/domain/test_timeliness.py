@@ -40,6 +40,7 @@ def broken(number: int) -> Fact:
 READ_BACK_LATE = on(12, PromiseReadBack(**P1, confirmed=True))
 WARNED = on(5, PromiseAtRisk(**P1))
 SUSPENDED = on(5, PromiseSuspended(**P1, review_at=day(25)))
+RELEASED_12 = on(12, PromiseReleased(**P1, evidence="x"))
 MET_7 = on(7, PromiseActivated(**P1))
 MADE = made()
 CONDITIONAL = made(condition_by=day(8))
@@ -79,6 +80,9 @@ TABLE: list[tuple[str, tuple[Fact, ...], int, Timeliness]] = [
     ("released before due", (MADE, on(9, PromiseReleased(**P1, evidence="x"))), 30, "running"),
     ("conditional, past due: nothing was owed", (CONDITIONAL,), 30, "running"),
     ("conditional, rescheduled after due: nothing was owed", (CONDITIONAL, moved(11, 10, 20)), 15, "running"),
+    ("conditional, released after due: nothing was owed", (CONDITIONAL, RELEASED_12), 30, "running"),
+    ("… nor was it broken late", (CONDITIONAL, broken(12)), 30, "running"),
+    ("condition met, released after due", (CONDITIONAL, MET_7, RELEASED_12), 30, "overdue"),
     ("condition met, past due", (CONDITIONAL, on(7, PromiseActivated(**P1))), 11, "overdue"),
     ("a late word that is no claim latches nothing", (MADE, READ_BACK_LATE, claimed(9)), 30, "on_time"),
     # recorded in another order than they occurred
@@ -126,5 +130,8 @@ def test_of_very_many_turns_the_older_ones_stand_as_recorded() -> None:
     many = promise_after(MADE, *moves, *moves, claimed(25), moved(12, 10, 30))
     assert len(many.turns) <= MOST_TURNS
     assert (timeliness(many, day(30)), many.due_at) == ("on_time", day(30))
+    owed = promise_after(CONDITIONAL, MET_7, *moves, *moves, RELEASED_12)
+    assert ("activated" in owed.turns, timeliness(owed, day(30))) == (False, "running")
+    assert timeliness(owed._replace(due_at=day(11)), day(30)) == "overdue", "it was owed all the same"
     led = course(many)
     assert (led.due_at, led.claimed_at, led.latched) == (many.due_at, many.claimed_at, many.latched)

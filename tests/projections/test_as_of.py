@@ -200,6 +200,21 @@ def test_a_claim_straight_from_a_pause_beyond_the_calendar_is_on_time_by_either_
     assert world.ask(suspended) == [{"timeliness": "running"}] * 2
 
 
+def test_what_was_never_owed_was_not_overdue_when_it_ended_though_no_timer_ran(world: World) -> None:
+    for number in (1, 2):
+        world.make(number, due_at=9, condition={"text": "If you are in.", "by": at(8)})
+    assert world.tell("promise.meet_condition", 7, promise_id="P-2") == "recorded"
+    for number in (1, 2):
+        assert world.tell("promise.release", 12, promise_id=f"P-{number}", evidence="letter-1") == "recorded"
+    world.catch_up()
+    for query in (
+        "SELECT timeliness FROM audit.promises ORDER BY promise_id",
+        "SELECT timeliness FROM audit.promises_as_of(known_at => '2026-04-01') ORDER BY promise_id",
+        "SELECT timeliness FROM audit.promise_history WHERE type = 'promise.released' ORDER BY promise_id",
+    ):
+        assert [row["timeliness"] for row in world.ask(query)] == ["running", "overdue"], query
+
+
 def test_days_to_due_count_from_the_moment_asked_about(world: World) -> None:
     world.make(1, occurred_at=0, due_at=36)
     world.catch_up()
@@ -240,6 +255,10 @@ def test_timeliness_in_sql_is_that_of_the_domain(world: World) -> None:
         )
         columns = zip(*((moment, *fields.values()) for moment, fields in cases), strict=True)
         said = [row["t"] for row in world.ask(query, *map(list, columns))]
-        assert said == [timeliness(any_promise._replace(**fields), moment) for moment, fields in cases]
+        promises = [
+            any_promise._replace(**fields, condition_by=NOON if fields["standing"] == "conditional" else None)
+            for _, fields in cases
+        ]
+        assert said == [timeliness(each, moment) for each, (moment, _) in zip(promises, cases, strict=True)]
 
     same()
