@@ -23,8 +23,8 @@ $(READY): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(READY) ## the ledger with its demo story, until Ctrl-C
-	@$(BIN)/promise-ledger up --demo
+run: $(READY) ## the ledger with its demo story, until Ctrl-C; OPTIONS are those of `promise-ledger up`
+	@$(BIN)/promise-ledger up --demo $(OPTIONS)
 
 test: $(READY)
 	@$(TESTS)
