@@ -19,7 +19,7 @@ from nats.js.errors import NotFoundError
 from consumers.channels import EVENTS, RECEIPTS, Stream, receipts_subject
 from consumers.cloudevents import Malformed
 from consumers.receipts import Lost, UnprovenReceipt, open_answer
-from ledger.receipts import Receipt
+from ledger.receipts import ProvenEvent, Receipt
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note, Verifier
@@ -37,12 +37,12 @@ Holds = Callable[[int, bytes], bool]
 
 class Receipts(NamedTuple):
     """What the stream of receipts says: the largest checkpoint under each key of the log, and of those that no key here
-    verifies; each command whose last answer is a receipt for events that the log does not hold, with their leaves; and
+    verifies; each command whose last answer is a receipt for events that the log does not hold, with these; and
     the leaf hashes that are proven to have been in the log itself.
     """
 
     newest: tuple[bytes, ...]
-    lost: dict[Command, tuple[int, ...]]
+    lost: dict[Command, Sequence[ProvenEvent]]
     hashes: dict[int, bytes]
 
 
@@ -55,7 +55,7 @@ def read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) 
 
 async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: Holds) -> Receipts:
     newest: dict[Verifier | None, tuple[int, bytes]] = {}
-    lost: dict[Command, tuple[int, ...]] = {}
+    lost: dict[Command, Sequence[ProvenEvent]] = {}
     hashes: dict[int, bytes] = {}
     async with _connected(broker_url) as js:
         async for message in _stored(js, RECEIPTS):
@@ -73,7 +73,7 @@ async def _read_receipts(broker_url: str, verifiers: Sequence[Verifier], holds: 
             lost.pop(command, None)  # the last receipt counts
             proven = {event.leaf_index: hash_of(event.leaf_hash) or b"" for event in receipt.events}
             if not all(holds(*leaf) for leaf in proven.items()):
-                lost[command] = tuple(proven)
+                lost[command] = receipt.events
             if verifier is not None and verifier.name == verifiers[0].name:
                 hashes |= proven
     return Receipts(tuple(note for _, note in newest.values()), lost, hashes)
@@ -122,14 +122,15 @@ def _proven(
     return None, None
 
 
-def ask_again(broker_url: str, lost: Mapping[Command, Sequence[int]]) -> None:
+def ask_again(broker_url: str, lost: Mapping[Command, Sequence[ProvenEvent]]) -> None:
     """Each source is asked for what is lost, durably: the answers are stored when this returns."""
     asyncio.run(_ask_again(broker_url, lost))
 
 
-async def _ask_again(broker_url: str, lost: Mapping[Command, Sequence[int]]) -> None:
+async def _ask_again(broker_url: str, lost: Mapping[Command, Sequence[ProvenEvent]]) -> None:
     async with _connected(broker_url) as js:
-        for (source, command_id), leaves in lost.items():
+        for (source, command_id), events in lost.items():
+            leaves = [event.leaf_index for event in events]
             body = Lost(source, command_id, leaves, SENTENCE).to_json()
             await js.publish(receipts_subject(source), body, stream=RECEIPTS.name)
 

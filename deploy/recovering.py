@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from consumers import lost
 from consumers.lost import Command
 from deploy.copies import published, read_checkpoint, site
 from ledger.clock import Clock, system_clock
-from ledger.recovery.copies import Copies, Missing, find_missing
+from ledger.domain.erasures import EraseSubject, ErasureRequested
+from ledger.receipts import ProvenEvent
+from ledger.recovery.copies import Copies, Missing, find_missing, read_entry
 from ledger.recovery.diagnosis import GUARD, Found, Guard
 from ledger.recovery.evidence import Kept, NotRecovered, Unrelated, keys_of, opened, read_stored, stored_kept
 from ledger.recovery.records import ended_logs, records
 from ledger.recovery.steps import Recovery, refuse_running
-from ledger.settings import Settings
+from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys
 from ledger.storage.guard import GuardDamaged, read_guard
 from ledger.storage.log_keys import KeyRange, read_rotations
@@ -43,8 +46,8 @@ _THERE = "SELECT to_regclass('ledger.events') IS NOT NULL"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One log and all that was found out about it. `lost`: commands with a receipt for events that are not here;
-    `hashes`: of leaves, as receipts prove them.
+    """One log and all that was found out about it. `lost`: commands with a receipt for events that are not here, and
+    these; `hashes`: of leaves, as receipts prove them.
     """
 
     settings: Settings
@@ -52,7 +55,7 @@ class Case:
     secrets: keys.Secrets
     signer: Signer
     found: Found
-    lost: dict[Command, tuple[int, ...]]
+    lost: dict[Command, Sequence[ProvenEvent]]
     hashes: dict[int, bytes]
     sites: Sequence[Copies]
 
@@ -65,6 +68,28 @@ class Case:
             said = lost.read_entries(self.settings.broker_url, self.found.stored.size, self.signer.name)
         queue = published(said, self.hashes)
         return replace(find_missing(self.found, [*copies, queue], strict=strict), left_out=queue.left_out)
+
+    def lost_erasures(self, size: int) -> dict[int, EraseSubject]:
+        """The orders of erasures that took effect behind the first `size` events, by leaf: those whose events are on
+        the queue and proven by receipts, as many as one append takes beside the record of the recovery.
+        """
+        if self.settings.broker_url is None:
+            return {}
+        with _queue():
+            said = lost.read_entries(self.settings.broker_url, size, self.signer.name)
+        found = {}
+        for leaf_index in sorted(said.keys() & self.hashes):
+            for state in said[leaf_index]:
+                if leaf_hash(state) == self.hashes[leaf_index]:
+                    entry = read_entry(leaf_index, state)
+                    if isinstance(event := entry.event, ErasureRequested):
+                        found[leaf_index] = EraseSubject(
+                            actor=entry.happened.actor,
+                            occurred_at=entry.happened.occurred_at,
+                            customer_id=event.customer_id,
+                            grounds=event.grounds,
+                        )
+        return dict(islice(found.items(), MAX_BATCH - 1))
 
     def recovery(self, grounds: str, clock: Clock = system_clock) -> Recovery:
         """The steps, where no service is at work."""

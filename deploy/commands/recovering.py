@@ -12,6 +12,7 @@ from deploy import recovering
 from deploy.finding import NoQueue, at_hand
 from deploy.recovering import Case
 from deploy.terminal import AsJson, DataDir, bar, fail, out, print_json
+from ledger.domain.erasures import ErasureDeferred, ErasureRequested
 from ledger.recovery.diagnosis import diagnose
 
 app = typer.Typer(help=__doc__)
@@ -26,6 +27,7 @@ Sites = Annotated[
     typer.Argument(metavar="[SITE]...", help="Directories that `export-tiles` wrote, or addresses of the log's tiles."),
 ]
 Grounds = Annotated[str, typer.Option("--grounds", help="Why; on record for ever: a ticket, nothing about a person.")]
+ERASURES = frozenset({ErasureDeferred.TOPIC, ErasureRequested.TOPIC})
 WithoutQueue = Annotated[
     bool, typer.Option("--without-queue", help="Do not look at receipts and events on the queue, which is away.")
 ]
@@ -130,13 +132,16 @@ def anew(
     """
     with _case(data_dir, without_queue, against, sites) as case:
         missing = case.missing(strict=False)
-        vkey = case.recovery(grounds).anew(origin, missing)
+        erasures = case.lost_erasures(missing.size)
+        vkey = case.recovery(grounds).anew(origin, missing, [*erasures.values()])
         rebuilt = recovering.rebuild_ahead(case, missing.size)
         if not without_queue:
             case = recovering.still_lost(case)
             case.ask_again()
         lost = [] if without_queue else _lost(case)
-    _tell({"recovered": "anew", "vkey": vkey, "size": missing.size, "rebuilt": rebuilt, "lost": lost}, as_json)
+    done = {"recovered": "anew", "vkey": vkey, "size": missing.size, "rebuilt": rebuilt}
+    ordered = [{"leaf_index": leaf, "customer_id": each.customer_id} for leaf, each in erasures.items()]
+    _tell(done | {"erasures": ordered, "lost": lost}, as_json)
 
 
 @app.command("lost")
@@ -153,8 +158,13 @@ def lost_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 def _lost(case: Case) -> list[dict[str, Any]]:
     return [
-        {"source": source, "id": command_id, "leaf_indexes": leaves}
-        for (source, command_id), leaves in sorted(case.lost.items())
+        {
+            "source": source,
+            "id": command_id,
+            "leaf_indexes": [event.leaf_index for event in events],
+            "types": [event.type for event in events],
+        }
+        for (source, command_id), events in sorted(case.lost.items())
     ]
 
 
@@ -168,5 +178,10 @@ def _tell(done: dict[str, Any], as_json: bool) -> None:
         if done.get("left_out"):
             out.print(f"left out: {done['left_out']} published entries that are not those which receipts prove")
         out.print(f"recovered: {done['recovered']}; `promise-ledger trail log` has the record, now run verify")
+    ordered = {each["leaf_index"]: each["customer_id"] for each in done.get("erasures", ())}
+    for leaf_index, customer_id in ordered.items():
+        out.print(f"ordered again: the erasure of customer {customer_id}, which was leaf {leaf_index}")
     for each in done["lost"]:
         out.print(f"asked for again: {each['id']} of {each['source']}")
+        if not ordered.keys() & each["leaf_indexes"] and any(map(ERASURES.__contains__, each["types"])):
+            out.print("  it ordered an erasure: `promise-ledger erase` it again, once all senders have sent again")

@@ -45,11 +45,15 @@ class Missing:
             for index, state in enumerate(part, first):
                 if leaf_hash(state) != self.hashes[index - self.first]:
                     raise NotRecovered(f"the copy of leaf {index} changed while it was read: run it again")
-                try:
-                    entry = decode(index, orjson.loads(state)["type"], state)
-                except (MalformedEntry, ValueError, KeyError, TypeError) as error:
-                    raise NotRecovered(f"leaf {index} cannot be read by this release: {error}") from error
-                yield entry, state
+                yield read_entry(index, state), state
+
+
+def read_entry(index: int, state: bytes) -> StoredEntry:
+    """The entry of leaf `index`, whose hash was checked. Raises NotRecovered where a later release has written it."""
+    try:
+        return decode(index, orjson.loads(state)["type"], state)
+    except (MalformedEntry, ValueError, KeyError, TypeError) as error:
+        raise NotRecovered(f"leaf {index} cannot be read by this release: {error}") from error
 
 
 def read_copies(copies: Sequence[Copies], first: int, stop: int) -> Iterator[tuple[int, Sequence[bytes]]]:

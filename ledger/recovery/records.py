@@ -51,6 +51,7 @@ class Record(NamedTuple):
         return (
             f"the log {event.old_origin} ended {on}: of the {event.signed_size} events that it had signed {self.size} "
             f"go on in this one{f'; {brought}' if event.restored else ''}"
+            f"{'; an erasure among the others holds once it is ordered again' if event.signed_size > self.size else ''}"
         )
 
 

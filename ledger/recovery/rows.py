@@ -3,7 +3,7 @@ be made from entries; where they are still there they are kept, and `verify` com
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -52,8 +52,10 @@ class Restored:
                 yield entry.leaf_index, EventRow(heading.stream, heading.version, entry.event.TOPIC, state)
 
 
-def restored(connection: Connection[Any], keyring: Keyring, missing: Missing) -> Restored:
-    """What `missing` makes of the database, which is read and not changed.
+def restored(
+    connection: Connection[Any], keyring: Keyring, missing: Missing, customers: Iterable[str] = ()
+) -> Restored:
+    """What `missing` makes of the database, which is read and not changed; `customers` are known as well afterwards.
 
     Raises NotRecovered where other events stand behind the last whole one, and where a key that is here does not open:
     then keys/kek is not the one of this copy.
@@ -72,7 +74,7 @@ def restored(connection: Connection[Any], keyring: Keyring, missing: Missing) ->
     found.tiles = _tiles(connection, missing)
     sealed = {row[0] for row in connection.execute(QUERIES["sealed_beyond"], {"size": missing.first}).fetchall()}
     commands = _Commands(connection, missing.first)
-    customers: dict[str, None] = {}
+    known = dict.fromkeys(customers)
     erased: dict[str, datetime] = {}
     without: list[str] = []
     for entry, _ in missing.entries():
@@ -82,13 +84,13 @@ def restored(connection: Connection[Any], keyring: Keyring, missing: Missing) ->
         if isinstance(entry.event, ErasureRequested):
             erased[entry.event.customer_id] = entry.happened.recorded_at
         if entry.personal is not None and customer_id is not None:
-            customers[customer_id] = None
+            known[customer_id] = None
             if entry.leaf_index not in sealed:
                 without.append(customer_id)
     found.inbox = commands.rows()
     found.texts_lost = sum(customer_id not in erased for customer_id in without)
-    rows = connection.execute(QUERIES["known_customers"], {"customers": " ".join({**customers, **erased})}).fetchall()
-    unknown = [customer_id for customer_id in {**customers, **erased} if (customer_id,) not in rows]
+    rows = connection.execute(QUERIES["known_customers"], {"customers": " ".join({**known, **erased})}).fetchall()
+    unknown = [customer_id for customer_id in {**known, **erased} if (customer_id,) not in rows]
     found.buried = [(customer_id, erased[customer_id]) for customer_id in unknown if customer_id in erased]
     _, found.keys = keyring.make([customer_id for customer_id in unknown if customer_id not in erased])
     return found

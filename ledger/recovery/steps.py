@@ -7,8 +7,8 @@ entries  1. events, inbox, keys, tiles, head and   before: nothing happened. Aft
             log.recovered are committed
          2. the head is signed
 anew     1. keys/log.new                           nothing happened
-         2. as above, and the log's new name       nobody can sign: the guard is of the old name. From here on the
-                                                   same again goes on
+         2. as above, the log's new name, lost    nobody can sign: the guard is of the old name. From here on the
+            erasures that are ordered again        same again goes on
          3. signed with the new key, in guard.new
          4. keys/log is log.<key id>, log.new log
          5. guard is guard.<key id>, guard.new guard
@@ -16,7 +16,7 @@ anew     1. keys/log.new                           nothing happened
 
 import base64
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from psycopg import Connection
 
 from ledger.app import Ledger, Submission
 from ledger.clock import Clock
+from ledger.domain.erasures import EraseSubject
 from ledger.domain.recoveries import Kind, RecoverLog
 from ledger.erasure.keyring import Keyring
 from ledger.receipts import Receipt
@@ -53,6 +54,11 @@ def refuse_running(connection: Connection[Any]) -> None:
         raise NotRecovered(
             f"{part} was at work {seconds:.0f} s ago: stop the services that write, and 5 s later run this again"
         )
+
+
+def _submission(command: RecoverLog | EraseSubject) -> Submission:
+    canonical = orjson.dumps(command.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+    return Submission(SOURCE, f"recover-{os.urandom(16).hex()}", command, canonical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +105,18 @@ class Recovery:
 
         self._carry_on(self._command("entries", newest, back), newest, within)
 
-    def anew(self, origin: str, missing: Missing) -> str:
-        """The log goes on as `origin`, under a new key, and says what it lost; returns the new verifier key."""
+    def anew(self, origin: str, missing: Missing, erasures: Sequence[EraseSubject] = ()) -> str:
+        """The log goes on as `origin`, under a new key, and says what it lost; returns the new verifier key.
+
+        `erasures`, at most 499, were lost: they are ordered again before anybody can send the words again.
+        """
         refuse_rewritten(self.found.stored)
         if self.found.unfinished == origin:
             return self.finish(origin, ended_logs(self.found.stored.recoveries)[-1].verifier)
         stored = self.found.stored
         if origin in {self.signer.name, stored.origin, *(each.event.old_origin for each in stored.recoveries)}:
             raise NotRecovered(f"the log is or was called {origin}: one that goes on anew needs another name")
-        self._rename(origin, missing)
+        self._rename(origin, missing, erasures)
         return self.finish(origin, self.signer.verifier)
 
     def finish(self, origin: str, old: Verifier) -> str:
@@ -125,12 +134,13 @@ class Recovery:
             flush_directory(guard.parent)
         return Signer(origin, keys.secrets_of(self.settings).log).vkey
 
-    def _rename(self, origin: str, missing: Missing) -> None:
+    def _rename(self, origin: str, missing: Missing, erasures: Sequence[EraseSubject]) -> None:
         """Steps 1 and 2."""
         self._refuse_unvouched(missing)
         self._refuse_left_behind(missing.size)
         self._begin_head()
-        stored, back = self.found.stored, self._restored(missing)
+        stored = self.found.stored
+        back = self._restored(missing, [each.customer_id for each in erasures])
         newest = self.found.newest or Kept(stored.size, stored.frontier.root(), b"", "the database", own=True)
         signer = Signer(origin, keys.new_log_key(self.settings.keys_dir))
         fresh = self.settings.guard_path.with_name("guard.new")
@@ -142,7 +152,8 @@ class Recovery:
             append.cursor.execute(QUERIES["announce_again"], {"size": missing.size})
 
         with self._ledger(signer, fresh) as ledger:
-            ledger.append([self._command("anew", newest, back)], within=self._alone(within))
+            again = map(_submission, erasures)
+            ledger.append([self._command("anew", newest, back), *again], within=self._alone(within))
 
     def _refuse_unvouched(self, missing: Missing) -> None:
         """Raises NotRecovered where nobody vouches for the last events, or the key is not ours to replace."""
@@ -214,9 +225,9 @@ class Recovery:
 
         return checked
 
-    def _restored(self, missing: Missing) -> Restored:
+    def _restored(self, missing: Missing, customers: Sequence[str] = ()) -> Restored:
         keyring = Keyring(self.secrets.kek, reread=self.secrets.key_encryption_keys)
-        return restored(self.connection, keyring, missing)
+        return restored(self.connection, keyring, missing, customers)
 
     def _begin_head(self) -> None:
         """There is a head row to be locked. Where it was gone it says nothing yet, and nothing is signed over that."""
@@ -238,8 +249,7 @@ class Recovery:
             old_origin=self.signer.name if anew else None,
             old_vkey=self.signer.vkey if anew else None,
         )
-        canonical = orjson.dumps(command.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
-        return Submission(SOURCE, f"recover-{os.urandom(16).hex()}", command, canonical)
+        return _submission(command)
 
     @contextmanager
     def _ledger(self, signer: Signer, guard: Path) -> Iterator[Ledger]:

@@ -21,7 +21,7 @@ from deploy import cli
 from deploy.submitting import NotCosigned, submit
 from deploy.witness import open_witness
 from deploy.witness_http import create_app
-from ledger.app import Ledger
+from ledger.app import Ledger, Submission
 from ledger.log_rotation import rotate_log_key
 from ledger.settings import Settings
 from ledger.storage.guard import read_guard
@@ -33,7 +33,7 @@ from projections.web.health import health
 from tests.consumers.test_messages_page import example, same
 from tests.contracts.schemas import validate
 from tests.service.serving import served
-from tests.storage.log import Answer, Log, copied, copy_directory, make, told
+from tests.storage.log import Answer, Log, copied, copy_directory, make, submission, told
 
 Command = Callable[..., tuple[int, Any]]
 
@@ -181,8 +181,8 @@ def test_what_nobody_has_is_asked_for_again_once_and_recorded_afresh(
         code, said = command(url, "recover", "anew", "--origin", "example/again", "--grounds", "ticket 88")
         assert (code, said["size"]) == (0, 2)
         assert said["lost"] == [
-            {"source": "crm", "id": "m-3", "leaf_indexes": [2]},
-            {"source": "crm", "id": "m-4", "leaf_indexes": [3]},
+            {"source": "crm", "id": "m-3", "leaf_indexes": [2], "types": ["promise.made"]},
+            {"source": "crm", "id": "m-4", "leaf_indexes": [3], "types": ["promise.made"]},
         ], "the receipt that is not proven is nobody's"
         assert [(each.command_id, each.leaf_indexes) for each in asked_for(queue_url)] == [("m-3", (2,)), ("m-4", (3,))]
         assert command(url, "recover", "lost")[1]["lost"] == [], "asked for once"
@@ -195,6 +195,45 @@ def test_what_nobody_has_is_asked_for_again_once_and_recorded_afresh(
             answered(queue_url, *told(ledger, make(3)))
         assert [each.command_id for each in asked_for(queue_url)] == ["m-4"]
         assert command(url, "verify")[0] == 0
+
+
+def test_a_lost_erasure_is_ordered_again_before_its_words_can_be_sent_again(
+    log: Log, queue_url: str, command: Command
+) -> None:
+    answered(queue_url, *recorded(log, 1, 2))
+    with copied(log.url, "ledger_lost_erasures") as url:
+        answered(queue_url, *recorded(log, 3, 4))
+        with log.open() as ledger:
+            log._opened.clear()
+            orders = [erase("C-1"), erase("C-3"), erase("C-4")]
+            answered(queue_url, *told(ledger, *orders))
+        entries = [orjson.loads(state) for state in log.states()]
+        published(log, queue_url, 6, entries[6] | {"data": {"grounds": "made up"}, "customer_id": "C-2"})
+        for leaf_index in (4, 5):  # leaf 2 and what orders the erasure of C-4 are nowhere
+            published(log, queue_url, leaf_index, entries[leaf_index])
+        published(log, queue_url, 7, entries[6])
+        code, said = command(url, "recover", "anew", "--origin", "example/again", "--grounds", "ticket 88")
+        assert (code, said["size"]) == (0, 2)
+        assert said["erasures"] == [
+            {"leaf_index": 4, "customer_id": "C-1"},
+            {"leaf_index": 5, "customer_id": "C-3"},
+        ]
+        assert [each["id"] for each in said["lost"]] == ["m-3", "m-4", "e-C-1", "e-C-3", "e-C-4"]
+        restored = log.settings.model_copy(update={"database_url": url})
+        with Ledger.open(restored, clock=lambda: log.now) as ledger:
+            again = told(ledger, make(3), make(8), make(4), erase("C-1"))
+        assert [answer.get("code") for answer in again] == [
+            "customer-erased",
+            "customer-erased",
+            None,
+            "erasure-on-record",
+        ]
+        report = command(url, "verify", "--rules")[1]
+        assert report["ok"], report
+
+
+def erase(customer_id: str) -> Submission:
+    return submission("subject.erase", f"e-{customer_id}", source="operator", customer_id=customer_id, grounds="art-17")
 
 
 def test_a_lost_answer_is_as_the_contract_and_the_page_say() -> None:
