@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, Final
 
 import typer
@@ -93,6 +94,7 @@ app.callback(help=__doc__)(lambda: None)
 def main() -> None:
     """Run the command; what cannot be done is said in one sentence on stderr, with exit code 1, or 2 for a setting."""
     os.environ.update(_DIALECT)
+    _speak_utf8()
     try:
         app()
     except KeyboardInterrupt:
@@ -108,6 +110,13 @@ def main() -> None:
         else:
             raise
         sys.exit(2 if names & USED_WRONGLY else 1)
+
+
+def _speak_utf8() -> None:
+    """What is printed is UTF-8 whatever the locale, as signed notes are: a verifier reads them byte for byte."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -190,6 +190,16 @@ def test_a_proof_stands_on_its_own(ledger: Command) -> None:
     assert "leaf 999999 is not under a checkpoint" in beyond.err
 
 
+def test_what_is_printed_is_utf_8_in_every_locale(home: Path) -> None:
+    elsewhere = os.environ | {"LEDGER_DATA_DIR": str(home)}
+    elsewhere |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    for arguments, sign in ((["prove", "0"], "\n— localhost/promise-ledger "), (["customer", "C-1042"], " · ")):
+        command = [sys.executable, "-m", "deploy.cli", *arguments]
+        done = subprocess.run(command, env=elsewhere, cwd=ROOT, capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr.decode()
+        assert sign in done.stdout.decode()
+
+
 def test_a_verifier_that_we_did_not_write_accepts_checkpoint_and_receipts(ledger: Command, home: Path) -> None:
     vkey, note = ledger("vkey").out.strip(), ledger("checkpoint").out
     head = metamorphic_log.checkpoint_verify(note, [vkey])
