@@ -8,7 +8,9 @@ Standing = Literal["conditional", "active", "suspended", "ended"]
 EndedAs = Literal["kept", "broken", "released", "superseded", "expired"]
 Fulfilment = Literal["none", "claimed", "verified"]
 Verification = Literal["required", "not_required"]
-When = Literal["with a condition", "without a condition", "verification required", "verification not required"]
+When = Literal[
+    "with a condition", "without a condition", "verification required", "verification not required", "told late"
+]
 
 
 class Position(Protocol):
@@ -28,7 +30,8 @@ class Position(Protocol):
 class Transition:
     """One row: `event` may happen where standing and fulfilment are among those named, and leads to what `to_*` say.
 
-    `to_*` None: that axis stays as it is. From `ended` only what ended as kept goes on. `when` narrows the row.
+    `to_*` None: that axis stays as it is. From `ended` only what ended as kept goes on, and what expired once it is
+    told late that its condition was met in time. `when` narrows the row.
     """
 
     command: str
@@ -52,6 +55,7 @@ TABLE: Final[tuple[Transition, ...]] = (
     _T("promise.make", "promise.made", (), (), "conditional", None, "none", when="with a condition"),
     _T("promise.make", "promise.made", (), (), "active", None, "none", when="without a condition"),
     _T("promise.meet_condition", "promise.activated", ("conditional",), ("none",), "active"),
+    _T("promise.meet_condition", "promise.activated", ("ended",), ("none",), "active", when="told late"),
     _T("promise.expire_condition", "promise.condition_expired", ("conditional",), ("none",), "ended", "expired"),
     _T("promise.claim_kept", "promise.claimed_kept", _RUNNING, ("none",), None, None, "claimed",
        when="verification required"),
@@ -89,7 +93,7 @@ def transition(event: str, promise: Position) -> Transition | None:
 
 
 def _applies(row: Transition, promise: Position) -> bool:
-    if promise.standing == "ended" and promise.ended_as != "kept":
+    if promise.standing == "ended" and promise.ended_as != _ended_as(row):
         return False
     match row.when:
         case "verification required":
@@ -97,6 +101,11 @@ def _applies(row: Transition, promise: Position) -> bool:
         case "verification not required":
             return promise.verification == "not_required"
     return True
+
+
+def _ended_as(row: Transition) -> EndedAs:
+    """How a promise ended that goes on by this row."""
+    return "expired" if row.when == "told late" else "kept"
 
 
 def allows(command: str, promise: Position) -> bool:
@@ -131,7 +140,7 @@ def _edges(row: Transition) -> Iterator[str]:
     for standing in row.standings:
         for fulfilment in row.fulfilments:
             if (standing, fulfilment) in _REACHED:
-                source = _box(standing, fulfilment, "kept")
+                source = _box(standing, fulfilment, _ended_as(row))
                 after = row.to_fulfilment or fulfilment
                 yield f"{source} --> {_box(row.to_standing or standing, after, row.to_ended_as)} : {label}"
 

@@ -118,7 +118,7 @@ def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool
     owed = customer.owed + facts.outstanding
     owed_since = customer.owed_since if owed > 0 else None
     if facts.outstanding > 0:
-        owed_since = min(owed_since or at, at)
+        owed_since = min(owed_since or facts.outstanding_since, facts.outstanding_since)
     lost_at = _lost_at(customer, at, said or heard, lost)
     gone, lost = lost_at is not None, lost and lost_at is not None
     news = said and (said_at is None or at >= said_at)
@@ -128,7 +128,7 @@ def _after(facts: Facts, customer: Customer, said: bool, heard: bool, lost: bool
     if owed <= 0 or lost:
         silent = _cut(facts, customer, _SILENT, silent)
     elif not gone and (news or silent[0] is None):
-        since = max(said_at or at, (owed_since if news else None) or at)
+        since = max(said_at or at, (owed_since if news else None) or facts.outstanding_since)
         _cut(facts, customer, _SILENT, silent)
         silent = (facts.by("silent_after_hours", since), facts.leaf_index, facts.happened.recorded_at)
     neglected: _Tail = (customer.neglected_from, customer.neglected_by, customer.neglected_recorded_at)

@@ -93,6 +93,7 @@ class Facts:
     leaf_index: int
     personal: bool  # the entry has personal texts, whichever they are
     outstanding: int  # by how many promises more, or fewer, are outstanding
+    outstanding_since: datetime
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -115,7 +116,7 @@ class Facts:
         self.personal = entry.personal is not None
         self._case_id = entry.heading.case_id
         self._numbers = 0
-        self.outstanding = 0
+        self.outstanding, self.outstanding_since = 0, self.at
 
     @property
     def dated(self) -> Dated:

@@ -1,6 +1,7 @@
 """Findings about promises. How a promise stands is said by the ledger's own `evolve`; here is what is wrong with it."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from ledger.domain import deadlines, escalations, promises
@@ -9,6 +10,7 @@ from ledger.domain.dispatch import evolve
 from ledger.domain.model import Event
 from ledger.domain.promise_messages import (
     PromiseAccepted,
+    PromiseActivated,
     PromiseBroken,
     PromiseDisputed,
     PromiseEvent,
@@ -55,7 +57,7 @@ def _promise_event(facts: Facts, event: PromiseEvent) -> None:
 
 def _reassigned(facts: Facts, key: str, _: PromiseReassigned, before: Promise, after: Promise) -> None:
     facts.close(key, "handover-unaccepted")
-    _handed_over(facts, key, after)
+    _handed_over(facts, key, after, facts.at)
 
 
 def _accepted(facts: Facts, key: str, _: PromiseAccepted, before: Promise, after: Promise) -> None:
@@ -75,27 +77,27 @@ def _made(facts: Facts, key: str, promise: Promise) -> None:
     _overpromised(facts, key, promise)
     for disclosure_id in dict.fromkeys(promise.based_on):
         facts.link("rests", f"disclosure:{disclosure_id}", key)
-    _owed(facts, key, promise)
+    _owed(facts, key, promise, facts.at)
 
 
-def _owed(facts: Facts, key: str, promise: Promise) -> None:
-    """What is wrong with it while it is owed: from its making on, and again from a dispute on that reopens it."""
+def _owed(facts: Facts, key: str, promise: Promise, since: datetime) -> None:
+    """What is wrong with it while it is owed: from its making on, and again since it goes on after its end."""
     if promise.pending_owner is not None or not promise.accepted:
-        _handed_over(facts, key, promise)
+        _handed_over(facts, key, promise, since)
     if promise.basis == "assumed":
         assumption = facts.recall(f"assumption:{key}", Assumption)
         if assumption is None:
             confirm_by = facts.by("confirm_within_hours", promise.made_at)
-            facts.open(key, "assumption-open", max(confirm_by, facts.at), customer_id=promise.customer_id)
+            facts.open(key, "assumption-open", max(confirm_by, since), customer_id=promise.customer_id)
         elif assumption.outcome == "refuted":
-            _refuted(facts, key, promise)
+            _refuted(facts, key, promise, max(assumption.settled_at, since))
     if promise.owner == promise.customer_id:
-        facts.open(key, "unowned", facts.at, customer_id=promise.customer_id)
-    truth.rests(facts, key, promise)
+        facts.open(key, "unowned", since, customer_id=promise.customer_id)
+    truth.rests(facts, key, promise, since)
 
 
-def _handed_over(facts: Facts, key: str, promise: Promise) -> None:
-    accept_by = facts.by("accept_within_hours", facts.at)
+def _handed_over(facts: Facts, key: str, promise: Promise, since: datetime) -> None:
+    accept_by = facts.by("accept_within_hours", since)
     to = promise.pending_owner or promise.for_team
     facts.open(key, "handover-unaccepted", accept_by, customer_id=promise.customer_id, detail={"to": to})
 
@@ -119,7 +121,14 @@ def _overpromised(facts: Facts, key: str, promise: Promise) -> None:
 
 def _disputed(facts: Facts, key: str, _: PromiseDisputed, before: Promise, after: Promise) -> None:
     if before.standing == "ended":
-        _owed(facts, key, after)
+        _owed(facts, key, after, facts.at)
+
+
+def _activated(facts: Facts, key: str, _: PromiseActivated, before: Promise, after: Promise) -> None:
+    """Its condition was met in time, though it was announced as expired: it has been owed since it seemed to end."""
+    if before.ended_at is not None:
+        facts.outstanding_since = before.ended_at
+        _owed(facts, key, after, before.ended_at)
 
 
 def _rescheduled(facts: Facts, key: str, event: PromiseRescheduled, before: Promise, after: Promise) -> None:
@@ -149,18 +158,19 @@ def _settled(facts: Facts, event: AssumptionConfirmed | AssumptionRefuted) -> No
     if isinstance(event, AssumptionRefuted) and event.promise_id is not None:
         promise = facts.recall(key, Promise)
         if promise is not None and not truth.over(facts, promise):
-            _refuted(facts, key, promise)
+            _refuted(facts, key, promise, facts.at)
 
 
-def _refuted(facts: Facts, key: str, promise: Promise) -> None:
+def _refuted(facts: Facts, key: str, promise: Promise, since: datetime) -> None:
     """It may rest on a falsehood as well, which was known before or after."""
     detail = {"refuted_assumption": True}
-    facts.open(key, "rests-on-falsehood", facts.at, customer_id=promise.customer_id, detail=detail, earliest=True)
+    facts.open(key, "rests-on-falsehood", since, customer_id=promise.customer_id, detail=detail, earliest=True)
     if promise.standing == "ended":  # later, though that was recorded first
         facts.close(key, "rests-on-falsehood", at=promise.ended_at)
 
 
 _HANDLERS: Final[dict[type[Event], Callable[[Facts, str, Any, Promise, Promise], None]]] = {
+    PromiseActivated: _activated,
     PromiseDisputed: _disputed,
     PromiseRescheduled: _rescheduled,
     PromiseReassigned: _reassigned,

@@ -163,5 +163,5 @@ FINDINGS_REPORT = Definition(
     },
     start=FindingsFold,
     cost=57,
-    revision=4,
+    revision=5,
 )

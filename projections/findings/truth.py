@@ -213,13 +213,13 @@ def attempted(facts: Facts, key: str) -> None:
         facts.closed_before(key, "correction-owed", first_since(said.attempts, later[0]))
 
 
-def rests(facts: Facts, key: str, promise: Promise) -> None:
-    """The promise is owed: what it rests on may be known to be false, or rest on what is."""
+def rests(facts: Facts, key: str, promise: Promise, since: datetime) -> None:
+    """The promise is owed since then: what it rests on may be known to be false, or rest on what is."""
     for disclosure_id in promise.based_on:
         base = facts.recall(f"disclosure:{disclosure_id}", Said)
         if base is not None and base.false_since is not None:
             assert base.falsehood is not None
-            _promise_contaminated(facts, key, promise, base.falsehood, base.false_since, facts.at)
+            _promise_contaminated(facts, key, promise, base.falsehood, base.false_since, since)
 
 
 def _promise_contaminated(

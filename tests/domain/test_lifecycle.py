@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ledger.domain import lifecycle
+from ledger.domain.deadlines import ConditionExpired
 from ledger.domain.dispatch import COMMANDS, EVENTS
 from ledger.domain.promise_messages import (
     PromiseBroken,
@@ -33,6 +34,7 @@ PLACES: dict[str, tuple[Fact, ...]] = {
     "broken": (made(), on(4, PromiseBroken(**P1, reason_code="x"))),
     "released": (made(), on(4, PromiseReleased(**P1, evidence="x"))),
     "released, claimed": (made(), CLAIMED, on(4, PromiseReleased(**P1, evidence="x"))),
+    "expired": (made(condition_by=day(8)), on(8, ConditionExpired(**P1, condition_by=day(8)))),
     "superseded": (made(), on(4, PromiseSuperseded(**P1, superseded_by="P-2", disclosure_id="D-1"))),
 }
 ANY = "read_back warn accept reassign reschedule break release supersede"
@@ -43,6 +45,7 @@ ALLOWED = {
     "suspended": f"{ANY} claim_kept resume acknowledge_overdue announce_warning announce_deadline",
     "suspended, claimed": f"{ANY} verify dispute resume",
     "kept, claimed": "verify dispute",
+    "expired": "meet_condition",
 }
 
 
@@ -79,5 +82,8 @@ def test_the_diagram_shows_each_move() -> None:
     assert "    kept_claimed --> active : promise.disputed" in lines
     assert "    suspended_claimed --> suspended : promise.disputed" in lines
     assert "    active_claimed --> broken : promise.broken" in lines
-    assert not [line for line in lines if line.strip().startswith(("broken", "expired", "released", "superseded"))]
+    assert not [line for line in lines if line.strip().startswith(("broken", "released", "superseded"))]
+    assert [line for line in lines if line.strip().startswith("expired")] == [
+        "    expired --> active : promise.activated (told late)"
+    ]
     assert not [line for line in lines if "conditional_claimed" in line]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ledger.domain.deadlines import ConditionExpired
 from ledger.domain.model import Event
 from ledger.domain.promise_messages import (
     AcceptPromise,
@@ -136,6 +137,15 @@ def test_disputing_before_any_claim() -> None:
 
 def test_meeting_the_condition_activates() -> None:
     given(CONDITIONAL).when(order(MeetCondition, 6)).then(PromiseActivated(**P1)).so("promise:P-1", standing="active")
+
+
+def test_a_condition_met_in_time_is_recorded_after_it_was_announced_as_expired() -> None:
+    expired = on(7, ConditionExpired(**P1, condition_by=day(6)))
+    met = given(CONDITIONAL, expired).when(order(MeetCondition, 6), now=day(12)).then(PromiseActivated(**P1))
+    met.so("promise:P-1", standing="active", ended_as=None, ended_at=None, due_at=day(10), latched=False)
+    given(CONDITIONAL, expired).when(order(MeetCondition, 7)).refused("condition-passed", "P-1")
+    given(CONDITIONAL, expired, on(6, PromiseActivated(**P1))).when(order(MeetCondition, 6)).refused("not-allowed")
+    given(CONDITIONAL, on(3, PromiseReleased(**P1, evidence="x"))).when(order(MeetCondition, 5)).refused("not-allowed")
 
 
 def test_meeting_the_condition_too_late() -> None:

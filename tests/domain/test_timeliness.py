@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledger.domain.deadlines import ConditionExpired
 from ledger.domain.promise_messages import (
     PromiseActivated,
     PromiseAtRisk,
@@ -41,6 +42,7 @@ READ_BACK_LATE = on(12, PromiseReadBack(**P1, confirmed=True))
 WARNED = on(5, PromiseAtRisk(**P1))
 SUSPENDED = on(5, PromiseSuspended(**P1, review_at=day(25)))
 RELEASED_12 = on(12, PromiseReleased(**P1, evidence="x"))
+EXPIRED = on(8, ConditionExpired(**P1, condition_by=day(8)))
 MET_7 = on(7, PromiseActivated(**P1))
 MADE = made()
 CONDITIONAL = made(condition_by=day(8))
@@ -92,6 +94,9 @@ TABLE: list[tuple[str, tuple[Fact, ...], int, Timeliness]] = [
     ("rescheduled in time, told after the next one", (MADE, moved(12, 10, 20), moved(9, 10, 15)), 18, "running"),
     ("… and past the due time agreed last", (MADE, moved(12, 10, 20), moved(9, 10, 15)), 21, "overdue"),
     ("the condition was met before it was rescheduled", (CONDITIONAL, moved(11, 10, 20), MET_7), 15, "overdue"),
+    ("the condition was met before its expiry was announced", (CONDITIONAL, EXPIRED, MET_7), 9, "running"),
+    ("… and it is past due", (CONDITIONAL, EXPIRED, MET_7), 11, "overdue"),
+    ("… or kept in time", (CONDITIONAL, EXPIRED, MET_7, claimed(9)), 30, "on_time"),
     ("two claims told before the first", (MADE, claimed(12), disputed(11), claimed(9)), 30, "late"),
     ("a dispute dated before its claim", (MADE, claimed(9), disputed(8)), 9, "running"),
     ("… is overdue as any other", (MADE, claimed(9), disputed(8)), 11, "overdue"),

@@ -100,6 +100,7 @@ class History:
             (ResumePromise, promise),
             (MeetCondition, promise),
             (ExpireCondition, {**promise, "condition_by": self._condition_by(which)}),
+            (MeetCondition, {**promise, "occurred_at": min(self.at, self._condition_by(which))}),  # perhaps told late
             (chance.choice([ReassignPromise, AcceptPromise]), {**promise, "owner": chance.choice(OWNERS)}),
             *[(MakeDisclosure, self._telling(told))] * 2,
             (CorrectDisclosure, self._correction(told)),
@@ -178,15 +179,17 @@ class History:
 
     def _send(self, kind: Any, /, **members: Any) -> None:
         self.at += timedelta(minutes=50)
-        command: Command = order(kind, occurred_at=self.at, **members)
+        occurred_at = members.pop("occurred_at", self.at)
+        command: Command = order(kind, occurred_at=occurred_at, **members)
         try:
             events = dispatch.decide(command, self.states.get, self.at)
         except Refused:
             return
         self.accepted.append(command)
-        ended = {stream for stream, state in self.states.items() if isinstance(state, Promise) and state.ended_at}
+        promises = ((stream, state) for stream, state in self.states.items() if isinstance(state, Promise))
+        ended = {stream: state.ended_at for stream, state in promises if state.ended_at is not None}
         for event in events:
-            fact = Fact(event, self.at, "u-2")
+            fact = Fact(event, occurred_at, "u-2")
             written = entry(len(self.log), fact, self.at)
             self.log.append(fact)
             self.states[event.stream] = dispatch.evolve(self.states.get(event.stream), event, written.happened)
@@ -194,6 +197,8 @@ class History:
             again = event.TOPIC == "promise.disputed" and event.stream in ended
             if again or event.TOPIC in ("promise.made", "promise.reassigned"):
                 self.handed_over[event.stream] = self.at
+            if event.TOPIC == "promise.activated" and event.stream in ended:  # it was no end
+                self.handed_over[event.stream] = ended[event.stream]
 
     def open(self, now: datetime) -> list[Open]:
         """What the fold says is open."""

@@ -20,7 +20,7 @@ from ledger.domain.promise_messages import (
     PromiseSuspended,
 )
 from tests.domain.story import Fact, day, made, on
-from tests.projections.findings.story import Interval, claimed, disclosed, given, hours, promise
+from tests.projections.findings.story import Interval, claimed, disclosed, falsified, given, hours, promise
 
 WARNED_3 = promise(PromiseAtRisk, 3, reason="The part is late.")
 WARNED_11 = promise(PromiseAtRisk, 11, reason="The part is late.")
@@ -332,6 +332,33 @@ def test_a_promise_owned_by_its_customer_is_unowned() -> None:
     assert given(made(owner="C-1", for_team="t-2"), still).intervals("unowned") == [(day(1), None)]
     assert given(made(for_team="t-2"), still).intervals("unowned") == [(day(4), None)]
     assert given(made()).intervals("unowned") == []
+
+
+def test_what_was_wrong_with_a_promise_is_so_again_where_its_condition_was_met_in_time_after_all() -> None:
+    """It was announced as expired at its condition's deadline, on day 4."""
+    met = promise(PromiseActivated, 3)
+    conditional = {"condition_by": day(4)}
+    assert given(made(**conditional), EXPIRED, met).intervals("overdue") == [(day(10), None)]
+    in_order = given(made(**conditional, owner="C-1"), met)
+    late = given(made(**conditional, owner="C-1"), EXPIRED, met)
+    assert late.intervals("unowned") == [(day(1), day(4)), (day(4), None)]
+    assert late.open_at(day(20)) == in_order.open_at(day(20)) > {("unowned", "promise:P-1")}
+    handed_over = given(made(**conditional, for_team="t-2"), EXPIRED, met)
+    assert handed_over.intervals("handover-unaccepted") == [(day(2), day(4)), (day(5), None)]
+    refuted = on(12, AssumptionRefuted(customer_id="C-1", promise_id="P-1", evidence="e"))
+    assumed = made(**conditional, basis="assumed")
+    assert given(assumed, EXPIRED, met).intervals("assumption-open") == [(day(4), None)]
+    assert given(assumed, EXPIRED, refuted, met).intervals("rests-on-falsehood") == [(day(12), None)]
+    rests = [disclosed(1), made(**conditional, based_on=("D-1",)), EXPIRED]
+    in_doubt = given(rests, falsified(3, 3), met)
+    assert in_doubt.intervals("rests-on-falsehood", "promise:P-1") == [(day(3), day(4)), (day(4), None)]
+    assert given(rests, falsified(9, 9), met).intervals("rests-on-falsehood", "promise:P-1") == [(day(9), None)]
+
+
+def test_silence_begins_anew_when_a_promise_seemed_to_end() -> None:
+    met, conditional = promise(PromiseActivated, 3), made(condition_by=day(10), due_at=day(28))
+    expired = on(10, ConditionExpired(promise_id="P-1", customer_id="C-1", condition_by=day(10)))
+    assert given(conditional, expired, met).intervals("silent-customer") == [(day(8), day(10)), (day(17), None)]
 
 
 def test_the_policy_in_force_when_it_happened_decides() -> None:
