@@ -15,8 +15,8 @@ from ledger.storage.sql import QUERIES
 from tests.conftest import _copy, new_data_dir, remove
 from tests.packs.making import change, export, files, leaves, owner, problem, sign, verified
 from tests.storage.log import NOON, Log, copied, make, told
-from tests.storage.test_recovering import Place
-from tests.storage.test_recovering import export as export_site
+from tests.storage.place import Place
+from tests.storage.place import export as export_site
 
 
 @pytest.fixture(scope="module")

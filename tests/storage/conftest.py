@@ -6,8 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ledger.tlog.note import Signer
+from tests.conftest import _copy
 from tests.storage.attack import Attack, Backup, backed_up
-from tests.storage.log import Log
+from tests.storage.log import Log, make, tell, told
+from tests.storage.place import Place, Signatures
 
 
 @pytest.fixture
@@ -37,3 +40,34 @@ def attack(attacked: Attack) -> Iterator[Attack]:
     """The log under attack; afterwards it is as it was."""
     yield attacked
     attacked.undo()
+
+
+@pytest.fixture
+def place(log: Log) -> Place:
+    """A log with 300 events under two checkpoints."""
+    with log.open() as ledger:
+        log._opened.clear()
+        told(ledger, *(make(number) for number in range(250)), *(tell(number) for number in range(25)))
+    return Place(log, log.settings)
+
+
+@pytest.fixture
+def database_b(postgres_url: str, _template: str) -> Iterator[str]:
+    """A second empty, migrated database."""
+    with _copy(postgres_url, _template) as url:
+        yield url
+
+
+@pytest.fixture
+def signed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Signatures]:
+    """What was signed is looked at after the test."""
+    signatures, sign = Signatures(), Signer.sign
+
+    def noted(signer: Signer, text: str) -> bytes:
+        note = sign(signer, text)
+        signatures.notes.append(note)
+        return note
+
+    monkeypatch.setattr(Signer, "sign", noted)
+    yield signatures
+    signatures.check()

@@ -1,173 +1,21 @@
-"""Every way to lose a part of a log: the refusal, the diagnosis, the recovery, and what is signed afterwards."""
+"""A guard or a part of a log was lost: the refusal, the diagnosis, the recovery, and what is signed afterwards."""
 
-import base64
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import orjson
-import psycopg
 import pytest
 
-from deploy import recovering
-from deploy.exporting import export_tiles
-from ledger.app import Fork, Ledger
-from ledger.log_rotation import rotate_log_key
+from ledger.app import Fork
 from ledger.recovery.copies import find_missing
-from ledger.recovery.diagnosis import Diagnosis, diagnose
 from ledger.recovery.evidence import NotRecovered
-from ledger.recovery.steps import Recovery
-from ledger.settings import Settings
-from ledger.storage import keys
-from ledger.storage.guard import ForkGuard, GuardDamaged, read_guard
+from ledger.storage.guard import GuardDamaged, read_guard
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.note import Note, Signer, Verifier
-from ledger.tlog.proof_file import ProofFile
-from ledger.verification.log import verify
-from ledger.verification.report import Report
-from tests.storage.log import Answer, Log, claim, copied, make, submission, tell, told
+from ledger.tlog.note import Signer
+from tests.storage.log import Answer, copied, make, submission, told
+from tests.storage.place import Killed, Place, check_receipts, export, grow, kill, older
 
-
-class Place:
-    """One database with the keys and the guard of `log`: the log itself, or what was restored in its stead."""
-
-    def __init__(self, log: Log, settings: Settings) -> None:
-        self.log = log
-        self.settings = settings
-
-    def open(self) -> Ledger:
-        return Ledger.open(self.settings, clock=lambda: self.log.now)
-
-    def ask(self, query: str) -> list[Any]:
-        assert self.settings.database_url is not None
-        with psycopg.connect(self.settings.database_url) as connection:
-            return connection.execute(query.encode()).fetchall()
-
-    def harm(self, *statements: str) -> None:
-        """As a superuser who takes the triggers away."""
-        assert self.settings.database_url is not None
-        with psycopg.connect(self.settings.database_url) as connection:
-            connection.execute("SET session_replication_role = replica")
-            for statement in statements:
-                connection.execute(statement.encode())
-
-    @contextmanager
-    def case(self, *sites: Path, kept: Sequence[Path] = ()) -> Iterator[recovering.Case]:
-        with recovering.opened_case(self.settings, kept=list(map(str, kept)), sites=list(map(str, sites))) as case:
-            yield case
-
-    def diagnosis(self, *, kept: Sequence[Path] = ()) -> Diagnosis:
-        with self.case(kept=kept) as case:
-            return diagnose(case.found)
-
-    def recovery(self, case: recovering.Case) -> Recovery:
-        return case.recovery("ticket 88", lambda: self.log.now)
-
-    def guard(self, *, kept: Sequence[Path] = ()) -> None:
-        with self.case(kept=kept) as case:
-            self.recovery(case).guard()
-
-    def entries(self, *sites: Path) -> None:
-        with self.case(*sites) as case:
-            self.recovery(case).entries(case.missing())
-
-    def anew(self, *sites: Path, origin: str = "example/again") -> str:
-        with self.case(*sites) as case:
-            return self.recovery(case).anew(origin, case.missing(strict=False))
-
-    def verify(self, vkey: str | None = None, **changed: Any) -> Report:
-        assert self.settings.database_url is not None
-        arguments = {
-            "vkey": vkey or self.log.vkey,
-            "guard": lambda: read_guard(self.settings.guard_path),
-            "key_encryption_key": self.log.secrets.kek,
-            "digest_key": self.log.secrets.digest,
-            "rules": True,
-        }
-        return verify(self.settings.database_url, **arguments | changed)
-
-    def check_clean(self, size: int, vkey: str | None = None) -> Report:
-        report = self.verify(vkey)
-        assert report.problem is None, report.problem
-        assert (report.size, report.signed_size) == (size, size)
-        return report
-
-    def record(self) -> dict[str, Any]:
-        """What the last event of the log says, which is the recovery."""
-        ((state,),) = self.ask("SELECT state FROM ledger.events ORDER BY notification_id DESC LIMIT 1")
-        entry = orjson.loads(state)
-        assert entry["type"] == "log.recovered"
-        data: dict[str, Any] = entry["data"]
-        return data
-
-
-class Signatures:
-    """Every note that anything signed in this test, by origin; two roots of one size would be a fork."""
-
-    def __init__(self) -> None:
-        self.notes: list[bytes] = []
-
-    def check(self) -> None:
-        roots: dict[tuple[str, int], bytes] = {}
-        for note in self.notes:
-            checkpoint = Checkpoint.parse(Note.parse(note).text)
-            known = roots.setdefault((checkpoint.origin, checkpoint.size), checkpoint.root)
-            assert known == checkpoint.root, f"two trees of {checkpoint.size} were signed"
-
-
-@pytest.fixture(autouse=True)
-def signed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Signatures]:
-    """What was signed is looked at after every test."""
-    signatures, sign = Signatures(), Signer.sign
-
-    def noted(signer: Signer, text: str) -> bytes:
-        note = sign(signer, text)
-        signatures.notes.append(note)
-        return note
-
-    monkeypatch.setattr(Signer, "sign", noted)
-    yield signatures
-    signatures.check()
-
-
-@pytest.fixture
-def place(log: Log) -> Place:
-    """A log with 300 events under two checkpoints."""
-    with log.open() as ledger:
-        log._opened.clear()
-        told(ledger, *(make(number) for number in range(250)), *(tell(number) for number in range(25)))
-    return Place(log, log.settings)
-
-
-def older(place: Place, url: str) -> Place:
-    """The same keys and the same guard beside another database."""
-    return Place(place.log, place.settings.model_copy(update={"database_url": url}))
-
-
-def grow(place: Place) -> list[Answer]:
-    """300 more events, some of customers who come for the first time."""
-    with place.open() as ledger:
-        receipts = told(ledger, *(make(number, customer_id=f"N-{number % 5}") for number in range(1000, 1290)))
-        receipts += told(ledger, *(claim(number) for number in range(10)))
-    return receipts
-
-
-def export(place: Place, directory: Path) -> Path:
-    assert place.settings.database_url is not None
-    export_tiles(place.settings.database_url, directory, lambda done, total: None)
-    return directory
-
-
-def check_receipts(receipts: Sequence[Answer], vkey: str) -> None:
-    """Each still proves its event under the checkpoint that it came with."""
-    assert receipts
-    for receipt in receipts:
-        for event in receipt["events"]:
-            proof = ProofFile.parse(event.get("proof", receipt["proof"]))
-            proof.verify(base64.b64decode(event["leaf_hash"]), Verifier.parse(vkey))
+pytestmark = pytest.mark.usefixtures("signed")
 
 
 def test_all_is_well_is_said_and_exit_code_0(place: Place):
@@ -326,21 +174,6 @@ def test_a_tail_cut_off_by_hand_comes_back_with_the_words_that_are_still_there(p
     check_brought_back(place, place, receipts)
 
 
-def test_rows_of_cut_off_events_are_never_taken_for_those_of_new_ones(place: Place, tmp_path: Path):
-    site = export(place, tmp_path / "site")
-    grow(place)
-    place.harm("DELETE FROM ledger.events WHERE notification_id > 300")
-    with pytest.raises(NotRecovered, match="from leaf 300 on, 300 commands, 290 texts and 1 tiles are left"):
-        place.anew(site)
-    tables = {"inbox": "leaf_index >= 300", "sealed": "leaf_index >= 300", "tiles": "index = 1 AND level = 0"}
-    place.harm(*(f"DELETE FROM ledger.{table} WHERE {rows}" for table, rows in tables.items()))
-    vkey = place.anew(site)
-    with place.open() as ledger:
-        (again,) = told(ledger, make(1000, customer_id="N-0"))
-    assert again["events"][0]["leaf_index"] == 301, "a command that was lost is recorded afresh"
-    place.check_clean(302, vkey)
-
-
 def test_a_log_of_which_nothing_is_left_comes_back_from_a_site(place: Place, database_b: str, tmp_path: Path):
     receipts = grow(place)
     site = export(place, tmp_path / "site")
@@ -351,25 +184,6 @@ def test_a_log_of_which_nothing_is_left_comes_back_from_a_site(place: Place, dat
     restored.entries(site)
     assert restored.record()["texts_lost"] == 590
     check_brought_back(place, restored, receipts)
-
-
-def test_a_log_of_which_nothing_is_left_anywhere_goes_on_as_an_empty_one(place: Place, database_b: str):
-    restored = older(place, database_b)
-    with restored.case() as case:
-        assert diagnose(case.found).commands[-1] == 'promise-ledger recover anew --origin NAME --grounds "WHY" [SITE …]'
-        vkey = restored.recovery(case).anew("example/again", case.missing(strict=False))
-        assert recovering.rebuild_ahead(case, 0) == [], "no read table exists yet"
-    assert (restored.record()["kept_size"], restored.record()["signed_size"]) == (0, 300)
-    restored.check_clean(1, vkey)
-
-
-@pytest.fixture
-def database_b(postgres_url: str, _template: str) -> Iterator[str]:
-    """A second empty, migrated database."""
-    from tests.conftest import _copy
-
-    with _copy(postgres_url, _template) as url:
-        yield url
 
 
 def test_copies_that_are_not_what_was_signed_are_refused_before_anything_is_written(place: Place, tmp_path: Path):
@@ -437,17 +251,13 @@ def test_what_is_written_is_what_was_checked(place: Place):
         assert restored.ask("SELECT count(*) FROM ledger.events") == [(300,)]
 
 
-class Killed(Exception):
-    """The process ended here."""
-
-
 @pytest.mark.parametrize("at", ["commit", "guard", "answer"])
 def test_killed_between_the_steps_of_a_guards_recovery_the_same_again_goes_on(
     place: Place, at: str, monkeypatch: pytest.MonkeyPatch
 ):
     place.settings.guard_path.unlink()
     with monkeypatch.context() as broken:
-        _kill(broken, at)
+        kill(broken, at)
         with pytest.raises(Killed):
             place.guard()
     if place.diagnosis().problems:
@@ -467,167 +277,13 @@ def test_killed_between_the_steps_of_bringing_back_the_next_start_goes_on(
         site = export(place, tmp_path / "site")
         restored = older(place, url)
         with monkeypatch.context() as broken:
-            _kill(broken, at)
+            kill(broken, at)
             with pytest.raises(Killed):
                 restored.entries(site)
         if restored.diagnosis().problems:
             restored.entries(site)
         restored.open().close()
         check_brought_back(place, restored, receipts)
-
-
-def _kill(broken: pytest.MonkeyPatch, at: str) -> None:
-    def die(*_: Any, **__: Any) -> Any:
-        raise Killed
-
-    match at:
-        case "commit":
-            broken.setattr("ledger.storage.recorder.Append.write", die)
-        case "guard":
-            broken.setattr(ForkGuard, "write", die)
-        case "answer":
-            broken.setattr(Ledger, "answer", die)
-        case "begin":
-            broken.setattr(Ledger, "begin", die)
-        case "key":
-            broken.setattr(keys, "replace_log_key", die)
-        case "rename":
-            broken.setattr("ledger.recovery.steps.flush_directory", die)
-
-
-@pytest.mark.parametrize("at", [None, "commit", "begin", "key", "rename"])
-def test_what_nobody_has_ends_the_log_and_another_goes_on(
-    place: Place, at: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    with copied(place.log.url, "ledger_anew") as url:
-        receipts = grow(place)
-        first = place.ask("SELECT note FROM ledger.checkpoints ORDER BY size LIMIT 1")[0][0].encode()
-        last = read_guard(place.settings.guard_path) or b""
-        restored = older(place, url)
-        left = f"INSERT INTO ledger.checkpoints VALUES (600, '{last.decode()}', now())"
-        restored.harm(left)  # a table that whoever cut the tail off forgot
-        if at is not None:
-            with monkeypatch.context() as broken:
-                _kill(broken, at)
-                with pytest.raises(Killed):
-                    restored.anew()
-            if at != "rename":
-                with pytest.raises(Fork, match="promise-ledger recover"):
-                    restored.open()
-                assert restored.diagnosis().commands[-1].startswith("promise-ledger recover anew --origin ")
-        vkey = restored.anew() if at != "rename" else _vkey(restored)
-        record = restored.record()
-        assert (record["kept_size"], record["restored"], record["signed_size"]) == (300, 0, 600)
-        assert (record["old_origin"], record["old_vkey"]) == (place.settings.origin, place.log.vkey)
-        assert vkey.startswith("example/again+")
-        report = restored.check_clean(301, vkey)
-        assert "the log localhost/promise-ledger ended" in report.recoveries[0]
-        assert restored.diagnosis().problems == ()
-        with restored.open() as ledger:
-            told(ledger, make(1000, customer_id="N-0"))
-        restored.check_clean(302, vkey)
-        published = Note.parse((export(restored, tmp_path / "site") / "checkpoint").read_bytes())
-        assert Checkpoint.parse(published.text).origin == "example/again"
-        check_receipts(receipts, place.log.vkey)
-        assert restored.verify(vkey, kept=[first]).problem is None, "an old checkpoint is a prefix of the new tree"
-        lost = restored.verify(vkey, kept=[last]).problem
-        assert lost is not None
-        assert "300 of them go on here, the others are lost" in lost.message
-        ended = restored.verify(place.log.vkey).problem
-        assert ended is not None
-        assert "its first 300 events go on in the log example/again" in ended.message
-        old = Signer(place.settings.origin, (place.settings.keys_dir / f"log.{_key_id(place.log.vkey)}").read_bytes())
-        assert old.vkey == place.log.vkey
-        assert read_guard(place.settings.guard_path.with_name(f"guard.{_key_id(place.log.vkey)}")) == last
-
-
-def _vkey(place: Place) -> str:
-    return Signer("example/again", keys.secrets_of(place.settings).log).vkey
-
-
-def _key_id(vkey: str) -> str:
-    return vkey.split("+")[1]
-
-
-def test_what_a_lagging_site_has_goes_on_in_the_other_log(place: Place, tmp_path: Path):
-    with copied(place.log.url, "ledger_lagging") as url:
-        with place.open() as ledger:
-            told(ledger, make(900))
-        site = export(place, tmp_path / "site")
-        grow(place)
-        restored = older(place, url)
-        vkey = restored.anew(site)
-        record = restored.record()
-        assert (record["kept_size"], record["restored"], record["texts_lost"]) == (300, 1, 1)
-        restored.check_clean(302, vkey)
-
-
-def test_no_name_is_used_twice(place: Place):
-    with copied(place.log.url, "ledger_of_the_first_name") as url:
-        vkey = place.anew()
-        with place.open() as ledger:
-            told(ledger, make(900))
-        for origin in (place.settings.origin, "example/again"):
-            for present in (place, older(place, url)):
-                with pytest.raises(NotRecovered, match="another name"):
-                    present.anew(origin=origin)
-    place.check_clean(302, vkey)
-
-
-def test_a_copy_from_before_a_log_went_on_anew_comes_back_under_its_present_name(log: Log, tmp_path: Path):
-    place = Place(log, log.settings)
-    with place.open() as ledger:
-        told(ledger, make(1), make(2))
-    log._opened.clear()
-    with copied(log.url, "ledger_of_before_anew") as url:
-        vkey = place.anew()
-        with place.open() as ledger:
-            receipts = told(ledger, make(3))
-        restored = older(place, url)
-        restored.entries(export(place, tmp_path / "site"))
-        assert restored.ask("SELECT origin FROM ledger.head") == [("example/again",)]
-        restored.check_clean(5, vkey)
-        with restored.open() as ledger:
-            told(ledger, make(4))
-        restored.check_clean(6, vkey)
-        check_receipts(receipts, vkey)
-
-
-def test_a_guard_from_before_a_log_went_on_anew_is_replaced_as_recover_says(log: Log):
-    place = Place(log, log.settings)
-    with place.open() as ledger:
-        told(ledger, make(1))
-    log._opened.clear()
-    ended = place.settings.guard_path.read_bytes()
-    vkey = place.anew()
-    place.settings.guard_path.write_bytes(ended)
-    with pytest.raises(Fork, match="the fork guard is of another log"):
-        place.open()
-    assert place.diagnosis().commands == ('promise-ledger recover guard --grounds "WHY"',)
-    place.guard()
-    place.check_clean(3, vkey)
-
-
-def test_a_log_that_goes_on_without_its_rotation_holds_checkpoints_of_a_key_that_nothing_names(log: Log):
-    place = Place(log, log.settings)
-    with place.open() as ledger:
-        told(ledger, make(1), make(2))
-    log._opened.clear()
-    with copied(log.url, "ledger_without_rotation") as url:
-        rotate_log_key(log.settings, lambda: log.now)
-        restored = older(place, url)
-        vkey = restored.anew()
-        assert restored.check_clean(3, vkey).checkpoints == 3
-        row = "INSERT INTO ledger.checkpoints VALUES (1, '{}', now())"
-        for name, words in [
-            (log.settings.origin, "are not those that checkpoint 1 was"),
-            ("example/again", "signed by this log"),
-        ]:
-            forged = Checkpoint(name, 1, bytes(32)).sign(Signer(name, bytes(32))).decode()
-            restored.harm("DELETE FROM ledger.checkpoints WHERE size = 1", row.format(forged))
-            problem = restored.verify(vkey).problem
-            assert problem is not None
-            assert words in problem.message
 
 
 def test_a_service_that_is_at_work_keeps_a_recovery_away(place: Place):
@@ -647,34 +303,3 @@ def test_an_append_meanwhile_keeps_a_recovery_away(place: Place, tmp_path: Path)
             restored.harm("UPDATE ledger.head SET size = 0, frontier = ''")
             with pytest.raises(NotRecovered, match="somebody appends meanwhile"):
                 restored.recovery(case).entries(missing)
-
-
-def test_a_log_that_goes_on_signs_the_sizes_that_the_one_before_has_lost(log: Log, tmp_path: Path):
-    place = Place(log, log.settings)
-    for number in range(6):
-        log.now += timedelta(seconds=5)
-        with place.open() as ledger:
-            told(ledger, make(number))
-        if number == 2:
-            site = export(place, tmp_path / "site")
-    log._opened.clear()
-    place.harm(*(f"DELETE FROM ledger.{table} WHERE leaf_index >= 2" for table in ("inbox", "sealed")))
-    place.harm("DELETE FROM ledger.events WHERE notification_id > 2")
-    vkey = place.anew(site)
-    with place.open() as ledger:
-        told(ledger, make(77))
-    place.check_clean(5, vkey)
-    signed = place.ask("SELECT size, split_part(note, E'\\n', 1) FROM ledger.checkpoints WHERE size > 3 ORDER BY 1, 2")
-    ended = place.settings.origin
-    assert signed == [(4, "example/again"), (4, ended), (5, "example/again"), (5, ended), (6, ended)]
-    assert export(place, tmp_path / "again").joinpath("checkpoint").read_bytes().startswith(b"example/again\n5\n")
-
-
-def test_a_service_signs_on_over_the_tables_of_the_release_before(log: Log):
-    """Whoever starts the new services before `migrate` was run waits for nothing."""
-    place = Place(log, log.settings)
-    place.harm("DROP INDEX ledger.checkpoints_of_a_log", "ALTER TABLE ledger.checkpoints ADD PRIMARY KEY (size)")
-    with place.open() as ledger:
-        told(ledger, make(1))
-    log._opened.clear()
-    assert place.ask("SELECT size FROM ledger.checkpoints ORDER BY 1") == [(0,), (1,)]

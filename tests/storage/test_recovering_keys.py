@@ -12,7 +12,7 @@ from ledger.storage.guard import read_guard
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Note, Signer
 from tests.storage.log import Log, copied, copy_directory, make, told
-from tests.storage.test_recovering import Place, export
+from tests.storage.place import Place, export
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from psycopg.conninfo import make_conninfo
 
 from deploy.places import installed
 from ledger.storage import migrations
+from tests.storage.log import Log, make, told
+from tests.storage.place import Place
 
 SCHEMA = Path(migrations.__file__).with_name("schema.sql")
 
@@ -36,3 +38,13 @@ def test_the_schema_is_what_all_migrations_make(database: str, postgres_url: str
             assert dump(url) == dump(database)
         finally:
             connection.execute("DROP DATABASE from_schema WITH (FORCE)")
+
+
+def test_a_service_signs_on_over_the_tables_of_the_release_before(log: Log) -> None:
+    """Whoever starts the new services before `migrate` was run waits for nothing."""
+    place = Place(log, log.settings)
+    place.harm("DROP INDEX ledger.checkpoints_of_a_log", "ALTER TABLE ledger.checkpoints ADD PRIMARY KEY (size)")
+    with place.open() as ledger:
+        told(ledger, make(1))
+    log._opened.clear()
+    assert place.ask("SELECT size FROM ledger.checkpoints ORDER BY 1") == [(0,), (1,)]
