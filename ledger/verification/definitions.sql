@@ -146,4 +146,9 @@ UNION ALL
 SELECT 'server', format('grant of %%s on %%s to %%s', privilege_type, parname, coalesce(rolname, 'PUBLIC')), 'granted'
 FROM pg_catalog.pg_parameter_acl, aclexplode(paracl) AS g LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = grantee
 WHERE parname = 'session_replication_role' AND NOT coalesce(rolsuper, false)
+UNION ALL
+SELECT 'server', format('setting %%s', name), setting
+FROM pg_catalog.pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting IN ('off', 'local')
+  AND source NOT IN ('database', 'user', 'database user') -- which are named above
 ORDER BY 1, 2;

@@ -138,6 +138,7 @@ ATTACKS = [
     ("ALTER ROLE mallory SET search_path = mine", "role mallory", "setting search_path"),
     ("ALTER DATABASE {database} SET synchronous_commit = off", "database", "setting synchronous_commit"),
     ("ALTER DATABASE {database} SET search_path = mine, pg_catalog", "database", "setting search_path"),
+    ("SET LOCAL synchronous_commit = local", "server", "setting synchronous_commit"),
     (
         "GRANT SET ON PARAMETER session_replication_role TO mallory",
         "server",
