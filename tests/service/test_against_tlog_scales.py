@@ -19,7 +19,7 @@ from ledger.tlog.note import Signer, Verifier
 from ledger.tlog.proofs import consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
 from ledger.tlog.tiles import ENTRIES, Tile, node_reader, parse_bundle, parse_tile_path, tile_path, tiles_between
 from tests.service.serving import served
-from tests.service.test_witness import witness_in
+from tests.service.witnesses import witness_in
 
 SIZES = (1, 255, 256, 300, 65_536, 66_000)
 THEIRS = PlainEd25519Signer("their.example/log", b"t" * 32)

@@ -28,7 +28,7 @@ from ledger.storage import keys
 from tests.conftest import _copy, new_data_dir, remove
 from tests.consumers.events import body, promise
 from tests.service.full import FLUSHES, ROOT, Disk, Site, sites
-from tests.service.test_witness import ORIGIN, request, witness_in
+from tests.service.witnesses import ORIGIN, request, witness_in
 from tests.storage.log import Answer, Log, copy_directory, make, recorded, told
 from tests.tlog.examples import checkpoint
 

@@ -7,98 +7,36 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from urllib.error import HTTPError
 
-import psycopg
 import pytest
 import tlog_scales.signing
 import tlog_scales.tlog
-from starlette.applications import Starlette
-from starlette.responses import RedirectResponse, StreamingResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
-from deploy import cli, feeding, submitting
-from deploy.exporting import export_tiles
-from deploy.feeding import feed
+from deploy import cli, submitting
 from deploy.submitting import NotCosigned, submit
 from deploy.witness import Answer, Witness, WitnessProblem, open_witness
 from deploy.witness_http import MAX_BODY, create_app
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.tlog.errors import BadSignature
-from ledger.tlog.merkle import leaf_hash, root
+from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import Note, Signer, Verifier, open_note
-from ledger.tlog.witness import AddCheckpoint, CosignatureVerifier, Cosigner, cosigned_at
-from projections.web.app import create_app as ledger_app
-from projections.web.tiles import open_pool
-from tests.service import serving
+from ledger.tlog.witness import CosignatureVerifier, Cosigner, cosigned_at
 from tests.service.serving import ask, served
-from tests.service.test_tiles import LOG as LEDGER
-from tests.service.test_tiles import entry, sign, store
+from tests.service.witnesses import (
+    LOG,
+    ORIGIN,
+    OTHER,
+    PLACE,
+    SECOND_KEY,
+    STRANGER,
+    checkpoint,
+    post,
+    request,
+    witness_in,
+)
 from tests.storage.log import Log, make, told
-from tests.tlog.naive import naive_consistency, naive_root
-
-ORIGIN = "log.example/promises"
-LOG = Signer(ORIGIN, b"l" * 32)
-SECOND_KEY = Signer(ORIGIN, b"2" * 32)
-OTHER = Signer("other.example", b"o" * 32)
-STRANGER = Signer("stranger.example", b"s" * 32)
-PLACE = sha256(ORIGIN.encode()).hexdigest()
-
-
-def checkpoint(size: int, root: bytes | None = None, origin: str = ORIGIN) -> Checkpoint:
-    return Checkpoint(origin, size, naive_root(0, size) if root is None else root)
-
-
-def request(
-    old: int, size: int, *, signer: Signer = LOG, proof: list[bytes] | None = None, root: bytes | None = None
-) -> bytes:
-    claimed = checkpoint(size, root, signer.name)
-    if proof is None:
-        proof = naive_consistency(old, 0, size) if 0 < old < size else []
-    return AddCheckpoint(old, tuple(proof), Note.parse(claimed.sign(signer)), claimed).format()
-
-
-def post(port: int, body: bytes, **headers: str) -> serving.Answer:
-    return ask(port, "/add-checkpoint", method="POST", body=body, **headers)
-
-
-def witness_in(state: Path, *keys: Signer) -> tuple[Witness, Cosigner]:
-    return open_witness(state, [signer.verifier for signer in keys or (LOG, SECOND_KEY, OTHER)], "witness.example/w1")
-
-
-class Running:
-    """`promise-ledger witness serve` as an auditor starts it."""
-
-    def __init__(self, state: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "deploy.cli", "witness", "serve", "--state", state, "--port", "0", *options]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.vkey = self.process.stdout.readline().strip()
-        self.url = self.process.stderr.readline().strip().removeprefix("witness at ")
-        self.port = int(self.url.rpartition(":")[2] or 0)
-
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        self.process.communicate(timeout=20)
-        return self.process.returncode
-
-
-@contextmanager
-def running(state: Path, *options: str) -> Iterator[Running]:
-    witness = Running(state, *options)
-    try:
-        yield witness
-    finally:
-        if witness.process.poll() is None:
-            witness.end(signal.SIGKILL)
+from tests.tlog.naive import naive_consistency
 
 
 def test_a_witness_cosigns_what_extends_the_last_and_says_no_to_all_else(tmp_path: Path):
@@ -188,32 +126,6 @@ def test_a_log_that_signed_two_trees_of_one_size_is_held_to_it(tmp_path: Path):
     )
     assert (ours, theirs) == (checkpoint(7), checkpoint(7, b"r" * 32))
     assert witness.add_checkpoint(request(7, 9)).status == 200, "it goes on with the tree that it knows"
-
-
-def test_a_restarted_witness_has_its_key_remembers_and_may_fetch_for_itself(database: str, tmp_path: Path):
-    state = tmp_path / "state"
-    with running(state, "--log", LEDGER.vkey, "--name", "witness.example/w1") as witness:
-        verifier = CosignatureVerifier.parse(witness.vkey)
-        answer = post(witness.port, request(0, 3, signer=LEDGER))
-        open_note(checkpoint(3, origin=LEDGER.name).sign(LEDGER) + answer.body, [verifier])
-        assert witness.end(signal.SIGKILL) == -signal.SIGKILL
-    assert (state / "key").stat().st_mode & 0o777 == 0o600
-    sign(database, store(database, [b"entry %d" % index for index in range(7)]))
-    with (
-        open_pool(database) as pool,
-        served(ledger_app(database, pool)) as port,
-        running(state, "--log", LEDGER.vkey, f"http://127.0.0.1:{port}", "--every", "0.1") as witness,
-    ):
-        assert witness.vkey == verifier.vkey
-        assert post(witness.port, request(0, 3, signer=LEDGER)).status == 409
-        for _ in range(200):
-            found = ask(witness.port, f"/{sha256(LEDGER.name.encode()).hexdigest()}/checkpoint")
-            if open_checkpoint(found.body, LEDGER.verifier, [verifier])[0].size == 7:
-                break
-            threading.Event().wait(0.05)
-        else:
-            pytest.fail("it does not fetch")
-        assert witness.end(signal.SIGTERM) == 0
 
 
 def test_of_two_requests_at_once_only_one_passes(tmp_path: Path):
@@ -370,108 +282,6 @@ def test_the_ledger_has_its_newest_checkpoint_cosigned_as_it_grows(
         assert (code, note) == (1, b"")
         assert b"no cosignature of that key" in b" ".join(errors.split())
     log.close()
-
-
-def test_a_witness_that_fetches_for_itself_follows_the_log(database: str, data_dir: Path, tmp_path: Path):
-    log = Log(database, data_dir)
-    key = Verifier.parse(log.vkey)
-    witness, _ = open_witness(tmp_path, [key])
-    with open_pool(database) as pool, served(ledger_app(database, pool)) as port:
-        url = f"http://127.0.0.1:{port}/"
-        with pytest.raises(HTTPError, match="404"):
-            feed(witness, key, url)
-        for first, size in [(0, 5), (5, 256), (256, 600)]:
-            ledger = log.open()
-            for start in range(first, size, 200):
-                told(ledger, *(make(number) for number in range(start, min(start + 200, size))))
-            log.close()
-            answer = feed(witness, key, url)
-            assert answer is not None
-            assert (answer.status, feed(witness, key, url)) == (200, None)
-            latest = witness.latest(key.name)
-            assert latest is not None
-            assert (latest.size, latest.root) == (size, root(log.states()))
-
-
-def test_a_log_that_answers_with_noise_or_never_ends_stops_no_witness_from_fetching(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    witness, _ = witness_in(tmp_path)
-    monkeypatch.setattr(feeding, "SECONDS", 0.3)
-    dripping = threading.Event()
-
-    def drips() -> Iterator[bytes]:
-        while not dripping.wait(0.02):
-            yield b"x"
-
-    routes = [
-        Route(f"/{number}/checkpoint", lambda _, to=to: RedirectResponse(to)) for number, to in enumerate(NOWHERE)
-    ]
-    slow = Route("/slow/checkpoint", lambda _: StreamingResponse(drips()))
-    with served(Starlette(routes=[*routes, slow])) as port:
-        try:
-            for path in (*map(str, range(len(NOWHERE))), "slow"):
-                with pytest.raises(OSError, match=r"http://|idna|longer than"):
-                    feed(witness, LOG.verifier, f"http://127.0.0.1:{port}/{path}")
-        finally:
-            dripping.set()
-        stop = threading.Event()
-        stop.set()
-        feeding.keep_feeding(witness, LOG.verifier, f"http://127.0.0.1:{port}/0", 60.0, stop)
-    assert f"{ORIGIN} at http://127.0.0.1:{port}/0" in caplog.text
-
-
-NOWHERE = ("http://[::1", "http://a..b/", f"http://{'a' * 70}.example/")
-
-
-def test_a_witness_that_fetches_notices_what_was_rewritten_or_cut(database: str, tmp_path: Path):
-    entries = [entry(index) for index in range(600)]
-    witness, _ = witness_in(tmp_path, LEDGER)
-    with open_pool(database) as pool, served(ledger_app(database, pool)) as port:
-        url = f"http://127.0.0.1:{port}"
-
-        def shows(size: int, tree: bytes) -> None:
-            with psycopg.connect(database) as connection:
-                connection.execute("SET session_replication_role = replica")
-                connection.execute("DELETE FROM ledger.checkpoints")
-            sign(database, Checkpoint(LEDGER.name, size, tree))
-
-        store(database, entries)
-        shows(300, root(entries[:300]))
-        assert feed(witness, LEDGER.verifier, url) is not None
-        shows(600, root([b"another", *entries[1:]]))
-        for status, size, tree in [
-            (422, 600, root([b"another", *entries[1:]])),
-            (422, 300, root([b"another", *entries[1:300]])),
-            (409, 299, root(entries[:299])),
-            (200, 600, root(entries)),
-        ]:
-            shows(size, tree)
-            answer = feed(witness, LEDGER.verifier, url)
-            assert answer is not None
-            assert answer.status == status
-        assert (tmp_path / sha256(LEDGER.name.encode()).hexdigest() / "fork.theirs").exists()
-        shows(600, root(entries))
-        with pytest.raises(BadSignature):
-            feed(witness, Signer(LEDGER.name, b"?" * 32).verifier, url)
-
-
-def test_a_witness_that_fetches_takes_the_full_tile_where_the_partial_one_is_gone(database: str, tmp_path: Path):
-    entries = [entry(index) for index in range(600)]
-    site, state = tmp_path / "site", tmp_path / "state"
-    store(database, entries)
-    sign(database, Checkpoint(LEDGER.name, 300, root(entries[:300])))
-    export_tiles(database, site, lambda done, total: None)
-    (site / "tile/0/001.p/44").rename(site / "tile/0/001.gone")
-    (site / "tile/0/001").write_bytes(b"".join(map(leaf_hash, entries[256:512])))
-    witness, _ = witness_in(state, LEDGER)
-    witness.add_checkpoint(request(0, 0, signer=LEDGER, root=root([])))
-    short = Checkpoint(LEDGER.name, 270, root(entries[:270]))
-    witness.add_checkpoint(AddCheckpoint(0, (), Note.parse(short.sign(LEDGER)), short).format())
-    with served(Starlette(routes=[Mount("/", StaticFiles(directory=site))])) as port:
-        answer = feed(witness, LEDGER.verifier, f"http://127.0.0.1:{port}")
-    assert answer is not None
-    assert answer.status == 200
 
 
 def test_a_log_that_lost_events_is_told_so_by_what_the_witness_has_seen(tmp_path: Path):
