@@ -1,5 +1,6 @@
 """The witness over HTTP (c2sp.org/tlog-witness): submission and monitoring under one prefix."""
 
+import logging
 import signal
 import socket
 import threading
@@ -9,7 +10,7 @@ from typing import Annotated
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 
-from deploy.witness import Answer, Witness
+from deploy.witness import Answer, Witness, WitnessProblem
 from ledger.tlog.note import MAX_NOTE_SIZE
 
 MAX_BODY = MAX_NOTE_SIZE + 8192
@@ -41,6 +42,12 @@ def create_app(witness: Witness) -> FastAPI:
     @app.api_route("/{hexadecimal}/checkpoint", methods=["GET", "HEAD"])
     def get_checkpoint(hexadecimal: str) -> Response:
         return _response(witness.monitored(hexadecimal))
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(WitnessProblem)
+    def cannot(_: Request, error: Exception) -> Response:
+        logging.error("nothing was cosigned: %s", error)
+        return _response(Answer(500, b"this witness cannot read or keep what it cosigns: nothing was cosigned\n"))
 
     return app
 
