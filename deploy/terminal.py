@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deploy.finding import at_hand
 from deploy.foreign import printable
-from deploy.tables import printer
+from deploy.tables import printer, show
 from ledger.domain.model import ID_PATTERN, WANTED, utc_moment
 from ledger.erasure.keyring import Keyring
 from ledger.settings import Settings
@@ -122,6 +122,14 @@ def print_json(document: Any) -> None:
     options = orjson.OPT_UTC_Z | orjson.OPT_INDENT_2
     sys.stdout.buffer.write(orjson.dumps(document, option=options, default=_spelled) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def tell_rows(as_json: bool, title: str, rows: Sequence[queries.Row], columns: Sequence[str]) -> None:
+    """The whole rows as JSON, or their `columns` as a table."""
+    if as_json:
+        print_json(rows)
+    else:
+        show(out, title, rows, columns)
 
 
 def _spelled(value: Any) -> Any:

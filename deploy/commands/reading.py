@@ -19,6 +19,7 @@ from deploy.terminal import (
     out,
     print_json,
     reading,
+    tell_rows,
 )
 from projections import queries
 from projections.blast import BlastRadius, Item, blast_radius
@@ -46,11 +47,8 @@ def outstanding(
     """What is still owed: every promise that has not ended, with its three axes."""
     with reading(data_dir) as (connection, keyring):
         rows = queries.outstanding(connection, keyring, customer=customer, as_of=as_of, known_at=known_at)
-    if as_json:
-        print_json(rows)
-        return
     columns = ("promise_id", "customer_id", "kind", "owner", "due_at", "standing", "fulfilment", "timeliness", "text")
-    show(out, "outstanding promises", rows, columns)
+    tell_rows(as_json, "outstanding promises", rows, columns)
 
 
 @app.command("customer")
@@ -92,11 +90,8 @@ def findings(
         raise typer.BadParameter(f"there is no finding {code}: {', '.join(FINDINGS)}")
     with reading(data_dir) as (connection, _):
         rows = queries.findings(connection, customer=customer, code=code, as_of=as_of, known_at=known_at)
-    if as_json:
-        print_json(rows)
-        return
     columns = ("code", "severity", "subject", "customer_id", "opened_at", "opened_by", "case_id")
-    show(out, "findings", rows, columns if code is None else (*columns, "detail"))
+    tell_rows(as_json, "findings", rows, columns if code is None else (*columns, "detail"))
 
 
 @app.command()
@@ -108,10 +103,7 @@ def trail(
     """Every event of one stream, straight from the log."""
     with reading(data_dir) as (connection, keyring):
         rows = queries.trail(connection, keyring, stream)
-    if as_json:
-        print_json(rows)
-    else:
-        show(out, stream, rows, ("leaf_index", "occurred_at", "recorded_at", "type", "actor", "data", "text"))
+    tell_rows(as_json, stream, rows, ("leaf_index", "occurred_at", "recorded_at", "type", "actor", "data", "text"))
     raise typer.Exit(0 if rows else 1)
 
 

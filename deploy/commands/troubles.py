@@ -1,12 +1,23 @@
 """Ask what is wrong and who waits: problems, concerns, outages; and how long kept promises took."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
 
 from deploy.tables import show
-from deploy.terminal import AsJson, AsOf, Customer, DataDir, KnownAt, fail, identifier, out, print_json, reading
+from deploy.terminal import (
+    AsJson,
+    AsOf,
+    Customer,
+    DataDir,
+    KnownAt,
+    fail,
+    identifier,
+    out,
+    print_json,
+    reading,
+    tell_rows,
+)
 from projections import queries
 from projections.queries import Row
 
@@ -52,7 +63,7 @@ def concerns(
     where = {"customer_id": customer, "problem_id": problem} | ({} if matrix else {"state": state})
     with reading(data_dir) as (connection, keyring):
         rows = queries.rows_of(connection, keyring, report, where, as_of=as_of, known_at=known_at)
-    _tell(as_json, "concerns", rows, ("customer_id", "problem_id", *_MATRIX) if matrix else _CONCERNS)
+    tell_rows(as_json, "concerns", rows, ("customer_id", "problem_id", *_MATRIX) if matrix else _CONCERNS)
 
 
 @app.command()
@@ -90,11 +101,11 @@ def problems(
                 connection, keyring, queries.AFFECTED_CUSTOMERS, where, as_of=as_of, known_at=known_at
             )
     if undisclosed:
-        _tell(as_json, "undisclosed problems", rows, _UNDISCLOSED)
+        tell_rows(as_json, "undisclosed problems", rows, _UNDISCLOSED)
         return
     counts = ("concerns_open", "affected", "told", "withheld", "undisclosed", "verified")
     if problem_id is None:
-        _tell(as_json, "problems", rows, (*_PROBLEMS, *counts))
+        tell_rows(as_json, "problems", rows, (*_PROBLEMS, *counts))
         return
     if not rows:
         fail(f"there is no problem {problem_id}")
@@ -123,7 +134,7 @@ def outages(
         if outage_id is not None:
             notes = queries.rows_of(connection, keyring, queries.OUTAGE_NOTES, where, as_of=as_of, known_at=known_at)
     if outage_id is None:
-        _tell(as_json, "outages", rows, ("outage_id", *_OUTAGES))
+        tell_rows(as_json, "outages", rows, ("outage_id", *_OUTAGES))
         return
     if not rows:
         fail(f"there is no outage {outage_id}")
@@ -141,11 +152,4 @@ def delivery_times(
     """Promised against actual days of kept promises, by kind and owner; an empty kind or owner means all of them."""
     with reading(data_dir) as (connection, keyring):
         rows = queries.rows_of(connection, keyring, queries.DELIVERY_TIMES, as_of=as_of, known_at=known_at)
-    _tell(as_json, "delivery times", rows, ("kind", "owner", "kept", *_TIMES))
-
-
-def _tell(as_json: bool, title: str, rows: list[Row], columns: Sequence[str]) -> None:
-    if as_json:
-        print_json(rows)
-    else:
-        show(out, title, rows, columns)
+    tell_rows(as_json, "delivery times", rows, ("kind", "owner", "kept", *_TIMES))
