@@ -17,7 +17,8 @@ COMMANDS: Final = {
     **dict.fromkeys(("outstanding", "customer", "findings", "trail", "blast-radius", "scorecard"), "reading:app"),
     **dict.fromkeys(("concerns", "problems", "outages", "delivery-times"), "troubles:app"),
     "erase": "erasing:app",
-    **dict.fromkeys(("verify", "prove", "vkey", "checkpoint", "export-tiles"), "evidence:app"),
+    "verify": "verifying:app",
+    **dict.fromkeys(("prove", "vkey", "checkpoint", "export-tiles"), "evidence:app"),
     **dict.fromkeys(("export", "verify-pack"), "packs:app"),
 }
 """Which module of `deploy.commands` has the command: what is run loads no other, which would take a second."""

@@ -206,7 +206,7 @@ def _copy_binaries(packages: Path, copy: Path) -> None:
         for path in fresh.rglob("*"):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
-        with suppress(FileExistsError, OSError):  # somebody else was faster: theirs is as good
+        with suppress(OSError):  # somebody else was faster: theirs is as good
             fresh.rename(copy)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
