@@ -44,11 +44,7 @@ from tests.projections.world import NOON, World, at
 from tests.storage.log import copied
 
 Moment = datetime | None
-
-
 WITH_MOMENTS = ("concerns", "concern_matrix", "outages", "outage_notes", "problems", "affected_customers")
-
-
 FUNCTIONS = (*WITH_MOMENTS, "undisclosed_problems")
 
 

@@ -1,10 +1,6 @@
 """The log over HTTP and as a static site, read by a client that has nothing but c2sp.org/tlog-tiles and a key."""
 
 import gzip
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,50 +15,20 @@ import tlog_scales.signing
 from psycopg.sql import SQL, Identifier
 from structlog.testing import capture_logs
 
-from deploy import cli
-from deploy.copies import read_checkpoint
-from deploy.copies import site as read_site
-from deploy.exporting import ExportRefused, export_tiles
-from ledger.recovery.evidence import NotRecovered
-from ledger.storage.recorder import EventRow, LogRecorder, open_datastore
-from ledger.storage.sql import QUERIES
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from deploy.exporting import export_tiles
+from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import leaf_hash, root
-from ledger.tlog.note import MAX_NOTE_SIZE, Signer, Verifier
+from ledger.tlog.note import Verifier
 from ledger.tlog.proofs import consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
 from ledger.tlog.tiles import ENTRIES, node_reader, parse_bundle, tile_path, tile_width, tiles_between
 from projections.web.app import create_app
 from projections.web.tiles import accepts_gzip, open_pool
+from tests.service.entries import GARBAGE, LOG, TOO_LONG, entry, sign, store
 from tests.service.serving import Answer, ask, served
-from tests.storage.log import NOON, Log, make, told
+from tests.storage.log import Log, make, told
 
 SIZE = 70_000
 """The example of the specification: 273 full tiles and one of 112, one full and one of 17 above, one of 1 on top."""
-LOG = Signer("log.example/promises", b"l" * 32)
-
-
-def entry(index: int) -> bytes:
-    return f'{{"n":{index}}}'.encode() + b" " * (index % 7)
-
-
-def store(url: str, entries: list[bytes]) -> Checkpoint:
-    """The log at `url` holds `entries`, with the tiles that an append leaves, and no checkpoint yet."""
-    with psycopg.connect(url) as connection:
-        connection.execute(QUERIES["begin_log"], {"origin": LOG.name, "recorded_at": NOON})
-    recorder = LogRecorder(open_datastore(url))
-    with recorder.appending() as append:
-        rows = [EventRow("s", version, "t", each) for version, each in enumerate(entries, 1)]
-        extension = append.write(rows, recorded_at=NOON)
-    recorder.datastore.close()
-    return Checkpoint(LOG.name, extension.size, extension.root)
-
-
-def sign(url: str, checkpoint: Checkpoint) -> bytes:
-    note = checkpoint.sign(LOG)
-    with psycopg.connect(url) as connection:
-        stored = "INSERT INTO ledger.checkpoints (size, note, stored_at) VALUES (%s, %s, now())"
-        connection.execute(stored, [checkpoint.size, note.decode()])
-    return note
 
 
 @dataclass(frozen=True)
@@ -221,95 +187,6 @@ def test_a_site_has_the_bytes_that_are_served_and_nothing_else(large: Large, tmp
         assert path.read_bytes() == files[path.relative_to(site).as_posix()]
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from deploy import exporting
-os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL) if Path(sys.argv[2], "tile/0/002").exists() else None
-exporting.export_tiles(sys.argv[1], Path(sys.argv[2]), lambda done, total: None)
-"""
-
-
-def test_an_export_that_was_killed_left_only_whole_files_and_is_gone_on_with(database: str, tmp_path: Path):
-    checkpoint = store(database, [entry(index) for index in range(1000)])
-    sign(database, checkpoint)
-    killed = subprocess.run([sys.executable, "-c", KILLED, database, tmp_path], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "checkpoint").exists()
-    assert (tmp_path / "tile/entries/002.new").exists()
-    assert not (tmp_path / "tile/entries/002").exists()
-    assert {os.stat(tmp_path / f"tile/0/00{number}").st_size for number in range(3)} == {8192}
-    (tmp_path / "tile/0/000.p").mkdir()
-    (tmp_path / "tile/0/000.p/7.new").touch()
-    exported = export_tiles(database, tmp_path, lambda done, total: None)
-    assert exported.written == 2 * 4 + 1 + 1 - 5
-    assert [*tmp_path.rglob("*.new")] == []
-    reader = tlog_scales.reader.TilesReader(tlog_scales.backend.LocalBackend(tmp_path))
-    assert reader.get_checkpoint().root_hash == reader.calculate_root_hash() == checkpoint.root
-    assert reader.get_entry(767) == entry(767)
-
-
-def test_an_export_refuses_what_it_cannot_stand_for(database: str, tmp_path: Path):
-    def export() -> None:
-        export_tiles(database, tmp_path, lambda done, total: None)
-
-    checkpoint = store(database, [entry(index) for index in range(300)])
-    with pytest.raises(ExportRefused, match="nothing was signed"):
-        export()
-    note = sign(database, checkpoint)
-    export()
-    site = tmp_path / "checkpoint"
-    for changed, reason in [
-        (Checkpoint(LOG.name, 301, checkpoint.root), "not an earlier one"),
-        (Checkpoint("another.example", 300, checkpoint.root), "not an earlier one"),
-        (Checkpoint(LOG.name, 299, checkpoint.root), "rewritten"),
-    ]:
-        site.write_bytes(changed.sign(LOG))
-        with pytest.raises(ExportRefused, match=reason):
-            export()
-    for content, tile, reason in [
-        (b"hello\n", "tile/0/000", "not a checkpoint"),
-        (note, "tile/0/000", "not of this log"),
-        (note, "tile/0/001.p/44", "not of this log"),
-    ]:
-        site.write_bytes(content)
-        good = (tmp_path / tile).read_bytes()
-        (tmp_path / tile).write_bytes(b"x" * len(good))
-        with pytest.raises(ExportRefused, match=reason):
-            export()
-        (tmp_path / tile).write_bytes(good)
-    export()
-
-
-GARBAGE = "UPDATE ledger.checkpoints SET note = (SELECT origin FROM ledger.head) || E'\\ngarbage'"
-TOO_LONG = """
-ALTER TABLE ledger.events DROP CONSTRAINT events_state_check;
-UPDATE ledger.events SET state = convert_to(repeat('x', 70000), 'UTF8') WHERE notification_id = 290
-"""
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE ledger.events SET state = 'forged' WHERE notification_id = 290",
-        "UPDATE ledger.events SET state = 'forged' WHERE notification_id = 3",
-        "DELETE FROM ledger.events WHERE notification_id > 280",
-        "DELETE FROM ledger.events WHERE notification_id = 3",
-        "UPDATE ledger.tiles SET hashes = set_byte(hashes, 8000, 7) WHERE level = 0",
-        "INSERT INTO ledger.tiles (level, index, hashes) SELECT 1, 0, hashes FROM ledger.tiles",
-        GARBAGE,
-    ],
-)
-def test_a_log_that_was_tampered_with_is_not_exported(database: str, tmp_path: Path, damage: str):
-    sign(database, store(database, [entry(index) for index in range(300)]))
-    with psycopg.connect(database) as connection:
-        connection.execute("SET session_replication_role = replica")
-        connection.execute(damage.encode())
-    with pytest.raises(ExportRefused, match="not the one that was signed"):
-        export_tiles(database, tmp_path, lambda done, total: None)
-    assert not (tmp_path / "checkpoint").exists()
-
-
 def test_a_damaged_log_is_one_sentence_over_http_that_is_logged_once(database: str):
     sign(database, store(database, [entry(index) for index in range(300)]))
     with open_pool(database) as pool, served(create_app(database, pool)) as port:
@@ -335,28 +212,6 @@ def test_a_damaged_log_is_one_sentence_over_http_that_is_logged_once(database: s
         assert ask(port, "/tile/0/000").status == 200
 
 
-def test_the_whole_tree_decides_and_not_its_upper_tiles_alone(database: str, tmp_path: Path):
-    """With a full tile of level 1, the root of the signed size comes from there, and level 0 must still lead to it.
-
-    What the refused export has written was never published: once the log is whole, the same directory takes it.
-    """
-    entries = [entry(index) for index in range(65_536)]
-    sign(database, store(database, entries))
-    for state in (b"forged", entries[255]):
-        hashes = b"".join(map(leaf_hash, [*entries[:255], state]))
-        with psycopg.connect(database) as connection:
-            connection.execute("SET session_replication_role = replica")
-            connection.execute("UPDATE ledger.events SET state = %s WHERE notification_id = 256", [state])
-            connection.execute("UPDATE ledger.tiles SET hashes = %s WHERE level = 0 AND index = 0", [hashes])
-        if state == b"forged":
-            with pytest.raises(ExportRefused, match="not the one that was signed"):
-                export_tiles(database, tmp_path, lambda done, total: None)
-            assert not (tmp_path / "checkpoint").exists()
-    assert export_tiles(database, tmp_path, lambda done, total: None).written == 5
-    assert (tmp_path / "tile/0/000").read_bytes() == hashes
-    assert parse_bundle((tmp_path / "tile/entries/000").read_bytes(), 256) == entries[:256]
-
-
 def test_a_log_that_grows_is_served_at_once_and_under_its_signed_checkpoint(database: str, data_dir: Path):
     log = Log(database, data_dir)
     with open_pool(database) as pool, served(create_app(database, pool)) as port:
@@ -374,59 +229,3 @@ def test_a_log_that_grows_is_served_at_once_and_under_its_signed_checkpoint(data
         for index, state in enumerate(states):
             proof = inclusion_proof(index, 260, node)
             verify_inclusion(leaf_hash(state), index, 260, proof, checkpoint.root)
-
-
-def test_the_command_exports_and_says_what_it_did(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setenv("LEDGER_DATABASE_URL", database)
-    monkeypatch.setenv("LEDGER_BROKER_URL", "nats://127.0.0.1:1")
-    monkeypatch.setattr(sys, "argv", ["promise-ledger", "export-tiles", str(tmp_path / "site")])
-    for code, said in [(1, "nothing was signed yet"), (0, "3 events under the checkpoint"), (0, "0 files written")]:
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        assert int(end.value.code or 0) == code
-        assert said in " ".join((captured.out + captured.err).split())
-        if code == 1:
-            sign(database, store(database, [entry(index) for index in range(3)]))
-
-
-def test_of_what_somebody_kept_no_more_is_read_than_a_checkpoint_can_have(tmp_path: Path):
-    kept = tmp_path / "checkpoint"
-    kept.touch()
-    os.truncate(kept, 20 * MAX_NOTE_SIZE)
-    for place in (kept, tmp_path):
-        assert len(read_checkpoint(str(place))) == MAX_NOTE_SIZE + 1
-    with pytest.raises(NotRecovered, match="is no site of a log"):
-        read_site(str(tmp_path))
-
-
-def test_a_checkpoint_that_is_garbage_is_one_sentence_of_each_command(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    sign(database, store(database, [entry(0)]))
-    with psycopg.connect(database) as connection:
-        connection.execute("SET session_replication_role = replica")
-        connection.execute(GARBAGE.encode())
-    monkeypatch.setenv("LEDGER_DATABASE_URL", database)
-    monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path))
-    for command in (["export-tiles", str(tmp_path / "site")], ["prove", "0"], ["checkpoint", "--json"]):
-        monkeypatch.setattr(sys, "argv", ["promise-ledger", *command])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        assert (end.value.code, captured.out) == (1, "")
-        assert "checkpoint in the database is none" in captured.err
-        assert captured.err.endswith("run `promise-ledger verify`\n")
-
-
-def test_a_database_that_is_away_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("projections.web.tiles.POOL_SECONDS", 0.1)
-    url = f"postgresql:///nothing?host={tmp_path}"
-    with open_pool(url) as pool, served(create_app(url, pool)) as port:
-        answer = ask(port, "/tile/0/000")
-        assert (answer.status, answer.body) == (503, b"the database does not answer\n")
-        assert answer.headers["cache-control"] == "no-store"
-        assert answer.headers["retry-after"] == "5"
-        assert ask(port, "/tile/0/nonsense").status == 404

@@ -25,9 +25,9 @@ from ledger.tlog.note import Note, Signer, Verifier, open_note
 from ledger.tlog.witness import AddCheckpoint, CosignatureVerifier
 from projections.web.app import create_app as ledger_app
 from projections.web.tiles import open_pool
+from tests.service.entries import LOG as LEDGER
+from tests.service.entries import entry, sign, store
 from tests.service.serving import ask, served
-from tests.service.test_tiles import LOG as LEDGER
-from tests.service.test_tiles import entry, sign, store
 from tests.service.witnesses import LOG, ORIGIN, checkpoint, post, request, running, witness_in
 from tests.storage.log import Log, make, told
 

@@ -17,20 +17,10 @@ from tests.service.serving import ask
 from tests.tlog.naive import naive_consistency, naive_root
 
 ORIGIN = "log.example/promises"
-
-
 LOG = Signer(ORIGIN, b"l" * 32)
-
-
 SECOND_KEY = Signer(ORIGIN, b"2" * 32)
-
-
 OTHER = Signer("other.example", b"o" * 32)
-
-
 STRANGER = Signer("stranger.example", b"s" * 32)
-
-
 PLACE = sha256(ORIGIN.encode()).hexdigest()
 
 

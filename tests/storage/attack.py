@@ -16,8 +16,6 @@ from ledger.verification.report import Report
 from tests.storage.log import Log, claim, copied, make, submission, tell, told
 
 SIZE = 612
-
-
 COLUMNS = {
     "head": ("log", "origin", "size", "frontier", "recorded_at", "mac"),
     "events": ("notification_id", "originator_id", "originator_version", "topic", "state", "leaf_hash"),

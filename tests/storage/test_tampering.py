@@ -22,8 +22,6 @@ KEYS = {
     "witnessed": ("size",),
     "timestamps": ("size",),
 }
-
-
 NO_EVIDENCE = {
     "head.log": "the name of the one row, always true; it says nothing about the log",
     "customer_keys.created_at": "when a key was made is for operators; the entry sealed under it has its own time",
@@ -36,8 +34,6 @@ NO_EVIDENCE = {
     "checkpoints: a row deleted": "the stored history may be thinned: guard and receipts carry their own checkpoints",
     "head: two rows swapped": "there is one row",
 }
-
-
 OF_TYPE = {
     "text": "{0} || 'x'",
     "bytea": "set_byte({0}, octet_length({0}) / 2, get_byte({0}, octet_length({0}) / 2) # 1)",
