@@ -18,11 +18,19 @@ def world(readable: str, data_dir: Path) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def everything(postgres_url: str, _readable_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A ledger in which no read table is empty, one a module: whoever changes it puts it back."""
+def shared_world(
+    postgres_url: str, _readable_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """A ledger with its read side, one a module: whoever changes it puts it back."""
     template = urlsplit(postgres_url)._replace(path=f"/{_readable_template}").geturl()
-    with copied(template, "ledger_everything") as url:
-        world = World(url, tmp_path_factory.mktemp("everything"))
-        tell_something_of_everything(world)
+    with copied(template, "ledger_shared") as url:
+        world = World(url, tmp_path_factory.mktemp("shared"))
         yield world
         world.close()
+
+
+@pytest.fixture(scope="module")
+def everything(shared_world: World) -> World:
+    """One in which no read table is empty."""
+    tell_something_of_everything(shared_world)
+    return shared_world

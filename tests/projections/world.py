@@ -44,7 +44,7 @@ class World:
         self.secrets = keys.load(self.settings.keys_dir)
         self.ledger = Ledger.open(self.settings, clock=lambda: self.now)
         self.connection = psycopg.connect(url, autocommit=True, row_factory=dict_row, options="-c timezone=UTC")
-        self._ids = count()
+        self.ids = count()
         self._connections = ExitStack()
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class World:
         """One command of that type, sent by crm; actor u-1 unless said otherwise."""
         members = {"actor": "u-1", "occurred_at": occurred_at, **data}
         canonical = orjson.dumps(members, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
-        return Submission("crm", f"c-{next(self._ids)}", COMMANDS[command].model_validate_json(canonical), canonical)
+        return Submission("crm", f"c-{next(self.ids)}", COMMANDS[command].model_validate_json(canonical), canonical)
 
     def tell(self, command: str, occurred_at: datetime | float, /, **data: Any) -> str:
         """Submit one command; "recorded", or the code of its refusal."""
