@@ -16,6 +16,7 @@ an older copy was restored, it does what is left to do. One eraser works at a ti
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
@@ -121,8 +122,12 @@ class Eraser:
         return len(due)
 
     def forget_late_letters(self) -> int:
-        """Dead letters that came since the last look and name an erased customer are gone; how many these were."""
-        counts, self._read = self._letters.forget(self._erased_among, after=self._read)
+        """Dead letters that came since the last look and name an erased customer are gone; how many these were.
+
+        The first look knows what is theirs as well: an older copy of the queue may have brought back what was removed.
+        """
+        whose = self._erased_among if self._read else self._erased_behind()
+        counts, self._read = self._letters.forget(whose, after=self._read)
         return sum(counts.values())
 
     def due(self, size: int) -> list[Order]:
@@ -164,7 +169,7 @@ class Eraser:
         """Step 4: no dead letter is left in which an id of theirs stands, nor one that names nobody else: it may be
         theirs, and its sender has it. How many were removed, by customer.
         """
-        owners = {name: customer_id for customer_id, found in traces.items() for name in found.names}
+        owners = _owners(traces)
 
         def whose(ids: Collection[str]) -> str | None:
             owner = next((owners[each] for each in ids if each in owners), None)
@@ -227,6 +232,19 @@ class Eraser:
     def _erased_among(self, ids: Collection[str]) -> str | None:
         return next(iter(Keyring(None).erased(reader(self._connection), ids)), None)
 
+    def _erased_behind(self) -> Whose:
+        """As `_erased_among`, by the ids of promises, disclosures … too. The log is read for it at the first letter."""
+
+        @cache
+        def owners() -> Mapping[str, str]:
+            ordered = [*orders(self._connection).values()]
+            return _owners(self.traces(ordered)) if ordered else {}
+
+        def whose(ids: Collection[str]) -> str | None:
+            return self._erased_among(ids) or next((owners()[each] for each in ids if each in owners()), None)
+
+        return whose
+
     def _living_among(self, ids: Collection[str]) -> bool:
         keys = self._connection.execute(QUERIES["customer_keys"], {"customers": " ".join(ids)}).fetchall()
         return any(requested_at is None for *_, requested_at in keys)
@@ -242,6 +260,11 @@ class Eraser:
         finally:
             if row[0] and not self._connection.closed:
                 self._connection.execute(f"SELECT pg_advisory_unlock({name})")
+
+
+def _owners(traces: Mapping[str, Traces]) -> dict[str, str]:
+    """Whose each id is that leads to somebody."""
+    return {name: customer_id for customer_id, found in traces.items() for name in found.names}
 
 
 __all__ = ["Eraser", "Letters", "NotErased", "ReadTables"]

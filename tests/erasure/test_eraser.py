@@ -394,6 +394,17 @@ def test_dead_letters_that_come_later_go_as_well(told: Erasing, no_letters: None
     assert len(deadletters.dead_letters(told.broker_url)) == 2
 
 
+def test_dead_letters_that_an_older_copy_of_the_queue_brought_back_go_at_the_next_start(
+    told: Erasing, no_letters: None
+) -> None:
+    assert told.erase() == "recorded"
+    told.eraser().round()
+    for body in (LETTERS["a promise of theirs"], OTHER_LETTERS["another"], NOBODYS_LETTERS["no text"]):
+        told.bury(body)
+    assert told.eraser().forget_late_letters() == 1
+    assert len(deadletters.dead_letters(told.broker_url)) == 2
+
+
 def test_appends_go_on_while_an_erasure_is_carried_out(told: Erasing) -> None:
     """Staged: the eraser waits for a batch of the read side, and holds nobody else up."""
     assert told.erase() == "recorded"
