@@ -39,7 +39,7 @@ def prove(world: Erasing, receipt: Receipt) -> None:
         assert row["leaf_hash"] == leaf
 
 
-def test_words_go_and_what_happened_stays_provable(told: Erasing) -> None:
+def test_words_go_and_what_happened_stays_provable(told: Erasing, no_letters: None) -> None:
     (receipt,) = told.ledger.submit(
         [told.submission("promise.warn", at(2), promise_id="P-2", reason="It snows here too.")]
     )
