@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,8 @@ class Part(Protocol):
 
 PR_SET_PDEATHSIG = 1
 LOG_LIMIT_BYTES = 20_000_000
+ROOM_BYTES = 16 * 2**20
+"""A segment of PostgreSQL's WAL: with less it does not start."""
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
@@ -92,7 +95,7 @@ def wait_until(ready: Callable[[], bool], *parts: Part, seconds: float) -> None:
     while not ready():
         for part in parts:
             if not part.running():
-                raise SetupError(f"{part.name} did not start: {last_line(part.log)} (see {part.log})")
+                raise SetupError(f"{part.name} did not start: {_reason(part.log)} (see {part.log})")
         if time.monotonic() > deadline:
             last = parts[-1]
             raise SetupError(
@@ -121,6 +124,12 @@ def _pid_in(pid_file: Path, directory: Path) -> int | None:
         return pid if Path(f"/proc/{pid}/cwd").resolve(strict=True) == directory.resolve() else None
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _reason(log: Path) -> str:
+    """What `log` says last, and before it that its disk is full where it is: PostgreSQL says that some lines before."""
+    room = shutil.disk_usage(log.parent).free
+    return f"No space left on device: {last_line(log)}" if room < ROOM_BYTES else last_line(log)
 
 
 def last_line(log: Path) -> str:

@@ -9,7 +9,10 @@ import psycopg
 import pytest
 
 from consumers.recording import LineAnswer, record_file
+from deploy.embedded import Postgres
 from deploy.finding import located
+from deploy.places import SetupError
+from deploy.process import wait_until
 from tests.service.full import Disk
 from tests.service.running import Up
 from tests.service.test_kill import check_all_there_once, line
@@ -73,3 +76,15 @@ def test_a_full_disk_stops_the_service_and_room_starts_it_again(disk: Disk, up: 
     assert not sender.is_alive(), "the sender still waits for answers"
     up.until(up.healthy)
     check_all_there_once(up, answers, range(len(sent)))
+
+
+def test_what_does_not_start_on_a_full_disk_says_that_it_is_full(disk: Disk) -> None:
+    """PostgreSQL's last line is then that it is shut down."""
+    server = Postgres(disk.path / "home")
+    server.log.parent.mkdir(parents=True)
+    server.log.write_text("LOG:  database system is shut down\n")
+    with pytest.raises(SetupError, match="PostgreSQL did not start: LOG:  database system is shut down"):
+        wait_until(lambda: False, server, seconds=10)
+    disk.fill()
+    with pytest.raises(SetupError, match="PostgreSQL did not start: No space left on device: LOG"):
+        wait_until(lambda: False, server, seconds=10)
