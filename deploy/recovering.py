@@ -32,7 +32,7 @@ from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash
-from ledger.tlog.note import Note, Signer
+from ledger.tlog.note import Note, Signer, open_note
 from ledger.verification.report import read_any_moment
 from projections import reports
 from projections.rebuilding import rebuild
@@ -128,7 +128,7 @@ def _case(
         guard = "foreign"
     opened_sites = [site(place) for place in sites]
     said += [opened(each.note, known, f"the checkpoint of {each.place}", own=False) for each in opened_sites]
-    said += [opened(_read(place), known, f"the checkpoint of {place}", own=False) for place in places]
+    said += [opened(_read(place, known), known, f"the checkpoint of {place}", own=False) for place in places]
     said += stored_kept(connection, known)
     receipts = lost.Receipts((), {}, {})
     if settings.broker_url is not None:
@@ -180,11 +180,22 @@ def _signer(
     return None, Signer(origin, secrets.log)
 
 
-def _read(place: str) -> bytes:
+def _read(place: str, keys: Sequence[KeyRange]) -> bytes:
+    """The note that somebody kept there, of whatever log. One that was damaged must not be left out: it may be the only
+    one that shows how far this log was signed.
+    """
     try:
-        return read_checkpoint(place)
+        note = read_checkpoint(place)
+        parsed = Note.parse(note)
+        Checkpoint.parse(parsed.text)
+        named = {(signature.name, signature.key_id) for signature in parsed.signatures}
+        if ours := [each.verifier for each in keys if (each.verifier.name, each.verifier.key_id) in named]:
+            open_note(note, ours)
     except (OSError, HTTPException) as error:
         raise NotRecovered(f"{place}: {error}") from error
+    except TlogError as error:
+        raise NotRecovered(f"{place} is no signed checkpoint, or it was damaged: {error}") from error
+    return note
 
 
 def _receipts(broker_url: str, connection: Connection, signer: Signer) -> lost.Receipts:

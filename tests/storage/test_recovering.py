@@ -90,6 +90,17 @@ def test_a_guard_is_not_written_over_a_database_that_is_behind_what_somebody_kep
         )
         with pytest.raises(NotRecovered, match="covers 600 events and the database holds 300"):
             restored.guard(kept=[kept])
+        note = kept.read_bytes()
+        for damaged in (
+            note.replace(b"\n", b"\r\n"),
+            note.replace(b"\n600\n", b"\n200\n"),
+            note[:-20],
+            b"",
+            bytes(9_000_000),
+        ):
+            kept.write_bytes(damaged)
+            with pytest.raises(NotRecovered, match="is no signed checkpoint, or it was damaged"):
+                restored.guard(kept=[kept])
         assert not restored.settings.guard_path.exists() or read_guard(restored.settings.guard_path) is None
         assert restored.ask("SELECT count(*) FROM ledger.events") == [(300,)]
 
