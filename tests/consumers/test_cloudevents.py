@@ -8,7 +8,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.cloudevents import Malformed, parse
+from consumers.cloudevents import OWN_SOURCES, Malformed, parse
 from tests.consumers.events import LATER, NOON, body, event, promise
 
 STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
@@ -19,6 +19,13 @@ def malformed(sent: bytes, headers: dict[str, str] | None = None) -> Malformed:
     with pytest.raises(Malformed) as caught:
         parse(STRUCTURED if headers is None else headers, sent)
     return caught.value
+
+
+@pytest.mark.parametrize("source", sorted({*OWN_SOURCES, "timer", "eraser", "ledger-keys", "ledger-recovery"}))
+def test_nobody_sends_in_the_name_of_the_ledger_itself(source: str) -> None:
+    refused = malformed(body(source=source))
+    assert refused.code == "bad-source"
+    assert refused.source is None, "the answer would go to a part of the ledger"
 
 
 def test_a_structured_event_is_a_command() -> None:
