@@ -204,7 +204,9 @@ def test_a_number_too_long_to_be_written_is_malformed(tile: tuple[int, int, int]
         split_tile(H, max(tile))
 
 
-@pytest.mark.parametrize("entries", [None, 1, "ab", b"ab", [1], [None], ["ab"], [b"a", bytearray(b"b")], [Same(b"a")]])
+@pytest.mark.parametrize(
+    "entries", [None, 1, "", b"", bytearray(), "ab", b"ab", [1], [None], ["ab"], [b"a", bytearray(b"b")], [Same(b"a")]]
+)
 def test_what_is_no_row_of_entries_has_no_root(entries: Any):
     with pytest.raises(MalformedEntry):
         root(entries)
