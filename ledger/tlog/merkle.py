@@ -44,7 +44,7 @@ def is_hash(value: object) -> bool:
 def root(entries: Iterable[bytes]) -> bytes:
     """Return the root of the tree over `entries`, in constant memory. No entries: SHA-256("").
 
-    Raises `MalformedEntry` where an entry is not bytes, or `entries` nothing that has any: bytes are one entry, not many.
+    Raises `MalformedEntry` where an entry is not bytes, or `entries` nothing that has any, as bytes have none.
     """
     if not isinstance(entries, Iterable) or isinstance(entries, str | bytes | bytearray | memoryview):
         raise MalformedEntry("entries come one after another")
