@@ -6,7 +6,7 @@ import pytest
 
 from deploy import recovering
 from deploy.exporting import export_tiles
-from ledger.app import Ledger
+from ledger.app import Fork, Ledger
 from ledger.recovery.evidence import NotRecovered
 from ledger.storage import keys
 from tests.erasure.conftest import Erasing
@@ -55,3 +55,23 @@ def test_who_was_erased_in_a_tail_that_was_cut_off_stays_erased_in_the_log_that_
     assert told.eraser().round() == 1
     told.catch_up()
     assert (told.found(), told.left()) == (None, {})
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_an_erasure_broken_off_before_the_guard_was_lost_is_brought_to_its_end(told: Erasing, done: int) -> None:
+    told.ledger.append([told.submission("subject.erase", told.now, customer_id="C-1", grounds="art-17")])  # unsigned
+    if done > 0:
+        told.eraser().sign([told.order()])
+    if done > 1:
+        told.eraser().destroy(told.order())
+    told.ledger.close()
+    told.settings.guard_path.unlink()
+    with pytest.raises(Fork, match="the fork guard is missing"):
+        Ledger.open(told.settings)
+    with recovering.opened_case(told.settings) as case:
+        case.recovery("ticket 88", lambda: told.now).guard()
+    told.ledger = Ledger.open(told.settings, clock=lambda: told.now)
+    assert told.eraser().round() == 1
+    told.catch_up()
+    assert (told.found(), told.left()) == (None, {})
+    assert [each["keys"] for each in told.completions()] == [1]
