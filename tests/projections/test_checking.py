@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from deploy import cli
-from projections import checking
+from projections import checking, versions
 from projections.checking import Problem, check
 from projections.reports import ALL
 from projections.runner import rebuild
@@ -136,6 +136,16 @@ def test_whatever_the_database_makes_the_default_of_transactions(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert (ended.value.code, orjson.loads(capsys.readouterr().out)["projections"]) == (0, "ok")
+
+
+def test_read_tables_are_written_by_locks_whatever_the_database_makes_the_default(told: World) -> None:
+    """Under `serializable` whoever waited for the row of a version would fail instead of going on."""
+    (row,) = told.ask("SELECT current_database() AS name")
+    for default in ("isolation = serializable", "read_only = on"):
+        told.connection.execute(f'ALTER DATABASE "{row["name"]}" SET default_transaction_{default}'.encode())
+    with versions.connect(told.url, "test") as connection:
+        asked = "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')"
+        assert connection.execute(asked).fetchall() == [("read committed", "off")]
 
 
 def test_what_a_dead_check_left_is_dropped_by_the_next(told: World) -> None:
