@@ -76,7 +76,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> Submission:
 
 def event_of(command: Command, source: str, command_id: str) -> bytes:
     """The structured CloudEvent of `command`: exactly the members that were set, so the same bytes each time."""
-    data = command.model_dump_json(exclude_unset=True).encode()
+    data = command.model_dump_json(by_alias=True, exclude_unset=True).encode()
     event = {
         "specversion": "1.0",
         "id": command_id,

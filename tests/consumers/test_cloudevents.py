@@ -1,6 +1,7 @@
 """What is a command and what is not; each refusal one sentence, without a value that was sent."""
 
 import json
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -8,7 +9,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.cloudevents import OWN_SOURCES, Malformed, parse
+from consumers.cloudevents import OWN_SOURCES, Malformed, event_of, parse
+from ledger.domain.apologies import MakeApology
+from ledger.domain.disclosures import About
 from tests.consumers.events import LATER, NOON, body, event, promise
 
 STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
@@ -50,6 +53,17 @@ def test_binary_attributes_are_checked_like_structured_ones() -> None:
     assert malformed(orjson.dumps(promise()), BINARY | {"ce-id": "a@b"}).code == "bad-id"
     assert malformed(orjson.dumps(promise()), BINARY | {"ce-surprise": "x"}).code == "unknown-member"
     assert malformed(b"[1]", BINARY).code == "bad-data"
+
+
+def test_a_typed_command_is_sent_under_the_names_of_its_schema() -> None:
+    apology = MakeApology(
+        actor="u-17",
+        occurred_at=datetime(2026, 11, 21, 11, tzinfo=UTC),
+        apology_id="A-1",
+        customer_id="C-1",
+        **{"for": About(promise_id="P-1")},
+    )
+    assert parse({}, event_of(apology, "crm", "c-1")).command == apology
 
 
 def test_the_time_of_the_data_wins_over_the_time_of_the_event() -> None:
