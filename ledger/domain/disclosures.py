@@ -382,7 +382,7 @@ def _consequences(command: MakeDisclosure | CorrectDisclosure, made: DisclosureM
 def refuse_unknown_about(states: States, about: tuple[str, ...], customer_id: str) -> None:
     """Refused unless `about` is one stream that exists and is of that customer; a problem is nobody's alone."""
     if len(about) != 1:
-        raise Refused(ABOUT_ONE_THING, f"`about` names {len(about)} things: name exactly one.")
+        raise Refused(ABOUT_ONE_THING, f"{len(about)} things are named that this is about: name exactly one.")
     stream = about[0]
     match stream.partition(":")[0]:
         case "problem":

@@ -25,7 +25,7 @@ def test_a_question_is_asked_about_one_thing(member: str, name: str) -> None:
 
 
 def test_a_question_about_nothing_or_two_things_or_to_somebody_else() -> None:
-    given().when(order(AskQuestion, **ASK)).refused("about-one-thing", "0")
+    given().when(order(AskQuestion, **ASK)).refused("about-one-thing", "0 things are named")
     both = order(AskQuestion, **ASK, problem_id="X-1", concern_id="Q-1")
     given(detected(), raised()).when(both).refused("about-one-thing", "2")
     given(raised(customer_id="C-2")).when(order(AskQuestion, **ASK, concern_id="Q-1")).refused("wrong-customer", "C-1")
