@@ -36,7 +36,7 @@ WANTED: Final[Mapping[str, str]] = {
     PRINTABLE_PATTERN: "printable ASCII without spaces",
 }
 """What a sentence asks for where a member does not match its pattern; a test goes over those of all commands."""
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII | re.IGNORECASE)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(Z|[+-]\d\d:[0-5]\d)?", re.ASCII | re.IGNORECASE)
 
 
 def utc_moment(value: object) -> datetime:
