@@ -380,9 +380,10 @@ def _sorted(messages: Sequence[Msg]) -> tuple[list[Job], list[Job], list[Unfit]]
 def _parsed(message: Msg) -> Submission:
     """Raises `Malformed`, also where the subject belongs to another type: permissions in NATS are by subject."""
     submission = parse(message.headers or {}, message.data)
-    expected = command_subject(submission.command.TYPE)
-    if message.subject not in (expected, own_command_subject(submission.source, submission.command.TYPE)):
-        sentence = f"This command belongs to the subject {expected}, and came on another one."
+    kind = submission.command.TYPE
+    fit = (command_subject(kind), own_command_subject(submission.source, kind))
+    if message.subject not in fit:
+        sentence = f"This command belongs to the subject {fit[0]} or {fit[1]}, and came on another one."
         raise Malformed("wrong-subject", sentence, submission.source, submission.command_id)
     return submission
 

@@ -151,6 +151,7 @@ def test_a_command_on_the_subject_of_another_type_is_no_command(service: Service
         async with service.running() as sender:
             answer = await sender.ask(body(), subject="ledger.commands.promise.break")
             assert (answer["status"], answer["code"]) == ("malformed", "wrong-subject")
+            assert "ledger.commands.promise.make or ledger.commands.from.crm.promise.make" in answer["message"]
 
     asyncio.run(story())
 
