@@ -124,7 +124,7 @@ def _not_json(body: bytes, error: orjson.JSONDecodeError) -> Malformed:
         return Malformed("not-utf-8", f"The body is not UTF-8: byte {wrong.start} does not belong there.")
     if "depth" in error.msg:
         return Malformed("nested-too-deeply", "The JSON is nested too deeply.")
-    return Malformed("not-json", f"The body is not JSON: it breaks at character {error.pos}.")
+    return Malformed("not-json", f"The body is not JSON: {error.msg}, at character {error.pos}.")
 
 
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

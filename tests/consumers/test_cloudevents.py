@@ -147,6 +147,10 @@ def test_the_sentence_names_the_member_and_the_way_out() -> None:
     in_words = malformed(body(promise(due_in="3 hours"))).reason
     assert in_words == "data.due_in must be a duration such as P3D (days), PT3H, PT1H30M or PT90M."
     assert "65536" in malformed(body(promise(text="x" * 65_536))).reason
+    assert "byte order mark (BOM)" in malformed(b"\xef\xbb\xbf" + body()).reason
+    assert malformed(b'{"id": 1e400}').reason == (
+        "The body is not JSON: number is infinity when parsed as double, at character 7."
+    )
 
 
 @pytest.mark.parametrize(
