@@ -54,9 +54,12 @@ class Malformed(Exception):
 
 def parse(headers: Mapping[str, str], body: bytes) -> Submission:
     """The command in one message. Raises `Malformed`."""
-    if len(body) > COMMAND_BYTES:
-        raise Malformed("too-large", f"The command has {len(body)} bytes; at most {COMMAND_BYTES} are taken.")
-    event, data = _event(headers, body)
+    names = {name.lower(): value for name, value in headers.items()}
+    try:
+        event, data = _event(names, body)
+    except Malformed as malformed:  # in binary mode it is known all the same who is to be answered
+        malformed.source, malformed.command_id = _id(names, f"{BINARY_PREFIX}source"), _id(names, f"{BINARY_PREFIX}id")
+        raise
     source, command_id = _id(event, "source"), _id(event, "id")
     try:
         kind = _envelope(event)
@@ -88,9 +91,13 @@ def event_of(command: Command, source: str, command_id: str) -> bytes:
     return orjson.dumps(event, option=orjson.OPT_UTC_Z)
 
 
-def _event(headers: Mapping[str, str], body: bytes) -> tuple[Mapping[str, Any], Any]:
-    """The attributes and `data`, in whichever mode they came. A structured event counts without a content type."""
-    names = {name.lower(): value for name, value in headers.items()}
+def _event(names: Mapping[str, str], body: bytes) -> tuple[Mapping[str, Any], Any]:
+    """The attributes and `data`, in whichever mode they came; `names` are the headers, in lower case.
+
+    A structured event counts without a content type.
+    """
+    if len(body) > COMMAND_BYTES:
+        raise Malformed("too-large", f"The command has {len(body)} bytes; at most {COMMAND_BYTES} are taken.")
     content = names.get(CONTENT_TYPE, "")
     if content.startswith("application/cloudevents-batch"):
         raise Malformed("not-one-event", "Batches of CloudEvents are not taken: send one event in each message.")

@@ -186,6 +186,8 @@ def test_source_and_id_are_known_where_they_are_legal() -> None:
     }
     assert (malformed(body(id="a@b")).source, malformed(body(id="a@b")).command_id) == ("crm", None)
     assert malformed(b"{").source is None
+    for sent in (b"{", b"x" * 65_537):
+        assert (malformed(sent, BINARY).source, malformed(sent, BINARY).command_id) == ("crm", "c-1")
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
