@@ -98,7 +98,7 @@ def _event(names: Mapping[str, str], body: bytes) -> tuple[Mapping[str, Any], An
     """
     if len(body) > COMMAND_BYTES:
         raise Malformed("too-large", f"The command has {len(body)} bytes; at most {COMMAND_BYTES} are taken.")
-    content = names.get(CONTENT_TYPE, "")
+    content = names.get(CONTENT_TYPE, "").lower()
     if content.startswith("application/cloudevents-batch"):
         raise Malformed("not-one-event", "Batches of CloudEvents are not taken: send one event in each message.")
     value = _json(body)
@@ -158,7 +158,7 @@ def _envelope(event: Mapping[str, Any]) -> type[Command]:
             "unknown-member", f"The event has an attribute that the ledger does not know; it knows {known}."
         )
     content = event.get("datacontenttype", "application/json")
-    if not isinstance(content, str) or not content.lower().startswith("application/json"):
+    if not isinstance(content, str) or content.partition(";")[0].strip().lower() != "application/json":
         raise Malformed("bad-datacontenttype", "The event's datacontenttype must be application/json, or left out.")
     kind = event.get("type")
     if not isinstance(kind, str) or kind not in PUBLIC:

@@ -169,7 +169,7 @@ _ENVELOPE: Final[Schema] = {
         {
             "time": _TIME,
             "subject": _TEXT,
-            "datacontenttype": {"type": "string", "pattern": "^[aA]pplication/json"},
+            "datacontenttype": {"type": "string", "pattern": "^[aA]pplication/json *(;|$)"},
             "dataschema": _TEXT,
             **dict.fromkeys(("traceparent", "tracestate", "correlationid", "causationid"), _TEXT),
             **dict.fromkeys(("partitionkey", "sequence", "sequencetype"), _TEXT),

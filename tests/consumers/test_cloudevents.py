@@ -42,6 +42,12 @@ def test_a_structured_event_needs_no_header() -> None:
     assert parse({}, body()) == parse(STRUCTURED, body()) == parse({"content-type": "application/json"}, body())
 
 
+def test_a_media_type_is_the_same_in_capitals() -> None:
+    both = BINARY | {"content-type": "Application/CloudEvents+JSON"}
+    assert parse(both, body()) == parse(STRUCTURED, body(datacontenttype="Application/JSON; charset=utf-8"))
+    assert malformed(b"[]", {"content-type": "Application/CloudEvents-Batch+JSON"}).code == "not-one-event"
+
+
 def test_a_binary_event_is_the_same_command() -> None:
     binary = BINARY | {"content-type": "application/json", "reply_to": "_INBOX.1"}
     assert parse(binary, orjson.dumps(promise())) == parse(STRUCTURED, body())
@@ -103,6 +109,7 @@ def test_the_time_of_the_data_wins_over_the_time_of_the_event() -> None:
         (body(surprise=1), "unknown-member"),
         (body(data_base64="AAAA"), "unknown-member"),
         (body(datacontenttype="text/xml"), "bad-datacontenttype"),
+        (body(datacontenttype="application/json5"), "bad-datacontenttype"),
         (body([]), "bad-data"),
         (body("promise"), "bad-data"),
         (orjson.dumps({name: value for name, value in event().items() if name != "data"}), "bad-data"),
