@@ -6,6 +6,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from deploy.feeding import fetch, fetch_checkpoint
+from deploy.foreign import beginning
 from ledger.recovery.evidence import NotRecovered
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed, TlogError
@@ -60,7 +61,7 @@ def site(place: str) -> Site:
         raise NotRecovered(f"{place} is no site of a log, as `export-tiles` writes it: {error}") from error
     if place.startswith(("http://", "https://")):
         return Site(place, note, size, lambda path: fetch(f"{place.rstrip('/')}/{path}", _BUNDLE_BYTES))
-    return Site(place, note, size, lambda path: _read(Path(place) / path, _BUNDLE_BYTES))
+    return Site(place, note, size, lambda path: beginning(Path(place) / path, _BUNDLE_BYTES))
 
 
 def read_checkpoint(place: str) -> bytes:
@@ -68,13 +69,7 @@ def read_checkpoint(place: str) -> bytes:
     if place.startswith(("http://", "https://")):
         return fetch_checkpoint(place)
     path = Path(place)
-    return _read(path / "checkpoint" if path.is_dir() else path, MAX_NOTE_SIZE)
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """At most `limit` bytes of the file, and one more where there are more, so that no parser takes it for whole."""
-    with path.open("rb") as file:
-        return file.read(limit + 1)
+    return beginning(path / "checkpoint" if path.is_dir() else path, MAX_NOTE_SIZE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import structlog
 from cryptography.x509 import Certificate
 from psycopg.rows import tuple_row
 
-from deploy.foreign import printable
+from deploy.foreign import beginning, printable
 from deploy.places import SetupError
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
@@ -27,6 +27,7 @@ from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note
 
 SECONDS = 30.0
+MAX_ROOTS = 2**20
 LOOK_SECONDS = 5.0
 RETRY_SECONDS = 60.0
 
@@ -99,7 +100,10 @@ def anchor_of(settings: Settings) -> Anchor | None:
 def read_roots(path: Path) -> list[Certificate]:
     """The root certificates in a PEM file. Raises SetupError."""
     try:
-        return certificates(path.read_bytes())
+        content = beginning(path, MAX_ROOTS)
+        if len(content) > MAX_ROOTS:
+            raise BadTimestamp(f"it is larger than {MAX_ROOTS} bytes")
+        return certificates(content)
     except (OSError, BadTimestamp) as error:
         raise SetupError(f"{path} holds no certificates of a timestamp authority: {error}") from error
 

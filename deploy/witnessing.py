@@ -21,6 +21,7 @@ import psycopg
 import structlog
 from psycopg.rows import tuple_row
 
+from deploy.foreign import beginning
 from deploy.places import SetupError
 from deploy.submitting import NotCosigned, submit
 from ledger.settings import Settings
@@ -29,7 +30,7 @@ from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.note import Note, Signature, Verifier
-from ledger.tlog.policy import Policy, Witness
+from ledger.tlog.policy import MAX_POLICY_SIZE, Policy, Witness
 
 ROUND_SECONDS = 1.0
 PATIENCE_SECONDS = 5.0
@@ -45,7 +46,7 @@ def read_policy(path: Path, vkey: str | None = None) -> Policy:
     Raises SetupError with what to do.
     """
     try:
-        policy = Policy.parse(path.read_bytes())
+        policy = Policy.parse(beginning(path, MAX_POLICY_SIZE))
     except (OSError, TlogError) as error:
         raise SetupError(f"{path} is no witness policy (c2sp.org/tlog-policy): {error}") from error
     if vkey is not None and policy.logs and vkey not in {log.verifier.vkey for log in policy.logs}:

@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 import typer
 
+from consumers.importing.errors import ImportProblem
+from consumers.importing.mapping import load_mapping
 from deploy import cli, commands
 from deploy.cli import BAD_NEWS, COMMANDS, GROUPS, USED_WRONGLY
+from deploy.commands.evidence import policy_in
+from deploy.places import SetupError
+from deploy.timestamping import read_roots
+from deploy.witnessing import read_policy
 
 
 def test_every_command_of_every_module_is_listed_where_it_is() -> None:
@@ -57,6 +63,19 @@ def test_a_period_that_ends_before_it_begins_is_a_sentence(
         cli.main()
     assert end.value.code == 2
     assert "--from is later than --to" in capsys.readouterr().err
+
+
+def test_a_file_without_end_is_refused_and_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "endless"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # takes no place on the disk, and does not fit into memory
+    with pytest.raises(typer.BadParameter, match="no witness policy"):
+        policy_in(path)
+    for read in (read_policy, read_roots):
+        with pytest.raises(SetupError, match=r"is no witness policy|no certificates of a timestamp authority"):
+            read(path)
+    with pytest.raises(ImportProblem, match="larger than"):
+        load_mapping(path)
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,8 @@ class MappingFile(_Table):
 def load_mapping(path: Path) -> MappingFile:
     """The mapping in the TOML file `path`. Raises `ImportProblem` with file and key of the first mistake."""
     try:
-        content = path.read_bytes()[: LARGEST_BYTES + 1]
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
             raise ImportProblem(f"{path}: the mapping is larger than {LARGEST_BYTES} bytes, which cannot be one.")
         mapping = MappingFile.model_validate(tomllib.loads(content.decode()))

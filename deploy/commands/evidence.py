@@ -9,6 +9,7 @@ import typer
 
 from deploy.exporting import NOT_SIGNED, export_tiles
 from deploy.finding import at_hand
+from deploy.foreign import beginning
 from deploy.terminal import AsJson, DataDir, bar, connect, database, fail, out, print_json
 from ledger.settings import Settings
 from ledger.storage import keys
@@ -19,7 +20,7 @@ from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.note import Note, Signer, Verifier
-from ledger.tlog.policy import Policy
+from ledger.tlog.policy import MAX_POLICY_SIZE, Policy
 from ledger.tlog.proof_file import ProofFile
 from ledger.tlog.proofs import verify_inclusion
 from projections.site import Damaged, Site
@@ -38,7 +39,7 @@ def pinned(text: str) -> str:
 def policy_in(path: Path | None) -> Policy | None:
     """The witness policy in that file, None where none is named."""
     try:
-        return None if path is None else Policy.parse(path.read_bytes())
+        return None if path is None else Policy.parse(beginning(path, MAX_POLICY_SIZE))
     except TlogError as error:
         raise typer.BadParameter(f"{path} is no witness policy (c2sp.org/tlog-policy): {error}") from error
 

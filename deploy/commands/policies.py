@@ -10,6 +10,7 @@ import typer
 
 from consumers.cloudevents import Malformed, parse
 from deploy.finding import at_hand
+from deploy.foreign import beginning
 from deploy.holidays import MOST_YEARS, UnknownPlace, public_holidays, versions
 from deploy.tables import show
 from deploy.terminal import AsJson, DataDir, bar, complain, database, in_order, moment, out, print_json
@@ -19,6 +20,7 @@ from projections.trying import Trial, try_policy
 
 app = typer.Typer(no_args_is_help=True, help="Policies: draft one, and try it against the history.")
 _MOST_ROWS = 20
+_LARGEST_DRAFT = 2**20
 _LISTS = {
     "opened": ("findings that would have opened", ("code", "subject", "customer_id", "opened_at", "opened_by")),
     "gone": ("findings that would not have opened", ("code", "subject", "customer_id", "opened_at", "opened_by")),
@@ -47,7 +49,7 @@ def try_command(
     in_order(start, stop)
     until = stop or datetime.now(UTC)
     try:
-        draft = read_draft(file.read_bytes())
+        draft = read_draft(beginning(file, _LARGEST_DRAFT))
         with at_hand(data_dir) as settings, bar("trying") as advance:
             trial = try_policy(database(settings), draft, since=start, until=until, progress=advance)
     except (Malformed, Refused) as error:
