@@ -127,8 +127,10 @@ def _case(
     if note is not None and isinstance(said[0], Unrelated):
         guard = "foreign"
     opened_sites = [site(place) for place in sites]
-    said += [opened(each.note, known, f"the checkpoint of {each.place}", own=False) for each in opened_sites]
-    said += [opened(_read(place, known), known, f"the checkpoint of {place}", own=False) for place in places]
+    outside = {each.place: each.note for each in opened_sites} | {place: _read(place) for place in places}
+    for place, each in outside.items():
+        _refuse_damaged(place, each, known)
+        said.append(opened(each, known, f"the checkpoint of {place}", own=False))
     said += stored_kept(connection, known)
     receipts = lost.Receipts((), {}, {})
     if settings.broker_url is not None:
@@ -180,22 +182,26 @@ def _signer(
     return None, Signer(origin, secrets.log)
 
 
-def _read(place: str, keys: Sequence[KeyRange]) -> bytes:
-    """The note that somebody kept there, of whatever log. One that was damaged must not be left out: it may be the only
-    one that shows how far this log was signed.
+def _read(place: str) -> bytes:
+    """The note that somebody kept there, of whatever log."""
+    try:
+        return read_checkpoint(place)
+    except (OSError, HTTPException) as error:
+        raise NotRecovered(f"{place}: {error}") from error
+
+
+def _refuse_damaged(place: str, note: bytes, keys: Sequence[KeyRange]) -> None:
+    """Raises NotRecovered where what somebody kept there was damaged. It must not be left out: it may be the only
+    checkpoint that shows how far this log was signed.
     """
     try:
-        note = read_checkpoint(place)
         parsed = Note.parse(note)
         Checkpoint.parse(parsed.text)
         named = {(signature.name, signature.key_id) for signature in parsed.signatures}
         if ours := [each.verifier for each in keys if (each.verifier.name, each.verifier.key_id) in named]:
             open_note(note, ours)
-    except (OSError, HTTPException) as error:
-        raise NotRecovered(f"{place}: {error}") from error
     except TlogError as error:
         raise NotRecovered(f"{place} is no signed checkpoint, or it was damaged: {error}") from error
-    return note
 
 
 def _receipts(broker_url: str, connection: Connection, signer: Signer) -> lost.Receipts:

@@ -214,6 +214,12 @@ def test_copies_that_are_not_what_was_signed_are_refused_before_anything_is_writ
             restored.entries(lagging)
         with pytest.raises(NotRecovered, match="is no site of a log"):
             restored.entries(tmp_path)
+        restored.settings.guard_path.unlink()
+        signed = site / "checkpoint"
+        signed.write_bytes(signed.read_bytes().replace(b"\n600\n", b"\n500\n"))
+        for recover in (restored.entries, restored.anew):
+            with pytest.raises(NotRecovered, match="is no signed checkpoint, or it was damaged"):
+                recover(site)  # nothing else shows any more that 600 were signed
         assert restored.ask("SELECT * FROM ledger.head") == before
         assert restored.ask("SELECT count(*) FROM ledger.events") == [(300,)]
 
