@@ -135,7 +135,7 @@ class _Run:
         size, frontier, recorded_at, origin, mac = self._only_head()
         self._goes_on(origin)
         guarded = [] if guard is None else [self.signed.guarded(guard_note)]
-        outside = [*guarded, *(self.signed.opened(note, "a kept checkpoint") for note in kept)]
+        outside = [*guarded, *map(self.signed.kept, kept)]
         for expected in outside:
             _is_within(expected, size)
         for expected in outside:

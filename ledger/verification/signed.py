@@ -3,7 +3,7 @@ sign their sizes; who cosigned and stamped them.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,6 +98,12 @@ class Signed:
         self.size = max(self.size, checkpoint.size)
         return Expected(checkpoint.size, checkpoint.root, kept_in, opened)
 
+    def kept(self, note: bytes) -> Expected:
+        """What a note covers that somebody kept elsewhere: as `opened`, or as `_row` under the name of a log that ended
+        here. Whoever kept that one has its key; its root is compared all the same.
+        """
+        return self._row(note, "a kept checkpoint", "checkpoints", {each.verifier.name for each in self._ended})
+
     def _signers(self, note: bytes) -> list[Verifier]:
         """The keys of this log that `note` names, all to be verified; where it names none the one asked for."""
         named = {(signature.name, signature.key_id) for signature in Note.parse(note).signatures}
@@ -159,9 +165,10 @@ class Signed:
                 self._stamped(expected, response[0])
             yield expected
 
-    def _row(self, note: bytes, kept_in: str, table: str) -> Expected:
+    def _row(self, note: bytes, kept_in: str, table: str, names: Collection[str] | None = None) -> Expected:
         """As `opened`. What says who signed an earlier log may be among the events that were lost as it ended: of a key
-        that nothing names is taken, under another name than this log's, what every log that ended has in common.
+        that nothing names is taken, under another name than this log's, and one of `names` where these are given, what
+        every log that ended has in common.
         """
         try:
             return self.opened(note, kept_in, table)
@@ -171,7 +178,8 @@ class Signed:
                 parsed = Note.parse(note)
                 checkpoint = Checkpoint.parse(parsed.text)
                 signers = {(each.name, each.key_id) for each in parsed.signatures if each.name == checkpoint.origin}
-                if self._ended and signers and not signers & known and checkpoint.origin != self._verifier.name:
+                elsewhere = checkpoint.origin != self._verifier.name and (names is None or checkpoint.origin in names)
+                if self._ended and signers and not signers & known and elsewhere:
                     carried_on = min(each.size for each in self._ended)
                     return Expected(checkpoint.size, checkpoint.root, kept_in, parsed, carried_on)
             raise

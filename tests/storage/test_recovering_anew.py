@@ -163,11 +163,23 @@ def test_a_log_that_goes_on_without_its_rotation_holds_checkpoints_of_a_key_that
     with place.open() as ledger:
         told(ledger, make(1), make(2))
     log._opened.clear()
+    early = log.guard_note() or b""
     with copied(log.url, "ledger_without_rotation") as url:
         rotate_log_key(log.settings, lambda: log.now)
         restored = older(place, url)
         vkey = restored.anew()
         assert restored.check_clean(3, vkey).checkpoints == 3
+        assert restored.verify(vkey, kept=[early]).problem is None, "what an auditor kept holds as what is stored"
+        for name, size, words in [
+            (log.settings.origin, 1, "are not those that a kept checkpoint was"),
+            (log.settings.origin, 9, "the others are lost"),
+            ("stranger.example", 2, "signed by this log"),
+        ]:
+            problem = restored.verify(
+                vkey, kept=[Checkpoint(name, size, bytes(32)).sign(Signer(name, bytes(32)))]
+            ).problem
+            assert problem is not None
+            assert words in problem.message
         row = "INSERT INTO ledger.checkpoints VALUES (1, '{}', now())"
         for name, words in [
             (log.settings.origin, "are not those that checkpoint 1 was"),
