@@ -4,7 +4,7 @@ Small on purpose: constants, columns, ids and times; no expressions, so that an 
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -254,7 +254,7 @@ def _bad_command(key: str, command: CommandRule, mapping: MappingFile) -> Iterat
         return
     if command.assumption is None and (command.occurred_at.plus_days or command.occurred_at.at):
         yield f"{key}.assumption", "occurred_at is derived: state in one sentence what it assumes."
-    fields: Mapping[str, Any] = kind.model_fields
+    fields = {field.alias or name: field for name, field in kind.model_fields.items()}
     given = {member.partition(".")[0] for member in command.data}
     for member in command.data:
         if member.partition(".")[0] not in fields or member == "occurred_at":

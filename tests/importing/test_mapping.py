@@ -106,6 +106,14 @@ def test_the_mapping_that_the_documentation_teaches_is_one(tmp_path: Path) -> No
     assert load_mapping(path).commands[0].name == "claim"
 
 
+def test_members_are_named_as_in_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "map.toml"
+    members = ('contact_id = { id = "call" }', 'apology_id = { id = "call" }\n"for.promise_id" = { id = "call" }')
+    apology = GOOD.replace('"contact.record"', '"apology.make"').replace(*members)
+    path.write_text(apology[: apology.index('channel = "phone"')])
+    assert "for.promise_id" in load_mapping(path).commands[0].data
+
+
 @pytest.mark.parametrize(
     ("condition", "true_of", "false_of"),
     [
