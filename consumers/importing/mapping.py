@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from consumers.importing.errors import ImportProblem
 from ledger.domain.dispatch import COMMANDS
-from ledger.domain.model import Id
+from ledger.domain.model import WANTED, Id
 
 LARGEST_BYTES: Final = 2**20
 _ID_PART: Final = r"^[A-Za-z0-9._:-]{0,32}$"
@@ -206,6 +207,8 @@ def _first_mistake(error: ValidationError) -> str:
             sentence = "there is no such key: remove it, or correct its name."
         case "union_tag_not_found":
             sentence = "write a constant, or a table with column, id or time."
+        case "string_pattern_mismatch" if wanted := WANTED.get(mistake["ctx"]["pattern"]):
+            sentence = f"must be {wanted}."
         case _:
             sentence = f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}."
     return f"{key.removeprefix('.')}: {sentence}"
@@ -267,6 +270,15 @@ def _bad_command(key: str, command: CommandRule, mapping: MappingFile) -> Iterat
             yield from _unknown_id(f"{key}.data.{member}.id", value.id, mapping)
         elif isinstance(value, ColumnValue) and value.otherwise is not None and value.map is None:
             yield f"{key}.data.{member}.otherwise", "this needs a map, of whose names it is the rest."
+        elif isinstance(value, Scalar) and member in fields:  # what stands in a member of a member, each row is asked
+            yield from _bad_constant(f"{key}.data.{member}", fields[member], value)
+
+
+def _bad_constant(key: str, field: FieldInfo, value: Scalar) -> Iterator[tuple[str, str]]:
+    try:
+        TypeAdapter(field.rebuild_annotation()).validate_python(value, strict=True)
+    except ValidationError as error:
+        yield key, _first_mistake(error).removeprefix(": ")
 
 
 def _unknown_id(key: str, name: str, mapping: MappingFile) -> Iterator[tuple[str, str]]:
