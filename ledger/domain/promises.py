@@ -125,12 +125,17 @@ def promise_made(terms: PromiseTerms, made_at: datetime, states: States) -> Prom
     if due_at is None:
         raise Refused(DUE_MISSING, f"Promise {terms.promise_id} has no due time: give due_at.")
     if due_at < made_at:
-        raise Refused(DUE_BEFORE_MADE, f"Promise {terms.promise_id} is due {due_at}, before it was made.")
+        raise Refused(DUE_BEFORE_MADE, f"Promise {terms.promise_id} is due {due_at}, before it was made: correct that.")
     condition = terms.condition
     if condition is not None and condition.by > due_at:
-        raise Refused(CONDITION_AFTER_DUE, f"The condition is to be met by {condition.by}, after the due time.")
+        raise Refused(
+            CONDITION_AFTER_DUE, f"The condition is to be met by {condition.by}, after the due time: move one."
+        )
     if condition is not None and condition.by < made_at:
-        raise Refused(CONDITION_PASSED, f"The condition was to be met by {condition.by}, before the promise was made.")
+        raise Refused(
+            CONDITION_PASSED,
+            f"The condition was to be met by {condition.by}, before the promise was made: correct that.",
+        )
     refuse_taken(states, f"promise:{terms.promise_id}")
     refuse_unknown_basis(states, terms.based_on)
     return PromiseMade(
@@ -298,11 +303,15 @@ def _reschedule(command: ReschedulePromise, promise: Promise, states: States) ->
     if command.new_due_at <= command.occurred_at:
         raise Refused(
             DUE_BEFORE_MADE,
-            f"The new due time {command.new_due_at} does not lie after the rescheduling at {command.occurred_at}.",
+            f"The new due time {command.new_due_at} does not lie after the rescheduling at {command.occurred_at}: "
+            "name a later one.",
         )
     condition_by = promise.condition_by if promise.standing == "conditional" else None
     if condition_by is not None and condition_by > command.new_due_at:
-        raise Refused(CONDITION_AFTER_DUE, f"The condition is to be met by {condition_by}, after the new due time.")
+        raise Refused(
+            CONDITION_AFTER_DUE,
+            f"The condition is to be met by {condition_by}, after the new due time: name a later one.",
+        )
     return PromiseRescheduled(
         promise_id=promise.promise_id,
         customer_id=promise.customer_id,

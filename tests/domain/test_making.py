@@ -82,7 +82,7 @@ def test_due_at_the_moment_of_making_is_not_before_it() -> None:
 
 
 def test_due_before_it_was_made() -> None:
-    given().when(make(due_at=day(1).replace(year=2025))).refused("due-before-made", "P-1")
+    given().when(make(due_at=day(1).replace(year=2025))).refused("due-before-made", "before it was made: correct")
 
 
 def test_no_due_time_at_all() -> None:
@@ -114,12 +114,12 @@ def test_an_id_names_one_promise_for_ever() -> None:
 
 
 def test_a_condition_is_decided_before_the_due_time() -> None:
-    given().when(make(condition=Condition(text="x", by=day(11)))).refused("condition-after-due")
+    given().when(make(condition=Condition(text="x", by=day(11)))).refused("condition-after-due", ": move one")
 
 
 def test_a_condition_whose_deadline_has_passed_is_none() -> None:
     command = make(condition=Condition(text="x", by=day(1).replace(year=2025)))
-    given().when(command).refused("condition-passed")
+    given().when(command).refused("condition-passed", ": correct")
 
 
 def test_it_rests_on_disclosures_that_were_made() -> None:

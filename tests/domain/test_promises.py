@@ -247,12 +247,12 @@ def test_rescheduling_without_having_told_that_customer(disclosed: tuple[Fact, .
 
 def test_rescheduling_into_the_past() -> None:
     command = order(ReschedulePromise, 5, new_due_at=day(5), disclosure_id="D-1")
-    given(made(), told()).when(command).refused("due-before-made")
+    given(made(), told()).when(command).refused("due-before-made", ": name a later one")
 
 
 def test_rescheduling_a_conditional_promise_to_before_its_condition_is_decided() -> None:
     early = order(ReschedulePromise, 3, new_due_at=day(5), disclosure_id="D-1")
-    given(CONDITIONAL, told()).when(early).refused("condition-after-due")
+    given(CONDITIONAL, told()).when(early).refused("condition-after-due", ": name a later one")
     event = PromiseRescheduled(**P1, old_due_at=day(10), new_due_at=day(5), disclosure_id="D-1")
     given(CONDITIONAL, told(), on(2, PromiseActivated(**P1))).when(early).then(event)
 
