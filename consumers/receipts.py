@@ -6,7 +6,7 @@ entry's bytes; whoever reads them later (`promise-ledger trail`, an auditor) can
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -35,6 +35,16 @@ class Lost(Exception):
         """The answer to the sender: status `lost`, on the subject of their receipts."""
         answer = {"status": "lost", "source": self.source, "id": self.command_id}
         return orjson.dumps(answer | {"leaf_indexes": self.leaf_indexes, "message": str(self)})
+
+
+_ROTATED: Final = (
+    "it names another key of this log than the pinned one. "
+    "Where the log's key was rotated, get the new one from its operator and pin both."
+)
+_ANOTHER_LOG: Final = (
+    "it is of another log than the pinned one: send to that one's queue, "
+    "or pin the new key that its operator gives you where it was replaced after a loss."
+)
 
 
 class UnprovenReceipt(Exception):
@@ -89,10 +99,11 @@ def _verify(event: ProvenEvent, verifiers: Sequence[Verifier]) -> None:
             raise UnprovenReceipt(f"The proof of event {event.event_id} is for another leaf than its receipt names.")
         named = {(signature.name, signature.key_id) for signature in Note.parse(proof.checkpoint_note).signatures}
         pinned = [verifier for verifier in verifiers if (verifier.name, verifier.key_id) in named]
-        if not pinned and {name for name, _ in named} & {verifier.name for verifier in verifiers}:
+        if not pinned and named:
+            known = {name for name, _ in named} & {verifier.name for verifier in verifiers}
             raise UnprovenReceipt(
-                f"The receipt of event {event.event_id} is not proven under the key: it names another key of this log "
-                "than the pinned one. Where the log's key was rotated, get the new one from its operator and pin both."
+                f"The receipt of event {event.event_id} is not proven under the key: "
+                + (_ROTATED if known else _ANOTHER_LOG)
             )
         proof.verify(leaf_hash, (pinned or verifiers)[0])
     except TlogError as error:

@@ -52,12 +52,14 @@ def test_a_command_is_answered_with_a_proven_receipt_and_a_rule_with_a_refusal(s
 
 
 def test_another_key_than_the_pinned_one_raises(service: Service) -> None:
-    other = Signer(service.settings.origin, b"\1" * 32).vkey
+    said = {service.settings.origin: "it names another key of this log", "example.com/old": "it is of another log"}
 
     async def story() -> None:
-        async with service.running(), Client(service.broker_url, "crm", vkey=other) as client:
-            with pytest.raises(UnprovenReceipt, match="not proven under the key"):
-                await client.send(making())
+        async with service.running():
+            for name, sentence in said.items():
+                async with Client(service.broker_url, "crm", vkey=Signer(name, b"\1" * 32).vkey) as client:
+                    with pytest.raises(UnprovenReceipt, match=f"not proven under the key: {sentence} than the pinned"):
+                        await client.send(making(), id="c-1")
 
     run(story)
 
