@@ -44,6 +44,11 @@ def same(found: Any, expected: Any) -> bool:
     return isinstance(found, str) if expected == "…" else bool(found == expected)
 
 
+def test_every_source_that_is_the_ledgers_own_is_on_the_page() -> None:
+    named = PAGE.split("The sources ")[1].partition(" are the ledger's own")[0]
+    assert set(re.findall("`([a-z-]+)`", named)) == set(cloudevents.OWN_SOURCES)
+
+
 def test_every_code_of_a_malformed_message_is_on_the_page() -> None:
     source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (cloudevents, intake))
     codes = set(re.findall(r'Malformed\(\s*"([a-z0-9-]+)"', source))
