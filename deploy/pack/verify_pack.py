@@ -199,8 +199,9 @@ def cell(value: object) -> str:
 
 
 def csv_of(columns: Any, rows: Any) -> bytes:
+    """Every cell is in quotes: a program that takes ; or a tab for a comma as well would begin a formula there."""
     file = io.StringIO(newline="")
-    csv.writer(file).writerows([columns, *(map(cell, row) for row in rows)])
+    csv.writer(file, quoting=csv.QUOTE_ALL).writerows([columns, *(map(cell, row) for row in rows)])
     return file.getvalue().encode()
 
 

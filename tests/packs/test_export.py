@@ -72,6 +72,7 @@ def test_words_with_markup_newlines_and_hidden_signs_stay_words():
     assert verify_pack.visible("a\0\r\x1b[2J\u2066b") == "a\\u0000\\u000d\\u001b[2J\\u2066b"
     rows = verify_pack.rows_of(verify_pack.csv_of(["a", "b"], [['x,"y"\n', 'ä;"']]))
     assert rows == [{"a": 'x,"y"\n', "b": 'ä;"'}]
+    assert verify_pack.csv_of(["a", "b"], [["x;=1", "y\t=1"]]) == b'"a","b"\r\n"x;=1","y\t=1"\r\n'
 
 
 def test_what_was_erased_is_nowhere_and_its_order_is_proven(log: Log, packs: Packs, away: Path):
