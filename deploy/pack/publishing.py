@@ -59,6 +59,7 @@ def export_pack(
         files = contents(source, found, wanted, sample, progress)
     text = verify_pack.manifest_of(signer.name, files)
     files["manifest"] = Note(text, (signer.signature(text),)).format()
+    _require_checkable(files)
     shown = _publish(directory, files, signer.vkey)
     return Exported(len(shown.raw), shown.opened, shown.erased, shown.lost, shown.size, signer.vkey)
 
@@ -71,6 +72,13 @@ def _require_ours(directory: Path, signer: Signer) -> None:
         verify_pack.check(str(directory), signer.vkey)
     except verify_pack.Wrong as wrong:
         raise ExportRefused(f"{directory} is no pack of this log, choose another directory: {wrong}") from wrong
+
+
+def _require_checkable(files: dict[str, bytes]) -> None:
+    """So many bytes are what the program in the pack looks at."""
+    size, largest = sum(map(len, files.values())), verify_pack.MAX_BYTES
+    if size > largest:
+        raise ExportRefused(f"the pack would have {size} bytes, and can have {largest}: select less, or use --sample")
 
 
 def _publish(directory: Path, files: dict[str, bytes], vkey: str) -> verify_pack.Pack:

@@ -75,6 +75,15 @@ def test_words_with_markup_newlines_and_hidden_signs_stay_words():
     assert verify_pack.csv_of(["a", "b"], [["x;=1", "y\t=1"]]) == b'"a","b"\r\n"x;=1","y\t=1"\r\n'
 
 
+def test_a_pack_that_its_own_program_would_not_look_at_is_not_made(
+    log: Log, away: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(verify_pack, "MAX_BYTES", 50_000)
+    with pytest.raises(ExportRefused, match="select less, or use --sample"):
+        export(log, away, "case", "case-77")
+    assert not away.exists()
+
+
 def test_what_was_erased_is_nowhere_and_its_order_is_proven(log: Log, packs: Packs, away: Path):
     for by, value in (("all", None), ("customer", "C-2"), ("promise", "P-2")):
         pack = packs.copy(away / by, by, value)
