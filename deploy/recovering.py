@@ -235,13 +235,19 @@ def still_lost(case: Case) -> Case:
     return replace(case, lost=_receipts(case.settings.broker_url, case.connection, case.signer).lost)
 
 
-def rebuild_ahead(case: Case, size: int) -> list[str]:
-    """Read tables that know of more than the first `size` events are derived again; which they were.
+def carried_on(case: Case) -> int:
+    """How many events of the log that ended last go on in this one."""
+    return ended_logs(records(case.connection))[-1].size
+
+
+def rebuild_ahead(case: Case) -> list[str]:
+    """Read tables that know of more events than go on are derived again; which they were.
 
     A database that was empty has none of them until the next `up` or `migrate`.
     """
     assert case.settings.database_url is not None
     ahead: set[str] = set()
+    size = carried_on(case)
     with suppress(NotInstalled):
         ahead = {each.name for each in status(case.settings.database_url) if each.position > size}
     definitions = [definition for definition in reports.ALL if definition.name in ahead]

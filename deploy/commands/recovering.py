@@ -134,12 +134,12 @@ def anew(
         missing = case.missing(strict=False)
         erasures = case.lost_erasures(missing.size)
         vkey = case.recovery(grounds).anew(origin, missing, [*erasures.values()])
-        rebuilt = recovering.rebuild_ahead(case, missing.size)
+        size, rebuilt = recovering.carried_on(case), recovering.rebuild_ahead(case)
         if not without_queue:
             case = recovering.still_lost(case)
             case.ask_again()
         lost = [] if without_queue else _lost(case)
-    done = {"recovered": "anew", "vkey": vkey, "size": missing.size, "rebuilt": rebuilt}
+    done = {"recovered": "anew", "vkey": vkey, "size": size, "rebuilt": rebuilt}
     ordered = [{"leaf_index": leaf, "customer_id": each.customer_id} for leaf, each in erasures.items()]
     _tell(done | {"erasures": ordered, "lost": lost}, as_json)
 

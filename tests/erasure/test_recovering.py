@@ -25,7 +25,7 @@ def anew(world: Erasing, site: Path) -> list[str]:
     with recovering.opened_case(world.settings, sites=[str(site)]) as case:
         missing = case.missing(strict=False)
         world.vkey = case.recovery("ticket 88", lambda: world.now).anew("example/again", missing)
-        rebuilt = recovering.rebuild_ahead(case, missing.size)
+        rebuilt = recovering.rebuild_ahead(case)
     world.settings = world.settings.model_copy(update={"origin": "example/again"})
     world.secrets = keys.secrets_of(world.settings)
     world.ledger = Ledger.open(world.settings, clock=lambda: world.now)
