@@ -14,7 +14,7 @@ from eventsourcing.persistence import ProgrammingError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Cursor
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import tuple_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Identifier
 
 from ledger.erasure.keyring import NewKey
@@ -258,14 +258,13 @@ class LogRecorder(PostgresApplicationRecorder):
 
 
 def open_datastore(url: str, *, pool_size: int = 2, schema: str = SCHEMA) -> PostgresDatastore:
-    """eventsourcing's connection pool for `url` (postgresql://…), with text stream ids."""
-    parts = conninfo_to_dict(url)
-    return PostgresDatastore(
-        dbname=str(parts.get("dbname") or ""),
-        host=str(parts.get("host") or ""),
-        port=str(parts.get("port") or "5432"),
-        user=str(parts.get("user") or ""),
-        password=str(parts.get("password") or ""),
+    """eventsourcing's connection pool for `url` (postgresql://…, all of it), with text stream ids."""
+    datastore = PostgresDatastore(
+        dbname="",
+        host="",
+        port="",
+        user="",
+        password="",
         pool_size=pool_size,
         max_overflow=pool_size,
         connect_timeout=30,
@@ -274,3 +273,7 @@ def open_datastore(url: str, *, pool_size: int = 2, schema: str = SCHEMA) -> Pos
         schema=schema,
         originator_id_type="text",
     )
+    # It takes five parts of an address; what the others ask for (sslmode, sslrootcert, target_session_attrs, a service)
+    # has to hold where commands are recorded too.
+    datastore.pool.kwargs = {"row_factory": dict_row, **conninfo_to_dict(url)}
+    return datastore

@@ -47,6 +47,14 @@ def stored(stream: str, version: int, state: bytes = b"{}") -> StoredEvent:
     return StoredEvent(stream, version, "promise.made", state)
 
 
+def test_every_part_of_the_database_address_holds_for_the_log(log: Log):
+    datastore = open_datastore(f"{log.url}&application_name=intake-7&sslmode=disable", pool_size=1)
+    with datastore.get_connection() as connection:
+        asked = connection.info.get_parameters()
+    datastore.close()
+    assert (asked["application_name"], asked["sslmode"]) == ("intake-7", "disable")
+
+
 def test_a_stream_has_each_version_once_and_a_refused_append_leaves_no_gap(recorder: LogRecorder):
     assert recorder.insert_events([stored("a", 1), stored("a", 2)]) == [1, 2]
     with pytest.raises(IntegrityError):
