@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -10,6 +11,7 @@ import uvicorn
 
 from consumers import checking, running
 from deploy.heartbeat import beat
+from deploy.places import SetupError
 from deploy.service_user import refuse_owner
 from deploy.witnessing import read_policy
 from ledger.collecting import collect_rarely
@@ -27,6 +29,7 @@ def serve_projections(settings: Settings) -> None:
     assert settings.broker_url is not None
     url, checks = settings.database_url, checking.Progress(answered_at=time.time())
     refuse_owner(url)
+    listening = _listening(settings.http_port)
     collect_rarely()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,15 +37,13 @@ def serve_projections(settings: Settings) -> None:
     pool = open_pool(url)
     config = uvicorn.Config(
         create_app(url, pool, None if settings.witness_policy is None else read_policy(settings.witness_policy)),
-        host="127.0.0.1",
-        port=settings.http_port,
         log_config=None,
     )
     server = uvicorn.Server(config)
     threads = [
         threading.Thread(target=beat, args=(url, "projections", dict, stop)),
         threading.Thread(target=beat, args=(url, "checks", lambda: _checks_detail(checks), stop)),
-        threading.Thread(target=server.run),
+        threading.Thread(target=server.run, kwargs={"sockets": [listening]}),
         threading.Thread(target=running.run, args=(_serve_checks(settings.broker_url, url, stop, checks),)),
     ]
     for thread in threads:
@@ -55,6 +56,18 @@ def serve_projections(settings: Settings) -> None:
         for thread in threads:
             thread.join()
         pool.close()
+        listening.close()
+
+
+def _listening(port: int) -> socket.socket:
+    """What HTTP is answered on. `SetupError` where another program has it: uvicorn would end its own thread alone."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        sentence = (
+            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}): stop who has it, or set LEDGER_HTTP_PORT"
+        )
+        raise SetupError(sentence) from error
 
 
 async def _serve_checks(broker_url: str, url: str, stop: threading.Event, progress: checking.Progress) -> None:
