@@ -52,7 +52,7 @@ def health_command(
         print_json(now.to_dict())
     else:
         verdict = ("healthy", "bold green") if now.healthy else ("failing", "bold red")
-        out.print(Text.assemble(verdict, f", {now.size} events in the log"))
+        out.print(Text.assemble(verdict, "" if now.size is None else f", {now.size} events in the log"))
         for problem in now.problems:
             out.print(f"- {problem}")
         for notice in now.notices:

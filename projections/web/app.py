@@ -29,11 +29,13 @@ class LedgerMetrics(Collector):
         self._url = url
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauges of this moment."""
+        """The gauges of this moment. What the database did not say is left out: 0 would be a log without events."""
         now = health(self._url)
         yield GaugeMetricFamily("ledger_healthy", "1 where everything gets on", int(now.healthy))
-        yield GaugeMetricFamily("ledger_events", "Events in the log", now.size)
-        yield GaugeMetricFamily("ledger_signed_events", "Events under the newest stored checkpoint", now.signed_size)
+        if now.size is not None:
+            yield GaugeMetricFamily("ledger_events", "Events in the log", now.size)
+            signed = now.signed_size
+            yield GaugeMetricFamily("ledger_signed_events", "Events under the newest stored checkpoint", signed)
         yield from _parts(now)
         lag = GaugeMetricFamily("ledger_projection_lag_events", "Events not projected yet", labels=["projection"])
         for projection in now.projections:

@@ -24,10 +24,10 @@ PARTS = ("intake", "timer", "eraser", "projections", "relay", "checks")
 class Health:
     """What was found. `problems` has one sentence for each thing that does not get on; none means healthy."""
 
-    size: int
-    """Events in the log."""
-    signed_size: int
-    """Events under the newest stored checkpoint."""
+    size: int | None
+    """Events in the log; None where the database did not say."""
+    signed_size: int | None
+    """Events under the newest stored checkpoint; None as above."""
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     projections: list[dict[str, Any]] = field(default_factory=list)
     problems: tuple[str, ...] = ()
@@ -80,9 +80,9 @@ def health(url: str) -> Health:
             published = Published.read(connection.cursor(row_factory=tuple_row), log["size"] or 0 if log else 0)
     except psycopg.Error as error:
         sentence = f"the database does not answer: {str(error).strip().splitlines()[0]}"
-        return Health(0, 0, problems=(sentence,))
+        return Health(None, None, problems=(sentence,))
     except NotInstalled as error:
-        return Health(0, 0, problems=(str(error),))
+        return Health(None, None, problems=(str(error),))
     assert log is not None
     if log["size"] is None:
         gone = f"the log's head row is gone, {log['stored']} events are stored: run `promise-ledger verify`"

@@ -184,3 +184,5 @@ def test_a_database_that_is_away_is_said_so(tmp_path: Path, monkeypatch: pytest.
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["retry-after"] == "5"
         assert ask(port, "/tile/0/nonsense").status == 404
+        assert "ledger_healthy 0.0\n" in (scraped := ask(port, "/metrics").body.decode())
+        assert "ledger_events" not in scraped, "0 would be a log that lost its events"
