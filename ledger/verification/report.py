@@ -65,11 +65,14 @@ class Wrong(Exception):
 def connect(url: str, snapshot: str | None = None) -> Connection[Any]:
     """A read-only connection whose one transaction sees one state of the database: that of `snapshot`, if given.
 
-    Operators and functions are PostgreSQL's own, whatever search path was set for the database or the role.
+    Operators and functions are PostgreSQL's own, whatever search path was set for the database or the role; and it
+    lasts as long as a large log takes: others read what it sees, and it waits for them.
     """
     connection = psycopg.connect(url, row_factory=tuple_row)
     read_any_moment(connection)
     connection.execute("SET search_path = pg_catalog")
+    connection.execute("SET statement_timeout = 0")
+    connection.execute("SET idle_in_transaction_session_timeout = 0")
     connection.commit()
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True

@@ -2,10 +2,12 @@
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from ledger.processes import ProcessDied
 from ledger.verification.leaves import RANGE, LeafChecker, Missing
 from ledger.verification.report import Problem, connect
+from projections import versions
 from tests.storage.attack import SIZE, Attack
 from tests.storage.log import Log, make
 
@@ -35,6 +37,18 @@ def test_a_command_across_the_border_of_two_checkers_is_checked_by_both(
         attack.run(f"UPDATE ledger.inbox SET events = {change} WHERE leaf_index = %s", leaf)
         assert min(problem.leaf_index or 0 for problem in _in_stripes(attack, stripes)) in (leaf, leaf + 1)
         attack.undo()
+
+
+def test_no_timeout_of_the_database_ends_what_takes_as_long_as_the_log_is(database: str):
+    shown = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = Identifier(connection.info.dbname)
+        connection.execute(SQL("ALTER DATABASE {} SET statement_timeout = '1h'").format(name))
+        connection.execute(SQL("ALTER DATABASE {} SET idle_in_transaction_session_timeout = '1h'").format(name))
+    with psycopg.connect(database) as connection:
+        assert connection.execute(shown).fetchone() == ("1h", "1h")
+    with connect(database) as reader, versions.connect(database, "test") as writer:
+        assert (reader.execute(shown).fetchone(), writer.execute(shown).fetchone()) == (("0", "0"), ("0", "0"))
 
 
 def test_a_long_log_is_checked_in_processes_and_the_first_wrong_leaf_of_all_is_named(
