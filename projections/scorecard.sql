@@ -53,7 +53,7 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
                       AND h.recorded_at <= coalesce(known_at, 'infinity')
                 ) THEN 'not owed'  -- its condition was not met, whatever became of it since
                 WHEN p.ended_as = 'released' AND p.timeliness NOT IN ('overdue', 'late') THEN 'released'
-                WHEN p.standing <> 'ended' AND p.fulfilment = 'claimed' THEN 'claimed'
+                WHEN p.standing <> 'ended' AND p.fulfilment = 'claimed' AND p.claimed_at < i.stop THEN 'claimed'
                 ELSE 'not kept'  -- past due, moved, replaced, or given up by the customer after it was due
             END AS outcome,
             p.fulfilment = 'verified' AS verified,
@@ -72,6 +72,7 @@ CREATE OR REPLACE FUNCTION audit.scorecard(
                     ORDER BY m.occurred_at DESC, m.leaf_index DESC LIMIT 1
                 ) AS before ON true
                 WHERE h.promise_id = p.promise_id AND h.type = 'promise.at_risk' AND h.occurred_at = p.warned_at
+                  AND h.occurred_at < i.stop
                 ORDER BY h.leaf_index LIMIT 1
             ) AS notice_days
         FROM audit.promises_as_of(coalesce(to_at, known_at, now()) - interval '1 microsecond', known_at) AS p

@@ -337,6 +337,21 @@ def test_notice_is_to_the_due_time_of_that_moment_whatever_is_recorded_late(worl
     assert figures(card(world, 0, 100))["notice_p50"] == (pytest.approx(22 * HOURS), 2, 2)
 
 
+def test_a_later_claim_or_warning_is_not_in_the_period_though_what_came_before_is_told_after_it(world: World) -> None:
+    world.make(1)
+    world.make(2)
+    tell(world, "promise.warn", 130, promise_id="P-1", reason="Snow.")
+    tell(world, "promise.claim_kept", 140, promise_id="P-1")
+    tell(world, "promise.claim_kept", 90, promise_id="P-2")
+    for number in (1, 2):
+        tell(world, "promise.read_back", 20, promise_id=f"P-{number}", confirmed=True)
+    world.catch_up()
+    early = figures(card(world, 0, 100))
+    assert (early["not_yet_verified"], early["notice_p50"]) == ((0.5, 1, 2), (None, 0, 2))
+    late = figures(card(world, 0, 150))
+    assert (late["not_yet_verified"], late["notice_p50"]) == ((1, 2, 2), (pytest.approx(-106 * HOURS), 1, 2))
+
+
 def test_each_fact_says_which_event_it_comes_from(story: World) -> None:
     query = "SELECT topic FROM {} AS f JOIN ledger.events ON notification_id = f.leaf_index + 1 WHERE {} ORDER BY 1"
     for view, which, topics in (
