@@ -69,6 +69,11 @@ def fail(sentence: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def fail_absent(thing: str, as_of: datetime | None, known_at: datetime | None) -> NoReturn:
+    """End as `fail` does: there is no such thing, or was none at the moment that was asked about."""
+    fail(f"there is no {thing}" if as_of is None and known_at is None else f"there was no {thing} then")
+
+
 def complain(sentence: str) -> None:
     """One line on stderr, whatever the width of the terminal: logs and supervisors take the last line."""
     print(f"promise-ledger: {printable(' '.join(sentence.split()))}", file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ from deploy.terminal import (
     Customer,
     DataDir,
     KnownAt,
-    fail,
+    fail_absent,
     identifier,
     in_order,
     moment,
@@ -119,7 +119,7 @@ def blast_radius_command(
     with reading(data_dir) as (connection, _):
         found = blast_radius(connection, disclosure_id, as_of=as_of, known_at=known_at)
     if found is None:
-        fail(f"there is no disclosure {disclosure_id}")
+        fail_absent(f"disclosure {disclosure_id}", as_of, known_at)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -11,7 +11,7 @@ from deploy.terminal import (
     Customer,
     DataDir,
     KnownAt,
-    fail,
+    fail_absent,
     identifier,
     out,
     print_json,
@@ -108,7 +108,7 @@ def problems(
         tell_rows(as_json, "problems", rows, (*_PROBLEMS, *counts))
         return
     if not rows:
-        fail(f"there is no problem {problem_id}")
+        fail_absent(f"problem {problem_id}", as_of, known_at)
     if as_json:
         print_json(rows[0] | {"customers": touched})
         return
@@ -137,7 +137,7 @@ def outages(
         tell_rows(as_json, "outages", rows, ("outage_id", *_OUTAGES))
         return
     if not rows:
-        fail(f"there is no outage {outage_id}")
+        fail_absent(f"outage {outage_id}", as_of, known_at)
     if as_json:
         print_json(rows[0] | {"list": notes})
         return

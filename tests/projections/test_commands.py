@@ -75,6 +75,10 @@ def test_the_commands_say_who_knows_of_a_problem_and_who_does_not(command: Comma
     assert "undisclosed" in command("problems")
     assert "C-2" in command("problems", "B-1")
     assert command("problems", "B-9") == (1, "promise-ledger: there is no problem B-9\n")
+    before = ("--as-of", "2026-02-01T00:00:00Z")
+    assert command("problems", "B-1", *before) == (1, "promise-ledger: there was no problem B-1 then\n")
+    unknown = ("--known-at", "2026-02-01T00:00:00Z")
+    assert command("problems", "B-1", *unknown) == (1, "promise-ledger: there was no problem B-1 then\n")
     assert command("problems", "--customer", "C-1")[0] == 2
 
 
