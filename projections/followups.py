@@ -12,5 +12,5 @@ FOLLOWUPS = Definition(
     sql=queries(Path(__file__).with_suffix(".sql")),
     keys={"followups": ("followup_id",), "history": ("leaf_index",)},
     start=folding("followup", FollowUp, current="followups", history="history"),
-    revision=1,
+    revision=2,
 )

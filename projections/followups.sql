@@ -1,21 +1,22 @@
 -- name: tables
 -- The fields of ledger.domain.followups.FollowUp in their order, then where the row comes from.
 CREATE TABLE followups (
-    followup_id      text        NOT NULL PRIMARY KEY,
-    customer_id      text        NOT NULL,
-    version          integer     NOT NULL,
-    about_promise_id text,
-    about_concern_id text,
-    about_problem_id text,
-    due_at           timestamptz NOT NULL,
-    owner            text        NOT NULL,
-    attempts         integer     NOT NULL,
-    reached_at       timestamptz,
-    completed_at     timestamptz,
-    outcome          text,
-    case_id          text,
-    made_leaf_index  bigint      NOT NULL,
-    leaf_index       bigint      NOT NULL
+    followup_id         text        NOT NULL PRIMARY KEY,
+    customer_id         text        NOT NULL,
+    version             integer     NOT NULL,
+    about_promise_id    text,
+    about_concern_id    text,
+    about_problem_id    text,
+    about_disclosure_id text,
+    due_at              timestamptz NOT NULL,
+    owner               text        NOT NULL,
+    attempts            integer     NOT NULL,
+    reached_at          timestamptz,
+    completed_at        timestamptz,
+    outcome             text,
+    case_id             text,
+    made_leaf_index     bigint      NOT NULL,
+    leaf_index          bigint      NOT NULL
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE followups IS 'One row a follow-up, completed ones too.';
 
@@ -43,7 +44,7 @@ SELECT
     followup_id, customer_id, owner, due_at, completed_at IS NULL AND due_at < now() AS overdue,
     round(extract(epoch FROM due_at - now()) / 86400, 2)::float8 AS days_to_due,
     about_promise_id, about_concern_id, attempts, reached_at, completed_at, outcome, case_id, version, made_leaf_index,
-    leaf_index, about_problem_id
+    leaf_index, about_problem_id, about_disclosure_id
 FROM followups;
 COMMENT ON VIEW audit.followups IS 'Every follow-up ever scheduled, completed ones too, as it stands now.';
 COMMENT ON COLUMN audit.followups.followup_id IS 'The id of the follow-up, for ever.';
@@ -54,6 +55,7 @@ COMMENT ON COLUMN audit.followups.overdue IS 'Past due and not completed.';
 COMMENT ON COLUMN audit.followups.about_promise_id IS 'The promise that it is about, if it is one.';
 COMMENT ON COLUMN audit.followups.about_concern_id IS 'The concern that it is about, if it is one.';
 COMMENT ON COLUMN audit.followups.about_problem_id IS 'The problem that it is about, if it is one.';
+COMMENT ON COLUMN audit.followups.about_disclosure_id IS 'The disclosure that it is about, if it is one: what has to be corrected.';
 COMMENT ON COLUMN audit.followups.attempts IS 'How often somebody tried.';
 COMMENT ON COLUMN audit.followups.reached_at IS 'When the customer was first reached.';
 COMMENT ON COLUMN audit.followups.completed_at IS 'When it was completed. Empty while it is owed.';
@@ -67,7 +69,7 @@ CREATE OR REPLACE VIEW audit.followup_history AS
 SELECT
     leaf_index, followup_id, version, type, occurred_at, recorded_at, actor, source, customer_id, owner, due_at,
     about_promise_id, about_concern_id, attempts, reached_at, completed_at, outcome, case_id, made_leaf_index,
-    about_problem_id
+    about_problem_id, about_disclosure_id
 FROM history;
 COMMENT ON VIEW audit.followup_history IS 'Every event of every follow-up, with the follow-up as it stood after it.';
 COMMENT ON COLUMN audit.followup_history.leaf_index IS 'The event: its index in the log, from 0.';
@@ -80,7 +82,7 @@ RETURNS SETOF audit.followups LANGUAGE sql STABLE PARALLEL SAFE AS $$
         h.followup_id, h.customer_id, h.owner, h.due_at, h.due_at < coalesce(as_of, known_at, now()),
         round(extract(epoch FROM h.due_at - coalesce(as_of, known_at, now())) / 86400, 2)::float8,
         h.about_promise_id, h.about_concern_id, h.attempts, h.reached_at, h.completed_at, h.outcome, h.case_id,
-        h.version, h.made_leaf_index, h.leaf_index, h.about_problem_id
+        h.version, h.made_leaf_index, h.leaf_index, h.about_problem_id, h.about_disclosure_id
     FROM audit.followups AS f
     CROSS JOIN LATERAL (
         SELECT * FROM audit.followup_history AS e

@@ -112,6 +112,7 @@ class FollowUp(NamedTuple):
     about_promise_id: str | None
     about_concern_id: str | None
     about_problem_id: str | None
+    about_disclosure_id: str | None
     due_at: datetime
     owner: str
     attempts: int = 0
@@ -191,6 +192,7 @@ def evolve(state: State | None, event: Event, happened: Happened) -> FollowUp:
             about_promise_id=event.about_promise_id,
             about_concern_id=event.about_concern_id,
             about_problem_id=event.about_problem_id,
+            about_disclosure_id=event.about_disclosure_id,
             due_at=event.due_at,
             owner=event.owner,
         )

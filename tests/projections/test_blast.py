@@ -144,6 +144,9 @@ def test_an_attempt_to_reach_them_is_on_record_until_it_is_false_once_more(world
     assert items(found, "correction")[:3] == [("D-flood", "owed"), ("D-late", "attempted"), ("D-later", "owed")]
     assert found["corrections"] == {"owed": 2, "attempted": 1, "delivered": 0}
     assert outstanding() == (["D-flood", "D-later"], ["D-flood", "D-later"], 2)
+    for tables in ("followups", "followups_due", "followup_history", "followups_due_as_of()"):
+        about = world.ask(f"SELECT DISTINCT about_disclosure_id AS id, about_promise_id FROM audit.{tables}")
+        assert about == [{"id": "D-late", "about_promise_id": None}], tables
     before = blast_radius(world.connection_of_tuples(), "D-flood", as_of=at(8))
     assert before is not None
     assert (before.owed, before.attempted) == (3, 0)
