@@ -55,7 +55,7 @@ async def _serve(database_url: str, broker_url: str) -> None:
         args=(database_url, "relay", lambda: _detail(progress) | {"lag_events": events.lag_events}, stopped),
         daemon=True,
     ).start()
-    queue = await running.unless(stop, _connected(broker_url))
+    queue = await running.unless(stop, connected(broker_url, tuple(progress.values())))
     if queue is None:
         return
     try:
@@ -67,21 +67,32 @@ async def _serve(database_url: str, broker_url: str) -> None:
         await queue.close()
 
 
-async def _connected(broker_url: str) -> Client:
-    """A connection that reconnects for ever; NATS may be away when it begins."""
-    return await nats.connect(
+async def connected(broker_url: str, progress: Sequence[Progress]) -> Client:
+    """A connection that reconnects for ever; NATS may be away, or not let us in, when it begins: `progress` says so.
+
+    Afterwards whoever publishes is told, and says so; nats-py would print every attempt as well.
+    """
+    here = False
+
+    async def said(error: Exception) -> None:
+        failure = f"there is no connection to NATS, see LEDGER_BROKER_URL: {error}"
+        if here or progress[0].failure == failure or isinstance(error, ConnectionResetError):  # cut off, and told why
+            return
+        _log.warning("nothing can be announced", error=failure)
+        for each in progress:
+            each.failure = failure
+
+    queue = await nats.connect(
         broker_url,
         allow_reconnect=True,
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
         ping_interval=10,
         pending_size=64 * 2**20,
-        error_cb=_quiet,
+        error_cb=said,
     )
-
-
-async def _quiet(error: Exception) -> None:
-    """Whoever publishes is told, and says so in the heartbeat; nats-py would print every attempt as well."""
+    here = True
+    return queue
 
 
 def _detail(progress: Mapping[str, Progress]) -> dict[str, Any]:

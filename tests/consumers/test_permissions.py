@@ -12,11 +12,13 @@ import orjson
 import pytest
 
 from consumers import asking
+from consumers.announcing import Progress
 from consumers.channels import own_command_subject
 from consumers.client import Client
 from consumers.provision import provision
 from consumers.recording import record_lines
 from deploy.embedded import Nats
+from deploy.serve_relay import connected
 from ledger.domain.promise_messages import MakePromise
 from ledger.receipts import Receipt
 from ledger.settings import Settings
@@ -157,3 +159,17 @@ def test_who_is_spoken_for_by_another_meets_it_in_the_receipts(service: Service)
             assert (seen["id"], seen["status"]) == ("crm-1", "recorded")
 
     asyncio.run(story())
+
+
+def test_a_relay_that_nats_does_not_let_in_says_so_and_goes_on_trying(server: Nats) -> None:
+    async def turned_away() -> tuple[bool, list[str | None]]:
+        progress = (Progress(), Progress())
+        connecting = asyncio.ensure_future(connected(f"nats://ledger:wrong@127.0.0.1:{server.port}", progress))
+        await until(lambda: progress[1].failure is not None)
+        tries = not connecting.done()
+        connecting.cancel()
+        await asyncio.wait((connecting,))
+        return tries, [each.failure for each in progress]
+
+    refused = "there is no connection to NATS, see LEDGER_BROKER_URL: nats: 'Authorization Violation'"
+    assert asyncio.run(turned_away()) == (True, [refused, refused])
