@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import orjson
 import psycopg
 from psycopg import Connection
-from psycopg.errors import Diagnostic
+from psycopg.errors import Diagnostic, LockNotAvailable
 
 from ledger.app import Ledger, Submission
 from ledger.clock import Clock, system_clock
@@ -105,10 +105,9 @@ class Eraser:
 
         Raises NotErased, database errors, and what the dead letters raise; the next round begins again.
         """
-        with self._alone() as alone:
+        with self._alone():
             size = self._size()
-            due = self.due(size) if alone else []
-            if due:
+            if due := self.due(size):
                 self.sign(due)
                 for order in due:
                     self.destroy(order)
@@ -117,8 +116,7 @@ class Eraser:
                 self.scrub()
                 for order in due:
                     self.complete(order, traces[order.customer_id].texts, letters.get(order.customer_id, 0))
-            if alone:
-                self._looked = size
+            self._looked = size
         return len(due)
 
     def forget_late_letters(self) -> int:
@@ -250,16 +248,26 @@ class Eraser:
         return any(requested_at is None for *_, requested_at in keys)
 
     @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Whether this is the only eraser at work, for as long as the block lasts; a dead process's lock is free."""
-        name = "hashtext('promise-ledger eraser')"
-        row = self._connection.execute(f"SELECT pg_try_advisory_lock({name})").fetchone()
-        assert row is not None
+    def _alone(self) -> Iterator[None]:
+        """No other eraser is at work while the block lasts; a dead process's lock is free.
+
+        Raises NotErased where another session keeps the lock for longer than this connection waits for one. PostgreSQL
+        lets every login take such a lock, so that it need not be an eraser.
+        """
         try:
-            yield bool(row[0])
+            self._connection.execute(QUERIES["lock_erasers"])
+        except LockNotAvailable as error:
+            others = self._connection.execute(QUERIES["erasers"]).fetchall()
+            named = ", ".join(f"{pid} ({user})" for pid, user in others) or "one that ended meanwhile"
+            raise NotErased(
+                f"another session keeps the lock of erasures: process {named} of PostgreSQL; unless that is an eraser "
+                "at work, end it with pg_terminate_backend"
+            ) from error
+        try:
+            yield
         finally:
-            if row[0] and not self._connection.closed:
-                self._connection.execute(f"SELECT pg_advisory_unlock({name})")
+            if not self._connection.closed:
+                self._connection.execute(QUERIES["unlock_erasers"])
 
 
 def _owners(traces: Mapping[str, Traces]) -> dict[str, str]:

@@ -158,6 +158,20 @@ FROM (
 WHERE customer_id = ANY(string_to_array(%(customers)s, ' '))
 GROUP BY 1, 2;
 
+-- name: lock_erasers
+-- Asked by the eraser before each round.
+SELECT pg_advisory_lock(hashtext('promise-ledger eraser'));
+
+-- name: unlock_erasers
+SELECT pg_advisory_unlock(hashtext('promise-ledger eraser'));
+
+-- name: erasers
+-- Asked by the eraser that waited in vain: who holds the lock. A bigint is stored as two halves there.
+SELECT l.pid, a.usename FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+    AND l.classid::bigint << 32 | l.objid::bigint = hashtext('promise-ledger eraser')
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database());
+
 -- name: scrub_keys
 -- Asked by the eraser, outside of transactions: a changed row leaves its old bytes, and these are the wrapped key.
 VACUUM (FULL) ledger.customer_keys;

@@ -338,13 +338,18 @@ def test_an_eraser_that_may_not_give_space_back_says_so(told: Erasing) -> None:
         told.eraser().round()
 
 
-def test_of_two_erasers_one_works(told: Erasing) -> None:
+def test_of_two_erasers_one_works_and_whoever_keeps_both_from_it_is_named(told: Erasing) -> None:
+    """PostgreSQL lets every login take an advisory lock: an auditor's would stop erasures in silence."""
     assert told.erase() == "recorded"
     one, other = told.eraser(), told.eraser()
-    with one._alone() as alone:
-        assert alone
-        assert other.round() == 0
-        assert "keys" in told.left()
+    other._connection.execute("SET lock_timeout = '200ms'")
+    with one._alone(), pytest.raises(NotErased, match=r"process \d+ \(ledger_eraser\) of PostgreSQL"):
+        other.round()
+    with psycopg.connect(told.url.replace("postgres@", "ledger_relay@", 1), autocommit=True) as nobody:
+        nobody.execute("SELECT pg_advisory_lock(hashtext('promise-ledger eraser'))")
+        with pytest.raises(NotErased, match=rf"process {nobody.info.backend_pid} \(ledger_relay\)"):
+            other.round()
+    assert "keys" in told.left()
     assert other.round() == 1
 
 
