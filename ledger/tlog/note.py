@@ -147,10 +147,14 @@ def open_note(data: bytes | str, verifiers: Iterable[Verifier]) -> Note:
     """Return the note in `data`, with at least one signature verified.
 
     Lines of unknown keys are ignored. A line with a known key's name and id that fails rejects the note.
-    `verified` has one signature for each key, the first. Raises `MalformedNote`, or `BadSignature`.
+    `verified` has one signature for each key, the first. Raises `MalformedNote`, or `BadSignature`; `MalformedKey`
+    where `verifiers` are none.
     """
     note = Note.parse(data)
-    known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
+    trusted = [*verifiers] if isinstance(verifiers, Iterable) else []
+    if not isinstance(verifiers, Iterable) or not all(isinstance(verifier, Verifier) for verifier in trusted):
+        raise MalformedKey("a note is opened with verifiers, one after another")
+    known = {(verifier.name, verifier.key_id): verifier for verifier in trusted}
     text = note.text.encode()
     verified: dict[tuple[str, bytes], Signature] = {}
     for signature in note.signatures:

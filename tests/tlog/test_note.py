@@ -1,4 +1,5 @@
 from base64 import b64decode
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,12 @@ def test_every_one_byte_change_of_a_key_is_refused():
 def test_a_key_of_another_kind_is_refused():
     with pytest.raises(MalformedKey, match="of kind 1"):
         Verifier.parse(WITNESS.vkey)
+
+
+@pytest.mark.parametrize("verifiers", [None, 7, LOG, LOG.verifier, LOG.vkey, [LOG.vkey], [None], b"x"])
+def test_what_is_no_verifiers_is_refused(verifiers: Any):
+    with pytest.raises(MalformedKey, match="with verifiers"):
+        open_note(SIGNED, verifiers)
 
 
 def test_every_one_byte_change_of_a_signed_note_is_refused():
