@@ -23,12 +23,14 @@ from ledger.tlog.merkle import Frontier
 from ledger.tlog.note import Verifier
 from ledger.tlog.policy import Policy
 from ledger.verification.definitions import readable
-from ledger.verification.leaves import Leaves, Missing, earlier
+from ledger.verification.entries import earlier
+from ledger.verification.leaves import Leaves
 from ledger.verification.pages import pages
 from ledger.verification.report import Problem, Progress, Report, Wrong, connect, exported
 from ledger.verification.rules import Replay
 from ledger.verification.signed import Expected, Signed
 from ledger.verification.stripes import checked_leaves
+from ledger.verification.texts import Missing
 from ledger.verification.tree import Tree
 from ledger.verification.whole import holds_kept, looked_at_beside, no_impossible_rows, spare_keys_whole
 

@@ -7,8 +7,9 @@ import psycopg
 
 from ledger.collecting import rare_collections
 from ledger.processes import ProcessDied, answering
-from ledger.verification.leaves import LeafChecker, Leaves, Missing
+from ledger.verification.leaves import LeafChecker, Leaves
 from ledger.verification.report import connect
+from ledger.verification.texts import Missing
 
 
 class Stripe(NamedTuple):

@@ -10,8 +10,9 @@ from psycopg import Connection
 
 from ledger.key_provider import WrappingKey
 from ledger.processes import answer, is_answered, started
-from ledger.verification.leaves import RANGE, LeafChecker, Leaves, Missing
+from ledger.verification.leaves import RANGE, LeafChecker, Leaves
 from ledger.verification.stripe import Stripe
+from ledger.verification.texts import Missing
 
 MOST_PROCESSES = 8
 WORTH_A_PROCESS = 8 * RANGE

@@ -17,9 +17,9 @@ from ledger.erasure.order import Order
 from ledger.key_provider import WrappingKey
 from ledger.storage.entries import decode
 from ledger.storage.sql import QUERIES
-from ledger.verification.leaves import open_key
 from ledger.verification.pages import pages
 from ledger.verification.report import Wrong, connect
+from ledger.verification.texts import open_key
 
 
 @contextmanager

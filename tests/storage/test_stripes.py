@@ -5,8 +5,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from ledger.processes import ProcessDied
-from ledger.verification.leaves import RANGE, LeafChecker, Missing
+from ledger.verification.leaves import RANGE, LeafChecker
 from ledger.verification.report import Problem, connect
+from ledger.verification.texts import Missing
 from projections import versions
 from tests.storage.attack import SIZE, Attack
 from tests.storage.log import Log, make
