@@ -275,6 +275,15 @@ def test_two_sealed_texts_for_one_event_are_found(attack: Attack):
     assert attack.found() == ("sealed", 7)
 
 
+def test_a_sealed_text_for_an_event_that_has_none_is_found(attack: Attack):
+    ((leaf,),) = attack.run(
+        "SELECT min(notification_id) - 1 FROM ledger.events AS e"
+        " WHERE NOT EXISTS (SELECT FROM ledger.sealed WHERE leaf_index = e.notification_id - 1)"
+    )
+    attack.run("INSERT INTO ledger.sealed SELECT %s, customer_id, 1, ciphertext FROM ledger.sealed LIMIT 1", leaf)
+    assert attack.found() == ("sealed", leaf)
+
+
 def test_two_keys_of_one_customer_and_number_are_found(attack: Attack):
     attack.run("INSERT INTO ledger.customer_keys SELECT * FROM ledger.customer_keys WHERE customer_id = 'C-3'")
     assert attack.found() == ("customer_keys", 3)
