@@ -55,6 +55,8 @@ class Texts:
 
     def check(self, first: int, entries: Sequence[Entry], rows: Sequence[SealedRow]) -> Found | None:
         """Compare the rows of a range with its entries."""
+        if len(self._keys) > _CACHED_KEYS:  # not later: what the rows need stays while they are read
+            self._keys.clear()
         self._load(set(map(_key, rows)))
         leaf = first
         texts = iter(rows)
@@ -100,12 +102,11 @@ class Texts:
 
     def _load(self, wanted: set[tuple[str, int]]) -> None:
         """Make those customers' keys known, with one query."""
-        if len(self._keys) > _CACHED_KEYS:
-            self._keys.clear()
         new = [key for key in wanted if key not in self._keys]
         if not new:
             return
-        customers = " ".join({customer_id for customer_id, _ in new})
+        # PostgreSQL keeps no NUL and takes none: a customer whom an entry calls so has no key.
+        customers = " ".join({customer_id for customer_id, _ in new}).replace("\0", " ")
         rows = self._connection.execute(QUERIES["stored_keys"], {"customers": customers}, binary=True)
         last = None
         for customer_id, version, wrapped, destroyed_at in rows.fetchall():
