@@ -88,7 +88,13 @@ class _Broker(NatsBroker):
 
     async def _connect(self) -> Client:
         client = LedgerClient(self._progress)
-        await client.connect(**self._connection_kwargs)
+        try:
+            await client.connect(**self._connection_kwargs)
+        except nats.errors.Error as error:  # what is only away is waited for in there
+            await client.close()
+            raise NotLetIn(
+                f"NATS does not let this part in ({error}): give LEDGER_BROKER_URL the login of a user that NATS knows"
+            ) from error
         self.config.connect(client)
         return client
 
@@ -129,6 +135,10 @@ class LedgerClient(Client):
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
+
+
+class NotLetIn(Exception):
+    """NATS refuses the login; the message says what to do."""
 
 
 class NotProvisioned(Exception):

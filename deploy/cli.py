@@ -36,6 +36,7 @@ USED_WRONGLY: Final = {"deploy.finding.WrongSetting", "ledger.key_provider.NoKey
 BAD_NEWS: Final = {
     "consumers.asking.NoAnswer",
     "consumers.cloudevents.Malformed",
+    "consumers.connection.NotLetIn",
     "consumers.connection.NotProvisioned",
     "consumers.deadletters.LetterProblem",
     "consumers.importing.errors.ImportProblem",

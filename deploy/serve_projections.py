@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvicorn
@@ -24,7 +25,10 @@ from projections.web.tiles import open_pool
 
 
 def serve_projections(settings: Settings) -> None:
-    """Keep the read tables, answer HTTP and `disclosure.check` until SIGTERM or SIGINT."""
+    """Keep the read tables, answer HTTP and `disclosure.check` until SIGTERM or SIGINT.
+
+    Raises `NotLetIn` where NATS refuses the login, and what else ended the answering.
+    """
     assert settings.database_url is not None
     assert settings.broker_url is not None
     url, checks = settings.database_url, checking.Progress(answered_at=time.time())
@@ -44,10 +48,11 @@ def serve_projections(settings: Settings) -> None:
         threading.Thread(target=beat, args=(url, "projections", dict, stop)),
         threading.Thread(target=beat, args=(url, "checks", lambda: _checks_detail(checks), stop)),
         threading.Thread(target=server.run, kwargs={"sockets": [listening]}),
-        threading.Thread(target=running.run, args=(_serve_checks(settings.broker_url, url, stop, checks),)),
     ]
     for thread in threads:
         thread.start()
+    answering = ThreadPoolExecutor(1, "checks")
+    answered = answering.submit(running.run, _serve_checks(settings.broker_url, url, stop, checks))
     try:
         Runner(url, keys.secrets_of(settings)).run(stop)
     finally:
@@ -55,8 +60,10 @@ def serve_projections(settings: Settings) -> None:
         server.should_exit = True
         for thread in threads:
             thread.join()
+        answering.shutdown()
         pool.close()
         listening.close()
+    answered.result()
 
 
 def _listening(port: int) -> socket.socket:

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,15 @@ from consumers.channels import own_command_subject
 from consumers.client import Client
 from consumers.provision import provision
 from consumers.recording import record_lines
-from deploy.embedded import Nats
+from deploy.embedded import Nats, free_port
 from deploy.serve_relay import connected
 from ledger.domain.promise_messages import MakePromise
 from ledger.receipts import Receipt
 from ledger.settings import Settings
+from ledger.storage.migrations import create_log
 from tests.consumers.conftest import Sender, Service
 from tests.consumers.events import body, promise
+from tests.storage.test_roles import as_role
 
 PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
 RECIPE = json.loads(re.findall(r"```json nats\n(.*?)```", PAGE, re.DOTALL)[0])
@@ -173,3 +178,23 @@ def test_a_relay_that_nats_does_not_let_in_says_so_and_goes_on_trying(server: Na
 
     refused = "there is no connection to NATS, see LEDGER_BROKER_URL: nats: 'Authorization Violation'"
     assert asyncio.run(turned_away()) == (True, [refused, refused])
+
+
+@pytest.mark.parametrize(("part", "role"), [("intake", "ledger_appender"), ("projections", "ledger_projector")])
+def test_a_part_that_nats_does_not_let_in_ends_with_a_sentence(
+    part: str, role: str, readable: str, server: Nats
+) -> None:
+    create_log(Settings(data_dir=server.data_dir, database_url=readable))
+    environment = os.environ | {
+        "LEDGER_DATA_DIR": str(server.data_dir),
+        "LEDGER_DATABASE_URL": as_role(readable, role),
+        "LEDGER_BROKER_URL": f"nats://ledger:wrong@127.0.0.1:{server.port}",
+        "LEDGER_HTTP_PORT": str(free_port(0, "")),
+    }
+    command = [sys.executable, "-m", "deploy.cli", "serve", part]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.stderr == (
+        "promise-ledger: NATS does not let this part in (nats: 'Authorization Violation'): "
+        "give LEDGER_BROKER_URL the login of a user that NATS knows\n"
+    )
+    assert ended.returncode == 1
