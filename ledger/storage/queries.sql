@@ -385,7 +385,7 @@ ORDER BY 3 LIMIT 1;
 
 -- name: holds
 -- Asked by verify: the holds on customers whose erasure the log orders.
-SELECT notification_id - 1 AS leaf_index, topic, state FROM ledger.events
+SELECT notification_id - 1 AS leaf_index, originator_id, topic, state FROM ledger.events
 WHERE originator_id = ANY(%(streams)s::text[]) ORDER BY notification_id;
 
 -- name: strays

@@ -227,7 +227,11 @@ class _Run:
         size = self.tree.frontier.size
         if frontier != self.tree.frontier.to_bytes():
             raise Wrong("head", "the head's frontier is not that of the stored events", size)
-        if size and recorded_at != datetime.fromisoformat(self._recorded_at):
+        try:
+            last = datetime.fromisoformat(self._recorded_at) if size else recorded_at
+        except ValueError as error:
+            raise Wrong("events", f"recorded_at of the last event is no time: {error}", size - 1) from error
+        if recorded_at != last:
             raise Wrong("head", f"the head's recorded_at is not that of the last event: {self._recorded_at}", size)
         if origin != self._verifier.name:
             raise Wrong("head", f"the head names the log {origin}, its key names it {self._verifier.name}", size)

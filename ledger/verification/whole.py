@@ -15,7 +15,7 @@ from ledger.domain.holds import HoldLifted, HoldPlaced
 from ledger.erasure.keyring import Keyring
 from ledger.erasure.order import Order
 from ledger.key_provider import WrappingKey
-from ledger.storage.entries import decode
+from ledger.storage.entries import MalformedEntry, decode
 from ledger.storage.sql import QUERIES
 from ledger.verification.pages import pages
 from ledger.verification.report import Wrong, connect
@@ -105,9 +105,13 @@ def holds_kept(connection: Connection[Any], erased: Mapping[str, Order]) -> None
     """No erasure was ordered while a hold stood, as happens where the hold is hidden for a while."""
     standing: dict[str, set[str]] = {}
     streams = [f"hold:{customer_id}" for customer_id in erased]
-    for leaf_index, topic, state in connection.execute(QUERIES["holds"], {"streams": streams}).fetchall():
-        event = decode(leaf_index, topic, bytes(state)).event
-        assert isinstance(event, HoldPlaced | HoldLifted)
+    for leaf_index, stream, topic, state in connection.execute(QUERIES["holds"], {"streams": streams}).fetchall():
+        try:
+            event = decode(leaf_index, topic, bytes(state)).event
+        except MalformedEntry as error:
+            raise Wrong("events", str(error), leaf_index, stream) from error
+        if not isinstance(event, HoldPlaced | HoldLifted) or event.stream != stream:
+            raise Wrong("events", f"an event of {event.stream} stands in {stream}", leaf_index, stream)
         if leaf_index < erased[event.customer_id].leaf_index:
             holds = standing.setdefault(event.customer_id, set())
             (holds.add if isinstance(event, HoldPlaced) else holds.discard)(event.hold_id)

@@ -1,5 +1,7 @@
 """`verify` against the owner of the database who makes hashes, tiles and head fit, or goes back: checkpoints tell."""
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -161,3 +163,47 @@ def test_events_that_nobody_signed_are_reported_as_not_covered(attack: Attack):
     report = attack.verify(guard=lambda: attack.backup.early)
     assert report.problem is None
     assert (report.size, report.signed_size) == (SIZE, 150)
+
+
+def _unsigned(attack: Attack, *events: dict[str, Any]) -> None:
+    """The last events have these members instead, from leaf 150 on nothing is signed, and everything else fits."""
+    attack.forget_checkpoints(150)
+    for number, members in enumerate(events, SIZE - len(events) + 1):
+        (row,) = attack.run("SELECT state FROM ledger.events WHERE notification_id = %s", number)
+        entry = orjson.loads(row[0]) | members
+        attack.run(
+            "UPDATE ledger.events SET state = %s, originator_id = %s, originator_version = %s, topic = %s"
+            " WHERE notification_id = %s",
+            *(orjson.dumps(entry, option=orjson.OPT_SORT_KEYS), entry["stream"], entry["version"], entry["type"]),
+            number,
+        )
+    _rebuild(attack)
+
+
+def test_the_time_of_an_unsigned_event_that_is_none_is_named(attack: Attack):
+    _unsigned(attack, {"recorded_at": "infinity"})
+    assert attack.found(guard=lambda: attack.backup.early) == ("events", SIZE - 1)
+
+
+ERASURE = {
+    "stream": "erasure:C-1",
+    "type": "subject.erasure_requested",
+    "version": 1,
+    "customer_id": "C-1",
+    "data": {"grounds": "dsr-1"},
+}
+HOLD = {"stream": "hold:C-1", "type": "hold.lifted", "version": 1}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"customer_id": "C-1", "data": {}},
+        {"customer_id": "C-2", "data": {"hold_id": "H-1", "grounds": "suit-7", "approver": "u-9"}},
+        {"type": "subject.erasure_requested", "customer_id": "C-1", "data": {"grounds": "dsr-1"}},
+    ],
+    ids=["no event", "of another customer", "of another kind"],
+)
+def test_an_unsigned_event_among_the_holds_that_is_none_of_them_is_named(attack: Attack, event: dict[str, Any]):
+    _unsigned(attack, ERASURE, HOLD | event)
+    assert attack.found(guard=lambda: attack.backup.early, digest_key=None) == ("events", SIZE - 1)
