@@ -12,7 +12,7 @@ import structlog
 from consumers import erasing, intake, running, timer
 from consumers.connection import Progress
 from deploy.heartbeat import beat
-from deploy.service_user import refuse_owner
+from deploy.service_user import refuse_others
 from deploy.timestamping import Anchor, anchor_of, keep_stamping
 from deploy.witnessing import Collector, keep_collecting, policy_of
 from ledger.app import Ledger
@@ -28,8 +28,8 @@ def serve_intake(settings: Settings) -> None:
     """Take commands, announce deadlines, erase, until SIGTERM or SIGINT; the batch in flight is finished."""
     assert settings.database_url is not None
     url = settings.database_url
-    refuse_owner(url)
-    refuse_owner(settings.eraser_url or url)
+    refuse_others(url, "ledger_appender")
+    refuse_others(settings.eraser_url or url)
     collect_rarely()
     with Ledger.open(settings) as ledger:
         _log.info("intake begins", origin=ledger.origin, vkey=ledger.vkey)

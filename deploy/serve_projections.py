@@ -13,7 +13,7 @@ import uvicorn
 from consumers import checking, running
 from deploy.heartbeat import beat
 from deploy.places import SetupError
-from deploy.service_user import refuse_owner
+from deploy.service_user import refuse_others
 from deploy.witnessing import read_policy
 from ledger.collecting import collect_rarely
 from ledger.settings import Settings
@@ -32,7 +32,7 @@ def serve_projections(settings: Settings) -> None:
     assert settings.database_url is not None
     assert settings.broker_url is not None
     url, checks = settings.database_url, checking.Progress(answered_at=time.time())
-    refuse_owner(url)
+    refuse_others(url, "ledger_projector")
     listening = _listening(settings.http_port)
     collect_rarely()
     stop = threading.Event()

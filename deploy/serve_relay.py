@@ -18,7 +18,7 @@ from consumers.escalations import EscalationsAnnouncer
 from consumers.findings import FindingsAnnouncer
 from consumers.relay import EventsAnnouncer
 from deploy.heartbeat import beat
-from deploy.service_user import refuse_owner
+from deploy.service_user import refuse_others
 from ledger.settings import Settings
 from projections.findings.registry import FINDINGS
 
@@ -29,7 +29,7 @@ def serve_relay(settings: Settings) -> None:
     """Announce what happened, opened and closed until SIGTERM or SIGINT; the batch in hand is finished."""
     assert settings.database_url is not None
     assert settings.broker_url is not None
-    refuse_owner(settings.database_url)
+    refuse_others(settings.database_url, "ledger_relay")
     running.run(_serve(settings.database_url, settings.broker_url))
 
 

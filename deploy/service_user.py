@@ -5,13 +5,17 @@ import psycopg
 from deploy.places import SetupError
 
 _WHO = """
-SELECT pg_backend_pid(), current_user, has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE')
-FROM pg_class WHERE oid = to_regclass('ledger.events')
+SELECT pg_backend_pid(), current_user, has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'), ARRAY(
+    SELECT rolname FROM pg_roles WHERE rolname LIKE 'ledger\\_%' AND pg_has_role(oid, 'USAGE') ORDER BY rolname
+)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'ledger' AND c.relname = 'events'
 """
 
 
-def refuse_owner(url: str) -> None:
-    """Raises SetupError where a service would run as somebody who may change evidence: an owner or a superuser.
+def refuse_others(url: str, role: str | None = None) -> None:
+    """Raises SetupError where a service would run as somebody who may change evidence (an owner or a superuser), or
+    who is no member of `role`.
 
     Also where a connection pooler answers for PostgreSQL: what is prepared, set and listened for on a connection would
     be lost, or be somebody else's, and good commands would fail one by one.
@@ -29,4 +33,9 @@ def refuse_owner(url: str) -> None:
             f"the service would run as the database user {row[1]}, who may change the log: give LEDGER_DATABASE_URL "
             "a user of the role ledger_appender (serve intake), ledger_projector (serve projections) or "
             "ledger_relay (serve relay)"
+        )
+    if row is not None and role is not None and role not in row[3]:
+        raise SetupError(
+            f"this part needs a database user of the role {role}, and LEDGER_DATABASE_URL names {row[1]}, who has "
+            f"{', '.join(row[3]) or 'no role of the ledger'}"
         )

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.places import SetupError
 from deploy.serve_projections import serve_projections
-from deploy.service_user import refuse_owner
+from deploy.service_user import refuse_others
 from ledger.settings import Settings
 from tests.storage.test_roles import as_role
 
@@ -40,9 +40,9 @@ def test_a_service_does_not_run_behind_a_connection_pooler(readable: str, tmp_pa
         pooler = threading.Thread(target=_greet_for, args=(listening, f"{host}/.s.PGSQL.{port}"))
         pooler.start()
         with pytest.raises(SetupError, match="leads to a connection pooler: give LEDGER_DATABASE_URL"):
-            refuse_owner(f"postgresql://ledger_relay@/{name}?host={quote(str(tmp_path))}")
+            refuse_others(f"postgresql://ledger_relay@/{name}?host={quote(str(tmp_path))}")
         pooler.join()
-    refuse_owner(url)
+    refuse_others(url)
 
 
 def _greet_for(listening: socket.socket, server: str) -> None:

@@ -1,5 +1,8 @@
 """Each role logs in and tries: it may do what its service does, and nothing that would change what was recorded."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -9,7 +12,8 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from deploy.places import SetupError
-from deploy.service_user import refuse_owner
+from deploy.service_user import refuse_others
+from deploy.up import SERVICES
 from ledger.app import Ledger
 from projections import texts
 from projections.runner import Runner, install
@@ -165,6 +169,31 @@ def test_the_eraser_purges_texts_and_no_other_report(log: Log) -> None:
 
 def test_a_service_never_runs_as_the_owner(log: Log) -> None:
     with pytest.raises(SetupError, match="may change the log: give LEDGER_DATABASE_URL a user of the role"):
-        refuse_owner(log.url)
-    refuse_owner(as_role(log.url, "ledger_appender"))
-    refuse_owner(as_role(log.url, "ledger_projector"))
+        refuse_others(log.url)
+    refuse_others(as_role(log.url, "ledger_appender"))
+    refuse_others(as_role(log.url, "ledger_projector"))
+
+
+@pytest.mark.parametrize(
+    ("has", "named"),
+    [
+        ("ledger_relay", "names ledger_relay, who has ledger_relay$"),
+        ("ledger_auditor", "names anna, who has ledger_auditor$"),
+    ],
+)
+def test_a_service_under_another_role_says_which_it_needs_and_has(has: str, named: str, log: Log) -> None:
+    with pytest.raises(SetupError, match="needs a database user of the role ledger_appender, .* " + named):
+        refuse_others(as_role(log.url, has), "ledger_appender")
+    refuse_others(as_role(log.url, has), has)
+
+
+@pytest.mark.parametrize("part", ["intake", "projections", "relay"])
+def test_each_part_asks_for_its_own_role(part: str, log: Log) -> None:
+    environment = os.environ | {
+        "LEDGER_DATABASE_URL": as_role(log.url, "ledger_eraser"),
+        "LEDGER_BROKER_URL": "nats://127.0.0.1:1",
+    }
+    command = [sys.executable, "-m", "deploy.cli", "serve", part]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert f"needs a database user of the role {SERVICES[part]}, " in ended.stderr
