@@ -17,6 +17,7 @@ from ledger.collecting import rare_collections
 from ledger.erasure.orders import orders
 from ledger.key_provider import WrappingKey
 from ledger.recovery.records import ended_logs, records
+from ledger.storage.entries import moment
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
 from ledger.tlog.merkle import Frontier
@@ -228,7 +229,7 @@ class _Run:
         if frontier != self.tree.frontier.to_bytes():
             raise Wrong("head", "the head's frontier is not that of the stored events", size)
         try:
-            last = datetime.fromisoformat(self._recorded_at) if size else recorded_at
+            last = moment(self._recorded_at) if size else recorded_at
         except ValueError as error:
             raise Wrong("events", f"recorded_at of the last event is no time: {error}", size - 1) from error
         if recorded_at != last:

@@ -99,5 +99,6 @@ class _Level:
 
     def _leaf(self, tile: bytes, stored: bytes) -> int:
         places = range(0, len(tile), HASH_SIZE)
-        place = next(at for at in places if tile[at : at + HASH_SIZE] != stored[at : at + HASH_SIZE]) // HASH_SIZE
+        differing = (at for at in places if tile[at : at + HASH_SIZE] != stored[at : at + HASH_SIZE])
+        place = next(differing, places[-1]) // HASH_SIZE  # the last one where more is stored than a tile has
         return self._number * TILE_WIDTH + place << TILE_HEIGHT * self.level

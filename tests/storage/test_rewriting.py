@@ -180,8 +180,9 @@ def _unsigned(attack: Attack, *events: dict[str, Any]) -> None:
     _rebuild(attack)
 
 
-def test_the_time_of_an_unsigned_event_that_is_none_is_named(attack: Attack):
-    _unsigned(attack, {"recorded_at": "infinity"})
+@pytest.mark.parametrize("recorded_at", ["infinity", "2026-03-01T14:00:08+02:00"])
+def test_the_time_of_an_unsigned_event_that_is_none_is_named(attack: Attack, recorded_at: str):
+    _unsigned(attack, {"recorded_at": recorded_at})
     assert attack.found(guard=lambda: attack.backup.early) == ("events", SIZE - 1)
 
 

@@ -110,6 +110,27 @@ def test_a_changed_value_is_found_where_it_is(attack: Attack, table: str, column
         assert leaf is None or found_at == leaf
 
 
+@pytest.mark.parametrize("change", ["{0} || '\\x00'::bytea", "substr({0}, 1, octet_length({0}) - 1)"])
+def test_bytes_of_another_length_are_found_where_they_are(attack: Attack, change: str):
+    columns = attack.run(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema = 'ledger' AND data_type = 'bytea' ORDER BY 1, 2"
+    )
+    assert {(table, column) for table, column in columns} >= {("tiles", "hashes"), ("sealed", "ciphertext")}
+    for table, column in columns:
+        if f"{table}.{column}" in NO_EVIDENCE:
+            continue
+        row = _any_row(attack, table, random.Random(f"{table}.{column}"))
+        leaf = _leaf_of(attack, table, row)
+        value = change.format(column)
+        attack.run(f"UPDATE ledger.{table} SET {column} = {value} WHERE ctid = %s::tid", row)
+        found_in, found_at = attack.found()
+        assert found_in == table, column
+        last = 255 if table == "tiles" else 0  # of the leaves under it
+        assert leaf is None or found_at == leaf + last, column
+        attack.undo()
+
+
 @pytest.mark.parametrize("table", COLUMNS)
 def test_a_deleted_row_is_found_where_it_was(attack: Attack, table: str):
     row = _any_row(attack, table, random.Random(table))
