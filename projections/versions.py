@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.storage.keys import Secrets
 from ledger.storage.sql import queries
+from ledger.storage.turns import take_turn
 from projections.log import Batch
 
 QUERIES = queries(Path(__file__).with_name("versions.sql"))
@@ -116,7 +117,7 @@ def use(cursor: Cursor[Any], name: str, number: int) -> None:
 
 def changing(cursor: Cursor[Any]) -> None:
     """Wait until nobody else makes or switches versions; nobody will until the transaction ends."""
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtext('promise-ledger projections'))")
+    take_turn(cursor, "promise-ledger projections", session=False)
 
 
 def lock(cursor: Cursor[Any], name: str, number: int | None = None) -> Version | None:
@@ -188,7 +189,7 @@ def drop_unfinished(connection: Connection[Any], name: str) -> None:
 
 def exclusive(connection: Connection[Any]) -> None:
     """Wait for other rebuilds and checks; ours lasts until the connection closes, also when the process dies."""
-    connection.execute("SELECT pg_advisory_lock(hashtext('promise-ledger rebuild'))")
+    take_turn(connection, "promise-ledger rebuild", session=True)
 
 
 def switch(cursor: Cursor[Any], definition: Definition, old: int, new: int) -> None:

@@ -257,8 +257,9 @@ class Eraser:
         try:
             self._connection.execute(QUERIES["lock_erasers"])
         except LockNotAvailable as error:
-            others = self._connection.execute(QUERIES["erasers"]).fetchall()
-            named = ", ".join(f"{pid} ({user})" for pid, user in others) or "one that ended meanwhile"
+            asked = {"name": "promise-ledger eraser"}
+            others = self._connection.execute(QUERIES["turn_holders"], asked).fetchall()
+            named = ", ".join(f"{pid} ({user})" for pid, user, *_ in others) or "one that ended meanwhile"
             raise NotErased(
                 f"another session keeps the lock of erasures: process {named} of PostgreSQL; unless that is an eraser "
                 "at work, end it with pg_terminate_backend"

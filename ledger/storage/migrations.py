@@ -13,6 +13,7 @@ import psycopg
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.sql import QUERIES
+from ledger.storage.turns import take_turn
 
 DIRECTORY = Path(__file__).with_name("migrations")
 ROLES = Path(__file__).with_name("roles.sql")
@@ -39,8 +40,8 @@ class MigrationChanged(RuntimeError):
 def migrate(url: str) -> list[str]:
     """Apply what is missing to the database at `url`, and name it; then roles and grants. Two at once take turns."""
     applied = []
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(hashtext('promise-ledger migrate'))")
+    with psycopg.connect(url, autocommit=True, application_name="promise-ledger migrate") as connection:
+        take_turn(connection, "promise-ledger migrate", session=True)
         with connection.transaction():
             connection.execute(_BOOKKEEPING)
         done: dict[int, str] = dict(

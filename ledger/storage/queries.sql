@@ -165,11 +165,28 @@ SELECT pg_advisory_lock(hashtext('promise-ledger eraser'));
 -- name: unlock_erasers
 SELECT pg_advisory_unlock(hashtext('promise-ledger eraser'));
 
--- name: erasers
--- Asked by the eraser that waited in vain: who holds the lock. A bigint is stored as two halves there.
-SELECT l.pid, a.usename FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+-- name: try_turn_of_session
+-- Asked by `migrate`, rebuilds and checks, once and again until it is theirs.
+SELECT pg_try_advisory_lock(hashtext(%(name)s));
+
+-- name: await_turn_of_session
+SELECT pg_advisory_lock(hashtext(%(name)s));
+
+-- name: try_turn_of_transaction
+-- Asked by whoever makes or switches versions of read tables.
+SELECT pg_try_advisory_xact_lock(hashtext(%(name)s));
+
+-- name: await_turn_of_transaction
+SELECT pg_advisory_xact_lock(hashtext(%(name)s));
+
+-- name: turn_holders
+-- Asked by who waits for a lock: who holds it. A bigint is stored as two halves there. Of other users' sessions
+-- PostgreSQL tells only some since when they are connected.
+SELECT l.pid, a.usename, a.application_name,
+    to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') AS since
+FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-    AND l.classid::bigint << 32 | l.objid::bigint = hashtext('promise-ledger eraser')
+    AND l.classid::bigint << 32 | l.objid::bigint = hashtext(%(name)s)
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database());
 
 -- name: scrub_keys
