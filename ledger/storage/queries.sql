@@ -379,6 +379,25 @@ UNION ALL
 (SELECT 'timestamps', NULL FROM ledger.timestamps
  WHERE num_nulls(size, note, response, stored_at) > 0 OR size < 0 LIMIT 1);
 
+-- name: texts
+-- Asked by verify where something that is stored as text is none: every text, as bytes.
+(SELECT 'head', NULL::bigint, textsend(origin) FROM ledger.head)
+UNION ALL
+(SELECT 'events', notification_id - 1, textsend(originator_id || chr(10) || topic) FROM ledger.events
+ ORDER BY notification_id)
+UNION ALL
+(SELECT 'inbox', leaf_index, textsend(source || chr(10) || command_id) FROM ledger.inbox ORDER BY leaf_index)
+UNION ALL
+(SELECT 'sealed', leaf_index, textsend(customer_id) FROM ledger.sealed ORDER BY leaf_index)
+UNION ALL
+(SELECT 'customer_keys', NULL, textsend(customer_id) FROM ledger.customer_keys)
+UNION ALL
+(SELECT 'checkpoints', NULL, textsend(note) FROM ledger.checkpoints)
+UNION ALL
+(SELECT 'witnessed', NULL, textsend(note) FROM ledger.witnessed)
+UNION ALL
+(SELECT 'timestamps', NULL, textsend(note) FROM ledger.timestamps);
+
 -- name: repeated_rows
 -- Asked by verify: rows that no leaf asks for and that are there twice.
 SELECT 'customer_keys', customer_id FROM ledger.customer_keys GROUP BY customer_id, key_version HAVING count(*) > 1

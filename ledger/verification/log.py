@@ -33,7 +33,13 @@ from ledger.verification.signed import Expected, Signed
 from ledger.verification.stripes import checked_leaves
 from ledger.verification.texts import Missing
 from ledger.verification.tree import Tree
-from ledger.verification.whole import holds_kept, looked_at_beside, no_impossible_rows, spare_keys_whole
+from ledger.verification.whole import (
+    every_text_readable,
+    holds_kept,
+    looked_at_beside,
+    no_impossible_rows,
+    spare_keys_whole,
+)
 
 Guard = Callable[[], bytes | None]
 """Reads the fork guard's note; None where there is no guard file."""
@@ -66,23 +72,25 @@ def verify(
     guard_note = None if guard is None else guard()
     with connect(url) as connection, rare_collections():
         try:
-            readable(connection.cursor())
-            no_impossible_rows(connection)
+            with every_text_readable(url):
+                readable(connection.cursor())
+                no_impossible_rows(connection)
+                run = _Run(
+                    connection,
+                    url,
+                    Verifier.parse(vkey),
+                    key_encryption_key,
+                    policy,
+                    timestamp_roots,
+                    digest_key,
+                    progress,
+                    rules,
+                )
         except Wrong as wrong:
             return Report(0, Frontier().root(), 0, 0, wrong.problem)
-        run = _Run(
-            connection,
-            url,
-            Verifier.parse(vkey),
-            key_encryption_key,
-            policy,
-            timestamp_roots,
-            digest_key,
-            progress,
-            rules,
-        )
         try:
-            run.all(guard_note, guard, kept)
+            with every_text_readable(url):
+                run.all(guard_note, guard, kept)
         except Wrong as wrong:
             run.problem = wrong.problem
     frontier = run.tree.frontier

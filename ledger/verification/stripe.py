@@ -29,10 +29,12 @@ def main() -> None:
     answering(_checked)
 
 
-def _checked(task: Stripe) -> Iterator[Leaves | ProcessDied]:
+def _checked(task: Stripe) -> Iterator[Leaves | Exception]:
     try:
         with connect(task.url, task.snapshot) as connection, rare_collections():
             whole = (connection, task.key_encryption_key, task.missing)
             yield from LeafChecker(*whole, size=task.size, stripe=task.stripe, stripes=task.stripes).ranges()
     except psycopg.Error as error:
         yield ProcessDied(f"a checking process lost the database: {error}")
+    except UnicodeDecodeError as error:
+        yield error

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Connection
+from psycopg.errors import CharacterNotInRepertoire
 
 from ledger.domain.holds import HoldLifted, HoldPlaced
 from ledger.erasure.keyring import Keyring
@@ -42,6 +43,22 @@ def _look(connection: Connection[Any], size: int) -> None:
     no_strays(connection, size)
     told_apart(connection)
     every_row_seen(connection, size)
+
+
+@contextmanager
+def every_text_readable(url: str) -> Iterator[None]:
+    """Within the block a stored text that is none is Wrong: PostgreSQL itself never looks at it again."""
+    try:
+        yield
+    except (UnicodeDecodeError, CharacterNotInRepertoire) as unreadable:
+        with connect(url) as connection:
+            for table, leaf_index, text in pages(connection, "texts"):
+                try:
+                    text.decode()
+                except UnicodeDecodeError as error:
+                    sentence = f"no log has such a row: a text is none, {error}"
+                    raise Wrong(table, sentence, leaf_index) from unreadable
+        raise
 
 
 def no_impossible_rows(connection: Connection[Any]) -> None:

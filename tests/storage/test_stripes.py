@@ -70,6 +70,13 @@ def test_a_long_log_is_checked_in_processes_and_the_first_wrong_leaf_of_all_is_n
             problem = log.verify().problem
             assert problem is not None
             assert (problem.table, problem.leaf_index) == ("sealed", first)
+        connection.execute("CREATE CAST (bytea AS text) WITHOUT FUNCTION")
+        connection.execute("SET session_replication_role = replica")
+        no_text = "UPDATE ledger.events SET topic = '\\xff'::bytea::text WHERE notification_id = %s"
+        connection.execute(no_text, (RANGE + 5,))
+        problem = log.verify().problem
+        assert problem is not None
+        assert (problem.table, problem.leaf_index) == ("events", RANGE + 4)
     monkeypatch.setattr("sys.executable", "/bin/true")
     with pytest.raises(ProcessDied):
         log.verify()

@@ -131,6 +131,25 @@ def test_bytes_of_another_length_are_found_where_they_are(attack: Attack, change
         attack.undo()
 
 
+def test_a_text_that_is_none_is_found_where_it_is(attack: Attack):
+    columns = attack.run(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema = 'ledger' AND data_type = 'text' ORDER BY 1, 2"
+    )
+    assert {table for table, _ in columns} == {*COLUMNS} - {"tiles"}
+    for table, column in columns:
+        row = _any_row(attack, table, random.Random(f"{table}.{column}"))
+        leaf = _leaf_of(attack, table, row)
+        with attack.sql.transaction():
+            attack.run("CREATE CAST (bytea AS text) WITHOUT FUNCTION")
+            attack.run(f"UPDATE ledger.{table} SET {column} = '\\xff41'::bytea::text WHERE ctid = %s::tid", row)
+            attack.run("DROP CAST (bytea AS text)")
+        found_in, found_at = attack.found()
+        assert found_in == table, column
+        assert leaf is None or found_at == leaf, column
+        attack.undo()
+
+
 @pytest.mark.parametrize("table", COLUMNS)
 def test_a_deleted_row_is_found_where_it_was(attack: Attack, table: str):
     row = _any_row(attack, table, random.Random(table))
