@@ -45,9 +45,21 @@ def _rebuild(attack: Attack) -> Frontier:
 def test_the_first_of_several_wrong_places_is_named(attack: Attack):
     attack.run("DELETE FROM ledger.inbox WHERE leaf_index = 400")
     attack.run("DELETE FROM ledger.sealed WHERE leaf_index = 300")
+    _forge(attack, 350)
     assert attack.found() == ("sealed", 300)
     _forge(attack, 200)
     assert attack.found() == ("events", 200)
+
+
+def test_the_first_of_several_wrong_leaves_is_named_whatever_is_wrong_with_it(attack: Attack):
+    attack.run("UPDATE ledger.events SET topic = 'Other' WHERE notification_id = 23")
+    assert attack.found() == ("events", 22)
+    attack.run("DELETE FROM ledger.sealed WHERE leaf_index = 14")
+    assert attack.found() == ("sealed", 14)
+    attack.run("UPDATE ledger.inbox SET command_id = 'other' WHERE leaf_index = 9")
+    assert attack.found() == ("inbox", 9)
+    attack.run("DELETE FROM ledger.sealed WHERE leaf_index = 5")
+    assert attack.found() == ("sealed", 5)
 
 
 @pytest.mark.parametrize("leaf", [3, 160, 255, 460, SIZE - 1])

@@ -40,6 +40,14 @@ def test_a_command_across_the_border_of_two_checkers_is_checked_by_both(
         attack.undo()
 
 
+def test_a_row_of_the_inbox_after_the_last_event_is_named(attack: Attack):
+    with connect(attack.url) as connection:
+        checker = LeafChecker(connection, None, Missing({}, []), size=SIZE - 1, stripe=0, stripes=1)
+        (leaves,) = checker.ranges()
+    assert leaves.problem is not None
+    assert (leaves.problem.leaf_index, leaves.problem.message[-34:]) == (SIZE - 1, "is in the inbox and not in the log")
+
+
 def test_no_timeout_of_the_database_ends_what_takes_as_long_as_the_log_is(database: str):
     shown = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"
     with psycopg.connect(database, autocommit=True) as connection:
