@@ -87,13 +87,24 @@ def asked(world: World) -> None:
         tell(world, "need.decline", declined_at, **need, **other)
 
 
-@pytest.fixture
-def story(world: World) -> World:
+def whole(world: World) -> World:
     promised(world)
     told(world)
     asked(world)
     world.catch_up()
     return world
+
+
+@pytest.fixture(scope="module")
+def story(shared_world: World) -> World:
+    """For those who only ask."""
+    return whole(shared_world)
+
+
+@pytest.fixture
+def longer(world: World) -> World:
+    """The same for those who tell more of it."""
+    return whole(world)
 
 
 def card(
@@ -215,24 +226,24 @@ def told_late(world: World) -> None:
     world.catch_up()
 
 
-def test_what_was_not_known_yet_does_not_count(story: World) -> None:
+def test_what_was_not_known_yet_does_not_count(longer: World) -> None:
     groups = (None, "owner", "kind", "customer")
-    falsify(story, "D-B1", 60, known_since=55)
-    story.catch_up()
-    before = [card(story, 0, 100, by) for by in groups]
-    told_late(story)
-    assert [card(story, 0, 100, by, known_at=199) for by in groups] == before
-    after, earlier = (figures(card(story, 0, 100, known_at=hours)) for hours in (200, 199))
-    assert after == figures(card(story, 0, 100))
+    falsify(longer, "D-B1", 60, known_since=55)
+    longer.catch_up()
+    before = [card(longer, 0, 100, by) for by in groups]
+    told_late(longer)
+    assert [card(longer, 0, 100, by, known_at=199) for by in groups] == before
+    after, earlier = (figures(card(longer, 0, 100, known_at=hours)) for hours in (200, 199))
+    assert after == figures(card(longer, 0, 100))
     assert [name for name in PERIOD if after[name] == earlier[name]] == []
 
 
-def test_known_at_alone_asks_what_the_card_would_have_shown_then(story: World) -> None:
-    falsify(story, "D-B1", 60, known_since=55)
-    attempt(story, "D-B1", 98)
-    story.catch_up()
-    assert card(story, None, None, known_at=90) == card(story, None, 90)
-    assert card(story, None, None, known_at=90) != card(story, None, None, known_at=99)
+def test_known_at_alone_asks_what_the_card_would_have_shown_then(longer: World) -> None:
+    falsify(longer, "D-B1", 60, known_since=55)
+    attempt(longer, "D-B1", 98)
+    longer.catch_up()
+    assert card(longer, None, None, known_at=90) == card(longer, None, 90)
+    assert card(longer, None, None, known_at=90) != card(longer, None, None, known_at=99)
 
 
 def test_a_disputed_promise_is_not_kept_any_more(world: World) -> None:
