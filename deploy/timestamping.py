@@ -20,6 +20,7 @@ from psycopg.rows import tuple_row
 
 from deploy.foreign import beginning, printable
 from deploy.places import SetupError
+from ledger.lasting import Lasting
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import MAX_RESPONSE, BadTimestamp, certificates, request_for, stamped_at
@@ -110,15 +111,17 @@ def read_roots(path: Path) -> list[Certificate]:
 
 def keep_stamping(anchor: Anchor, stop: threading.Event) -> None:
     """Look now and then until `stop` is set; what fails is tried again a minute later."""
+    failing = Lasting(_log, "no timestamp")
     while not stop.is_set():
         try:
             anchor.round(datetime.now(UTC))
             anchor.failure = None
+            failing.went_well()
         except psycopg.Error as error:
-            _log.warning("no timestamp: the database is away", error=str(error).strip().split("\n")[0])
+            failing.failed(f"the database is away: {str(error).strip().splitlines()[0]}")
         except (BadTimestamp, TlogError, OSError, HTTPException) as error:
             anchor.failure = printable(f"{anchor.authority} gives no timestamp: {error}")
-            _log.warning("no timestamp", reason=anchor.failure)
+            failing.failed(anchor.failure)
             stop.wait(RETRY_SECONDS)
         stop.wait(LOOK_SECONDS)
 

@@ -24,6 +24,7 @@ from psycopg.rows import tuple_row
 from deploy.foreign import beginning
 from deploy.places import SetupError
 from deploy.submitting import NotCosigned, submit
+from ledger.lasting import Lasting
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
@@ -196,14 +197,16 @@ class Collector:
 
 def keep_collecting(collector: Collector, stop: threading.Event) -> None:
     """A round a second until `stop` is set; a database that is away is tried again."""
+    failing = Lasting(_log, "no cosignatures")
     with closing(collector):
         while not stop.is_set():
             try:
                 collector.round()
                 collector.failure = None
+                failing.went_well()
             except psycopg.Error as error:
-                _log.warning("no cosignatures: the database is away", error=str(error).strip().split("\n")[0])
+                failing.failed(f"the database is away: {str(error).strip().splitlines()[0]}")
             except (TlogError, LookupError) as error:  # a row that nobody of ours wrote; once it is gone, this goes on
                 collector.failure = f"the newest checkpoint cannot be published ({error}): run `promise-ledger verify`"
-                _log.error("no cosignatures", reason=collector.failure)
+                failing.failed(collector.failure)
             stop.wait(ROUND_SECONDS)

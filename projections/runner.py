@@ -14,6 +14,7 @@ import structlog
 from psycopg.sql import SQL, Identifier
 
 from ledger.collecting import rare_collections
+from ledger.lasting import Lasting
 from ledger.storage.keys import Secrets
 from ledger.storage.recorder import CHANNEL
 from ledger.storage.signer import Fork
@@ -75,6 +76,7 @@ class Runner:
         self._url = url
         self._secrets = secrets
         self._projections = projections
+        self._waiting = Lasting(_log, "projections.waiting")
         self._stopped: dict[str, tuple[float, Stopped]] = {}  # when to try again, and why it stands still
 
     def run(self, stop: threading.Event) -> None:
@@ -84,7 +86,7 @@ class Runner:
                 with ExitStack() as connections:
                     self._keep_up(connections, stop)
             except (psycopg.OperationalError, NotInstalled, Fork) as error:
-                _log.warning("projections.waiting", reason=str(error).strip())
+                self._waiting.failed(str(error).strip())
                 stop.wait(RECONNECT_SECONDS)
 
     def catch_up(self, target_size: int | None = None) -> None:
@@ -106,6 +108,7 @@ class Runner:
         log, applier = self._open(connections)
         while not stop.is_set():
             self._pull(log, applier, stop)
+            self._waiting.went_well()
             for _ in listener.notifies(timeout=POLL_SECONDS, stop_after=1):
                 pass
 

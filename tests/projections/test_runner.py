@@ -197,7 +197,7 @@ def test_it_waits_for_a_head_that_says_how_long_the_log_is(world: World) -> None
         wait_for(lambda: logs != [])
         world.tamper("UPDATE ledger.head SET size = 1")
         wait_for(lambda: set(positions(world).values()) == {1})
-    assert logs[0]["event"] == "projections.waiting"
+    assert [logs[0]["event"], logs[-1]["event"]] == ["projections.waiting", "no more: projections.waiting"]
 
 
 def test_two_runners_take_turns(world: World) -> None:
