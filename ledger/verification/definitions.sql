@@ -98,7 +98,7 @@ SELECT inhparent::regclass::text, format('child %%s', inhrelid::regclass), 'its 
 FROM pg_catalog.pg_inherits WHERE inhparent IN (SELECT oid FROM relation)
 UNION ALL
 SELECT place, 'body', to_json(pg_get_functiondef(oid))::text FROM function WHERE prokind <> 'a'
-ORDER BY 1, 2;
+ORDER BY 1, 2, 3;
 
 -- name: around
 -- What decides over all schemas how statements are carried out, and what the services' roles may beyond their grants.
@@ -151,4 +151,4 @@ SELECT 'server', format('setting %%s', name), setting
 FROM pg_catalog.pg_settings
 WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting IN ('off', 'local')
   AND source NOT IN ('database', 'user', 'database user') -- which are named above
-ORDER BY 1, 2;
+ORDER BY 1, 2, 3;

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import Cursor
 from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 from deploy.places import installed
 from ledger.storage.migrations import DIRECTORY, migrate, role_names
@@ -197,6 +198,22 @@ def test_every_role_that_reads_the_log_may_ask(url: str) -> None:
 def test_what_was_changed_is_named(cursor: Cursor, attack: str, place: str, what: str) -> None:
     cursor.execute(attack.format(database=cursor.connection.info.dbname).encode())
     assert (place, what) in places(differing(cursor))
+
+
+def test_what_was_set_of_all_databases_and_of_this_one_is_one_fact(cursor: Cursor) -> None:
+    cursor.execute("ALTER ROLE mallory SET search_path = mine")
+    mine = SQL("ALTER ROLE mallory IN DATABASE {} SET search_path = yours")
+    cursor.execute(mine.format(Identifier(cursor.connection.info.dbname)))
+    assert [each.found for each in differing(cursor)] == ["search_path=mine, search_path=yours"]
+
+
+def test_a_right_that_two_gave_is_one_fact(cursor: Cursor) -> None:
+    cursor.execute("GRANT SET ON PARAMETER session_replication_role TO mallory WITH GRANT OPTION")
+    cursor.execute("GRANT SET ON PARAMETER session_replication_role TO ledger_eraser")
+    cursor.execute("SET LOCAL ROLE mallory")
+    cursor.execute("GRANT SET ON PARAMETER session_replication_role TO ledger_eraser")
+    cursor.execute("RESET ROLE")
+    assert ("server", "grant of SET on session_replication_role to ledger_eraser") in places(differing(cursor))
 
 
 @pytest.mark.parametrize(
