@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from consumers import deadletters
+from consumers.channels import COMMAND_BYTES
 from deploy.finding import located
-from deploy.foreign import harmless
+from deploy.foreign import beginning, harmless
 from deploy.tables import show
-from deploy.terminal import AsJson, DataDir, out, print_json
+from deploy.terminal import AsJson, DataDir, fail, out, print_json
 
 app = typer.Typer(no_args_is_help=True, help="What could not be parsed or kept failing, with its reason.")
 
@@ -73,9 +74,16 @@ def replay_letter(
     data_dir: DataDir = None,
 ) -> None:
     """Send one dead letter's message to the queue again, as it was or with a mended body."""
-    content = None if body is None else body.read_bytes()
+    content = None if body is None else _limited(body)
     deadletters.replay(located(data_dir).broker_url or "", number, body=content)
     out.print(f"dead letter {number} is in the queue again")
+
+
+def _limited(path: Path) -> bytes:
+    content = beginning(path, COMMAND_BYTES)
+    if len(content) > COMMAND_BYTES:
+        fail(f"{path} is larger than the {COMMAND_BYTES} bytes that a command may have: nothing was sent")
+    return content
 
 
 def _row(letter: deadletters.DeadLetter) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,3 +78,14 @@ def test_operators_list_all_show_and_remove(service: Service, monkeypatch: pytes
     with pytest.raises(deadletters.NoSuchLetter):
         deadletters.remove(service.broker_url, 2)
     assert [row["number"] for row in json.loads(said("list", "--json"))] == [1, 3]
+
+
+def test_a_mended_body_is_no_larger_than_a_command_may_be(tmp_path: Path) -> None:
+    """Nothing larger is read, and without a queue a body that fits is only not sent."""
+    file, words = tmp_path / "body", ["deadletters", "replay", "1", "--data-dir", str(tmp_path), "--body"]
+    file.write_bytes(b"x" * COMMAND_BYTES)
+    assert "larger" not in CliRunner().invoke(app, [*words, str(file)]).output
+    file.write_bytes(b"x" * (COMMAND_BYTES + 1))
+    refused = CliRunner().invoke(app, [*words, str(file)])
+    assert f"is larger than the {COMMAND_BYTES} bytes that a command may have: nothing was sent" in refused.output
+    assert refused.exit_code == 1
