@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import nats.errors
 import orjson
 from nats.aio.msg import Msg
+from nats.js.errors import NoStreamResponseError
 
 from consumers.channels import CHECK_REQUESTS, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED
 from consumers.cloudevents import Malformed
@@ -74,7 +75,7 @@ class Asker:
                 except TimeoutError:  # of NATS as well: its TimeoutError is one
                     continue
                 except nats.errors.Error as error:
-                    raise NoAnswer(f"The queue does not take commands: {error}.") from error
+                    raise NoAnswer(f"The queue does not take commands: {why(error)}.") from error
         finally:
             del self._waiting[number]
         raise NoAnswer(f"No answer in {patience_seconds:g} seconds: `promise-ledger health` may say why.")
@@ -98,6 +99,13 @@ class Asker:
         future = self._waiting.get(int(message.subject.rpartition(".")[2]))
         if future is not None and not future.done():
             future.set_result(message.data)
+
+
+def why(error: nats.errors.Error) -> str:
+    """Why a command was not stored, without the full stop."""
+    if isinstance(error, NoStreamResponseError):
+        return f"NATS has no stream {COMMANDS.name}, or not yet: `promise-ledger migrate` makes a missing one anew"
+    return str(error)
 
 
 async def check(connection: LedgerClient, question: bytes, seconds: float) -> Checked:

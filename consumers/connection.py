@@ -22,6 +22,8 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from nats.protocol import parser
 
+from consumers.channels import COMMANDS, INTAKE_DURABLE
+
 IDLE_SECONDS: Final = 1.0
 """How long one request for commands stays open at the server."""
 LINGER_SECONDS: Final = 0.02
@@ -48,6 +50,8 @@ class Progress:
     """Commands waiting in the stream, as the newest of them said."""
     failure: str | None = None
     """Why the intake does not get on at the moment; None while it does."""
+    refused: str | None = None
+    """Why NATS gives it no commands; None while it does, or says that there are none."""
 
 
 def connection_of(broker_url: str, progress: Progress) -> NatsBroker:
@@ -241,14 +245,24 @@ class _Pull(JetStreamContext.PullSubscription):
         self._sub._pending_size -= len(message.data)
         if message.reply.startswith(_DELIVERY):
             self._owed = max(0, self._owed - 1)
-            self._progress.fetched_at = time.time()
+            self._progress.fetched_at, self._progress.refused = time.time(), None
             return [message]
         self._owed = 0
-        status = (message.headers or {}).get("Status")
+        headers = message.headers or {}
+        status = headers.get("Status")
         self._refused = status not in ("404", "408")
         if not self._refused:
             self._progress.fetched_at = time.time()
+        self._progress.refused = _refusal(status, headers.get("Description")) if self._refused else None
         return []
+
+
+def _refusal(status: str | None, description: str | None) -> str:
+    said = " ".join(each for each in (status, description or "nobody answers") if each)
+    return (
+        f"NATS gives no commands ({said}): where the stream {COMMANDS.name} or its consumer {INTAKE_DURABLE} is gone "
+        "or was changed, `promise-ledger migrate` makes it anew"
+    )
 
 
 async def _give_back(messages: list[Msg]) -> None:

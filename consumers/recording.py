@@ -13,7 +13,7 @@ import nats.errors
 import orjson
 from nats.aio.msg import Msg
 
-from consumers.asking import NoAnswer, connected
+from consumers.asking import NoAnswer, connected, why
 from consumers.channels import (
     COMMAND_BYTES,
     COMMANDS,
@@ -169,7 +169,7 @@ class _Recording:
         except nats.errors.TimeoutError:
             return
         except nats.errors.Error as error:
-            raise NoAnswer(f"The queue does not take line {number}: {error}.") from error
+            raise NoAnswer(f"The queue does not take line {number}: {why(error)}.") from error
 
     def _headers(self, number: int) -> bytes:
         return f"NATS/1.0\r\n{REPLY_TO}: {self._inbox}.{number}\r\n{CONTENT_TYPE}: {STRUCTURED}\r\n\r\n".encode()

@@ -78,7 +78,7 @@ def _intake_detail(progress: Progress, collector: Collector | None, anchor: Anch
         "fetch_seconds_ago": round(time.time() - progress.fetched_at, 3),
         "appended_at": progress.appended_at,
         "pending": progress.pending,
-        "failure": progress.failure,
+        "failure": progress.failure or progress.refused,
     }
 
 

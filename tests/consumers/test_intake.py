@@ -8,11 +8,16 @@ import orjson
 import psycopg
 import pytest
 
-from consumers import deadletters
+from consumers import deadletters, recording
+from consumers.asking import NoAnswer
 from consumers.channels import COMMAND_BYTES, MESSAGE_BYTES
+from consumers.client import Client
 from consumers.connection import NotProvisioned
 from consumers.intake import DELIVERIES, serve
+from consumers.provision import provision
+from deploy.serve_intake import _intake_detail
 from ledger.app import Appended, Fork, Ledger, Submission
+from ledger.domain.promise_messages import MakePromise
 from ledger.key_provider import KeyProblem
 from ledger.receipts import Outcome
 from ledger.storage import keys
@@ -224,6 +229,38 @@ def test_the_service_provisions_nothing(service: Service) -> None:
                 async with service.running():
                     await asyncio.sleep(1)
             assert await sender.js.consumers_info("LEDGER_COMMANDS") == []
+
+    asyncio.run(story())
+
+
+def test_a_stream_that_is_gone_is_named_until_it_is_made_anew(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = "NATS has no stream LEDGER_COMMANDS, or not yet: `promise-ledger migrate` makes a missing one anew"
+    monkeypatch.setattr(recording, "TRY_SECONDS", 0.05)
+
+    async def until(known: bool) -> str | None:
+        for _ in range(400):
+            if (service.progress.refused is not None) == known:
+                break
+            await asyncio.sleep(0.05)
+        return service.progress.refused
+
+    async def story() -> None:
+        async with service.running() as sender, Client(service.broker_url, "crm") as client:
+            assert (await sender.ask(body(id="c-1")))["status"] == "recorded"
+            await sender.js.delete_stream("LEDGER_COMMANDS")
+            refused = await until(True)
+            assert refused is not None
+            assert "the stream LEDGER_COMMANDS or its consumer intake is gone" in refused
+            assert _intake_detail(service.progress, None, None)["failure"] == refused
+            with pytest.raises(NoAnswer, match=f"The queue does not take commands: {gone}"):
+                await client.send(MakePromise.model_validate(promise()), id="c-2")
+            with pytest.raises(NoAnswer, match=f"The queue does not take line 1: {gone}"):
+                [burst async for burst in recording.record_lines(service.broker_url, [body(id="c-3")])]
+            await asyncio.to_thread(provision, service.broker_url)
+            assert await until(False) is None
+            assert (await sender.ask(body(id="c-1")))["status"] == "recorded"
 
     asyncio.run(story())
 
