@@ -15,7 +15,7 @@ from projections.blast import BlastRadius, blast_radius
 from tests.projections.falsehoods import chain, fill, star
 from tests.projections.world import World, at
 
-MANY = 30_000
+MANY = 100_000
 
 
 def disclose(world: World, disclosure_id: str, occurred_at: float, customer_id: str = "C-1", **data: Any) -> None:
@@ -238,13 +238,12 @@ def busy_seconds(connection: psycopg.Connection[Any]) -> float:
     return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-# The goal is one second for 100,000, and `make bench` measures that. Of so many, runs took from 0.6 to 1.1 s of
-# processor time on one machine, as fast as it was that hour: the bound is what no run of fewer may reach, not the goal.
-# What looks at all of them again for each takes many times as long.
-BOUND_SECONDS = 1.5
+# The goal is one second. Runs took from 0.6 to 1.1 s of processor time on one machine, as fast as it was that hour: the
+# bound is what no run may reach, not the goal.
+BOUND_SECONDS = 3.0
 
 
-def test_30_000_disclosures_in_one_chain_are_found_in_about_a_second(world: World) -> None:
+def test_100_000_disclosures_in_one_chain_are_found_in_a_few_seconds(world: World) -> None:
     fill(world.connection, chain("D", MANY), "D-0")
     found = found_in_time(world, "D-0")
     assert len(found.items) == found.owed == MANY + 1
@@ -252,12 +251,12 @@ def test_30_000_disclosures_in_one_chain_are_found_in_about_a_second(world: Worl
     assert (len(found.told), found.repeated_by) == (500, [])
 
 
-def test_30_000_disclosures_in_stars_of_chains_are_found_in_about_a_second(world: World) -> None:
-    rays = star("D", 3_000)
-    links = rays + [link for _, ray in rays[:2_700] for link in chain(ray, 9)] + star("E", 1000)
-    fill(world.connection, links + [(ray, f"{ray}-0") for _, ray in rays[:2_700]], "D")
+def test_100_000_disclosures_in_stars_of_chains_are_found_in_a_few_seconds(world: World) -> None:
+    rays = star("D", 10_000)
+    links = rays + [link for _, ray in rays[:9_000] for link in chain(ray, 9)] + star("E", 1000)
+    fill(world.connection, links + [(ray, f"{ray}-0") for _, ray in rays[:9_000]], "D")
     found = found_in_time(world, "D")
-    assert len(found.items) == 1 + 3_000 + 2_700 * 10
+    assert len(found.items) == 1 + 10_000 + 9_000 * 10
 
 
 def test_it_is_asked_as_of_a_moment_as_far_as_known_then(world: World) -> None:
