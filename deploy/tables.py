@@ -49,6 +49,11 @@ def show(console: Console, title: str, rows: Sequence[Mapping[str, Any]], column
     console.print()
 
 
+def counted(number: int, one: str) -> str:
+    """`1 row`, `2 rows`: for what has an s where there are several."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
 def cell(value: Any) -> Text:
     """One value as it is shown; neither markup nor control characters do anything, since texts come from outside."""
     if value is None:

@@ -9,7 +9,7 @@ from rich.text import Text
 from deploy.finding import at_hand, located
 from deploy.migrating import make_ready
 from deploy.places import SetupError
-from deploy.tables import show
+from deploy.tables import counted, show
 from deploy.terminal import AsJson, DataDir, bar, database, out, print_json
 from ledger.storage import keys
 from projections import runner
@@ -52,7 +52,7 @@ def health_command(
         print_json(now.to_dict())
     else:
         verdict = ("healthy", "bold green") if now.healthy else ("failing", "bold red")
-        out.print(Text.assemble(verdict, "" if now.size is None else f", {now.size} events in the log"))
+        out.print(Text.assemble(verdict, "" if now.size is None else f", {counted(now.size, 'event')} in the log"))
         for problem in now.problems:
             out.print(f"- {problem}")
         for notice in now.notices:

@@ -9,7 +9,7 @@ from deploy import erasing
 from deploy.commands.evidence import guarded_origin
 from deploy.finding import at_hand, located, settings_for
 from deploy.noting import user
-from deploy.tables import show
+from deploy.tables import counted, show
 from deploy.terminal import AsJson, DataDir, err, out, print_json
 from ledger.app import Ledger
 from ledger.erasure.rotation import name_of, rotate
@@ -70,8 +70,8 @@ def _told(account: erasing.Account) -> list[str]:
             ]
     return [
         f"{who}: [erased on {account.requested_at:%Y-%m-%d}]",
-        f"destroyed: {account.keys} data keys, and with them the words of {account.texts} events; "
-        f"{account.letters} dead letters removed",
+        f"destroyed: {counted(account.keys, 'data key')}, and with them the words of "
+        f"{counted(account.texts, 'event')}; {counted(account.letters, 'dead letter')} removed",
         "not reached from here: backups, notepads, files that were exported or imported (docs/erasure.md)",
     ]
 

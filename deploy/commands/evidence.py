@@ -10,6 +10,7 @@ import typer
 from deploy.exporting import NOT_SIGNED, export_tiles
 from deploy.finding import at_hand
 from deploy.foreign import beginning
+from deploy.tables import counted
 from deploy.terminal import AsJson, DataDir, bar, connect, database, fail, out, print_json
 from ledger.settings import Settings
 from ledger.storage import keys
@@ -191,4 +192,5 @@ def export_tiles_command(
     """Write the log as a static site (checkpoint, tiles, entries) that any web server can serve; again: what is new."""
     with at_hand(data_dir) as settings, bar("exporting") as advance:
         exported = export_tiles(database(settings), directory, advance, policy_in(settings.witness_policy))
-    out.print(f"{exported.size} events under the checkpoint in {directory}, {exported.written} files written")
+    written = counted(exported.written, "file")
+    out.print(f"{counted(exported.size, 'event')} under the checkpoint in {directory}, {written} written")

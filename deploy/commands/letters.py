@@ -10,7 +10,7 @@ from consumers import deadletters
 from consumers.channels import COMMAND_BYTES
 from deploy.finding import located
 from deploy.foreign import beginning, harmless
-from deploy.tables import show
+from deploy.tables import counted, show
 from deploy.terminal import AsJson, DataDir, fail, out, print_json
 
 app = typer.Typer(no_args_is_help=True, help="What could not be parsed or kept failing, with its reason.")
@@ -32,7 +32,8 @@ def list_letters(
     if len(rows) < total:
         more = len(rows) == deadletters.MOST_LISTED
         out.print(
-            f"{len(rows)} of {total} dead letters" + (f"; go on with --after {rows[-1]['number']}" if more else "")
+            f"{len(rows)} of {counted(total, 'dead letter')}"
+            + (f"; go on with --after {rows[-1]['number']}" if more else "")
         )
 
 

@@ -12,6 +12,7 @@ from deploy.finding import at_hand
 from deploy.pack import verify_pack
 from deploy.pack.publishing import export_pack
 from deploy.pack.selecting import Sample, Wanted
+from deploy.tables import counted
 from deploy.terminal import AsJson, DataDir, bar, database, identifier, in_order, moment, out, print_json
 from ledger.storage import keys
 from ledger.tlog.errors import TlogError
@@ -78,9 +79,10 @@ def export_command(
     if as_json:
         print_json(exported._asdict())
         return
-    out.print(f"{exported.entries} events under the checkpoint of {exported.size} events are in {directory}")
+    checkpoint = f"the checkpoint of {counted(exported.size, 'event')}"
+    out.print(f"{directory} holds {counted(exported.entries, 'event')} under {checkpoint}")
     gone = f"{exported.erased} were erased" + (f", {exported.lost} lost" if exported.lost else "")
-    out.print(f"it holds {exported.texts} texts in the clear, {gone}: hand it over safely")
+    out.print(f"it holds {counted(exported.texts, 'text')} in the clear, {gone}: hand it over safely")
     out.print("and this key by another way, for `python3 verify_pack.py --vkey KEY`:")
     print(exported.vkey)
 

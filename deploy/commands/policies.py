@@ -12,7 +12,7 @@ from consumers.cloudevents import Malformed, parse
 from deploy.finding import at_hand
 from deploy.foreign import beginning
 from deploy.holidays import MOST_YEARS, UnknownPlace, public_holidays, versions
-from deploy.tables import show
+from deploy.tables import counted, show
 from deploy.terminal import AsJson, DataDir, bar, complain, database, in_order, moment, out, print_json
 from ledger.domain.errors import Refused
 from ledger.domain.policies import PublishPolicy
@@ -91,7 +91,7 @@ def holidays_command(
         print_json({"holidays": [each.day for each in found], "covers_until": covers_until})
         return
     rows = [{"day": f"{each.day:%Y-%m-%d %a}", "name": each.name} for each in found]
-    show(out, f"{len(found)} public holidays until {covers_until}, from {versions()}", rows, ("day", "name"))
+    show(out, f"{counted(len(found), 'public holiday')} until {covers_until}, from {versions()}", rows, ("day", "name"))
 
 
 def read_draft(text: bytes) -> PublishPolicy:
@@ -117,9 +117,9 @@ def _tell(trial: Trial) -> None:
         for what, count in sorted(found.items())
     ]
     if not rows:
-        out.print(f"{trial.size} events: nothing would have been otherwise")
+        out.print(f"{counted(trial.size, 'event')}: nothing would have been otherwise")
         return
-    show(out, f"under the draft, of {trial.size} events", rows, ("what", "of", "count"))
+    show(out, f"under the draft, of {counted(trial.size, 'event')}", rows, ("what", "of", "count"))
     for name, (title, columns) in _LISTS.items():
         found = getattr(trial, name)
         if found:

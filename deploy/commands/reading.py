@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.tables import cell, show
+from deploy.tables import cell, counted, show
 from deploy.terminal import (
     AsJson,
     AsOf,
@@ -134,7 +134,7 @@ def _tell_blast(found: BlastRadius) -> None:
     false = (
         "not falsified" if found.falsified_at is None else f"known to be false since {cell(found.known_false_since)}"
     )
-    out.print(f"{false}; told: {len(found.told)} customers")
+    out.print(f"{false}; told: {counted(len(found.told), 'customer')}")
     if found.rests_on_falsehoods:
         out.print(f"it rests on falsehoods: {', '.join(found.rests_on_falsehoods)}")
     if found.repeated_by:

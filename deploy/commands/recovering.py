@@ -11,6 +11,7 @@ import typer
 from deploy import recovering
 from deploy.finding import NoQueue, at_hand
 from deploy.recovering import Case
+from deploy.tables import counted
 from deploy.terminal import AsJson, DataDir, bar, fail, out, print_json
 from ledger.domain.erasures import ErasureDeferred, ErasureRequested
 from ledger.recovery.diagnosis import diagnose
@@ -173,7 +174,9 @@ def _tell(done: dict[str, Any], as_json: bool) -> None:
         print_json(done)
         return
     if "vkey" in done:
-        out.print(f"the log goes on with {done['size']} events, signed under {done['vkey']}: hand this key out")
+        out.print(
+            f"the log goes on with {counted(done['size'], 'event')}, signed under {done['vkey']}: hand this key out"
+        )
     elif done["recovered"] != "lost":
         if done.get("left_out"):
             out.print(f"left out: {done['left_out']} published entries that are not those which receipts prove")

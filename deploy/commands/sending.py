@@ -11,7 +11,7 @@ from consumers import contract, recording
 from consumers.importing.run import ImportReport, import_file
 from deploy import noting
 from deploy.finding import located, settings_for
-from deploy.tables import show
+from deploy.tables import counted, show
 from deploy.terminal import AsJson, DataDir, bar, out, print_json
 from ledger.domain.dispatch import PUBLIC
 from projections.findings.registry import document
@@ -95,12 +95,12 @@ def import_command(
 
 def _tell_import(report: ImportReport) -> None:
     counts = [{"command": kind, "recorded": count} for kind, count in report.recorded.items()]
-    show(out, f"{report.rows} rows", counts, ("command", "recorded"))
+    show(out, counted(report.rows, "row"), counts, ("command", "recorded"))
     if report.refused:
         refusals = [{"code": code, "refused": count} for code, count in report.refused.items()]
         show(out, "refused by rules", refusals, ("code", "refused"))
     if report.rejected:
-        out.print(f"{report.rejected} rows could not be mapped, see {report.rejects_file}")
+        out.print(f"{counted(report.rejected, 'row')} could not be mapped, see {report.rejects_file}")
     for assumption in report.assumptions:
         out.print(f"assumed: {assumption}")
 

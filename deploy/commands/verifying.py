@@ -11,6 +11,7 @@ from rich.text import Text
 from deploy.commands.evidence import pinned, policy_in, vkey_of
 from deploy.copies import read_checkpoint
 from deploy.finding import at_hand
+from deploy.tables import counted
 from deploy.terminal import AsJson, DataDir, bar, database, out, print_json
 from deploy.timestamping import read_roots
 from ledger.settings import Settings
@@ -155,7 +156,7 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
             Text.assemble(("READ TABLE CHANGED", "bold red"), f": {difference['table']} {difference['key'] or ''}")
         )
         out.print(difference["message"])
-    out.print(Text.assemble(("verified", "bold green"), f": {report.size} events, root {report.root.hex()}"))
+    out.print(Text.assemble(("verified", "bold green"), f": {counted(report.size, 'event')}, root {report.root.hex()}"))
     _tell_cover("signed by the log's own key", report, report.signed_size)
     if report.witnessed_size is not None:
         _tell_cover("cosigned by witnesses", report, report.witnessed_size)
@@ -175,7 +176,7 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
 
 def _tell_cover(how: str, report: Report, size: int, when: str = "") -> None:
     covered = f"events 0 to {size - 1}{when}" if size else "nothing yet"
-    out.print(f"{how}: {covered}; not covered yet: {max(0, report.size - size)} events")
+    out.print(f"{how}: {covered}; not covered yet: {counted(max(0, report.size - size), 'event')}")
 
 
 def _tell_definitions(differing: Sequence[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from deploy.tables import show
+from deploy.tables import counted, show
 
 SAID = "Thanks.\x1b[2J\x1b]0;title\x07\x9b31m \u202eeno tog I\u202c\nSecond line \u00e9\U0001f692"
 
@@ -20,3 +20,7 @@ def test_no_text_steers_the_terminal_or_turns_its_neighbours_round() -> None:
     assert "\x1b]" not in said
     assert said.count(r"Thanks.\x1b[2J\x1b]0;title\x07\x9b31m \u202eeno tog I\u202c") == 3
     assert said.count("Second line \u00e9\U0001f692") == 3
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    assert [counted(number, "data key") for number in (0, 1, 2)] == ["0 data keys", "1 data key", "2 data keys"]
