@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import Connection, Cursor
@@ -21,7 +21,7 @@ from ledger.storage.turns import take_turn
 from projections.log import Batch
 
 QUERIES = queries(Path(__file__).with_name("versions.sql"))
-
+NOT_THERE: Final = "the read side does not exist yet: run `promise-ledger migrate`"
 LACKING = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable)
 """What PostgreSQL says where views and tables of different releases meet."""
 
@@ -121,8 +121,14 @@ def changing(cursor: Cursor[Any]) -> None:
 
 
 def lock(cursor: Cursor[Any], name: str, number: int | None = None) -> Version | None:
-    """The version (None: the live one), locked against other runners until the transaction ends."""
-    row = cursor.execute(QUERIES["lock"], {"name": name, "number": number}).fetchone()
+    """The version (None: the live one), locked against other runners until the transaction ends.
+
+    Raises NotInstalled before `migrate`.
+    """
+    try:
+        row = cursor.execute(QUERIES["lock"], {"name": name, "number": number}).fetchone()
+    except psycopg.errors.UndefinedTable as error:
+        raise NotInstalled(NOT_THERE) from error
     return None if row is None else Version(*row)
 
 
@@ -277,7 +283,7 @@ def status(url: str, definitions: Sequence[Definition]) -> list[ProjectionStatus
         try:
             rows = connection.execute(QUERIES["status"]).fetchall()
         except psycopg.errors.UndefinedTable as error:
-            raise NotInstalled("the read side does not exist yet: run `promise-ledger migrate`") from error
+            raise NotInstalled(NOT_THERE) from error
     found = []
     for name, number, position, lag, digest, stopped_at, reason in rows:
         old = digest != digests.get(name)

@@ -200,6 +200,18 @@ def test_it_waits_for_a_head_that_says_how_long_the_log_is(world: World) -> None
     assert [logs[0]["event"], logs[-1]["event"]] == ["projections.waiting", "no more: projections.waiting"]
 
 
+def test_it_waits_for_the_read_side_to_be_installed(world: World) -> None:
+    world.make(1)
+    world.connection.execute("DROP SCHEMA projection CASCADE")
+    with capture_logs() as logs, running(world, ALL):
+        wait_for(lambda: logs != [])
+        assert logs[0]["reason"] == "the read side does not exist yet: run `promise-ledger migrate`"
+        for name in NAMES:
+            world.connection.execute(f"DROP SCHEMA IF EXISTS read_{name}_v1 CASCADE".encode())
+        runner.install(world.url)
+        wait_for(lambda: set(positions(world).values()) == {1})
+
+
 def test_two_runners_take_turns(world: World) -> None:
     """Staged: the second asks for the version's row while the first has applied its batch and not committed."""
     world.ledger.submit(story(world, 7, 50))
