@@ -88,7 +88,7 @@ def test_it_asks_for_a_blast_radius(auditor: World) -> None:
 def test_it_asks_for_the_scorecard(auditor: World) -> None:
     assert len(auditor.ask("SELECT * FROM audit.scorecard()")) == 14
     assert auditor.ask("SELECT * FROM audit.scorecard(now() - interval '1 year', now(), 'owner')")
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="is by owner, kind or customer, not by ownr"):
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation, match="is by owner, kind or customer, not by ownr"):
         auditor.ask("SELECT * FROM audit.scorecard(grouped_by => 'ownr')")
 
 
