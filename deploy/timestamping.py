@@ -118,7 +118,8 @@ def keep_stamping(anchor: Anchor, stop: threading.Event) -> None:
             anchor.failure = None
             failing.went_well()
         except psycopg.Error as error:
-            failing.failed(f"the database is away: {str(error).strip().splitlines()[0]}")
+            reason = str(error).strip().split("\n")[0]
+            failing.failed(f"the database is away: {reason}")
         except (BadTimestamp, TlogError, OSError, HTTPException) as error:
             anchor.failure = printable(f"{anchor.authority} gives no timestamp: {error}")
             failing.failed(anchor.failure)

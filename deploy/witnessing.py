@@ -205,7 +205,8 @@ def keep_collecting(collector: Collector, stop: threading.Event) -> None:
                 collector.failure = None
                 failing.went_well()
             except psycopg.Error as error:
-                failing.failed(f"the database is away: {str(error).strip().splitlines()[0]}")
+                reason = str(error).strip().split("\n")[0]
+                failing.failed(f"the database is away: {reason}")
             except (TlogError, LookupError) as error:  # a row that nobody of ours wrote; once it is gone, this goes on
                 collector.failure = f"the newest checkpoint cannot be published ({error}): run `promise-ledger verify`"
                 failing.failed(collector.failure)

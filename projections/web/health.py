@@ -79,7 +79,8 @@ def health(url: str) -> Health:
             recoveries = records(connection)
             published = Published.read(connection.cursor(row_factory=tuple_row), log["size"] or 0 if log else 0)
     except psycopg.Error as error:
-        sentence = f"the database does not answer: {str(error).strip().splitlines()[0]}"
+        reason = str(error).strip().split("\n")[0]
+        sentence = f"the database does not answer: {reason}"
         return Health(None, None, problems=(sentence,))
     except NotInstalled as error:
         return Health(None, None, problems=(str(error),))
