@@ -61,9 +61,8 @@ class Opener:
 
     def commitment(self, sealed: bytes, event_id: str) -> bytes:
         """The commitment of what `sealed` holds. Raises SealBroken as `unseal` does."""
-        event = event_id.encode()
-        plain = _decrypted(self._cipher, sealed, event_id, event + self._binding)
-        return hmac_sha256(plain[:OPENING_SIZE], _CONTEXT + event + b"\0" + plain[OPENING_SIZE:])
+        plain = _decrypted(self._cipher, sealed, event_id, event_id.encode() + self._binding)
+        return commitment(plain[:OPENING_SIZE], event_id, plain[OPENING_SIZE:])
 
 
 def associated_data(event_id: str, customer_id: str, key_version: int) -> bytes:
