@@ -254,10 +254,10 @@ class Eraser:
         Raises NotErased where another session keeps the lock for longer than this connection waits for one. PostgreSQL
         lets every login take such a lock, so that it need not be an eraser.
         """
+        asked = {"name": "promise-ledger eraser"}
         try:
-            self._connection.execute(QUERIES["lock_erasers"])
+            self._connection.execute(QUERIES["await_turn_of_session"], asked)
         except LockNotAvailable as error:
-            asked = {"name": "promise-ledger eraser"}
             others = self._connection.execute(QUERIES["turn_holders"], asked).fetchall()
             named = ", ".join(f"{pid} ({user})" for pid, user, *_ in others) or "one that ended meanwhile"
             raise NotErased(
@@ -268,7 +268,7 @@ class Eraser:
             yield
         finally:
             if not self._connection.closed:
-                self._connection.execute(QUERIES["unlock_erasers"])
+                self._connection.execute(QUERIES["end_turn_of_session"], asked)
 
 
 def _owners(traces: Mapping[str, Traces]) -> dict[str, str]:

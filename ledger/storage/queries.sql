@@ -158,19 +158,16 @@ FROM (
 WHERE customer_id = ANY(string_to_array(%(customers)s, ' '))
 GROUP BY 1, 2;
 
--- name: lock_erasers
--- Asked by the eraser before each round.
-SELECT pg_advisory_lock(hashtext('promise-ledger eraser'));
-
--- name: unlock_erasers
-SELECT pg_advisory_unlock(hashtext('promise-ledger eraser'));
-
 -- name: try_turn_of_session
 -- Asked by `migrate`, rebuilds and checks, once and again until it is theirs.
 SELECT pg_try_advisory_lock(hashtext(%(name)s));
 
 -- name: await_turn_of_session
+-- Asked by them after a few seconds, and by the eraser before each round.
 SELECT pg_advisory_lock(hashtext(%(name)s));
+
+-- name: end_turn_of_session
+SELECT pg_advisory_unlock(hashtext(%(name)s));
 
 -- name: try_turn_of_transaction
 -- Asked by whoever makes or switches versions of read tables.
