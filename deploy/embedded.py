@@ -36,10 +36,10 @@ __all__ = ["Nats", "Postgres", "SetupError"]
 DATABASE: Final = "ledger"
 SUPERUSER: Final = "postgres"
 
-# For two cores and a steady stream of appends; written once by initdb, so an operator may change postgresql.conf.
+# For two cores, 4 GB and a steady stream of appends; written once by initdb, so an operator may change postgresql.conf.
 TUNING: Final = {
-    "shared_buffers": "256MB",
-    "effective_cache_size": "1GB",
+    "shared_buffers": "1GB",
+    "effective_cache_size": "3GB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
     "wal_buffers": "16MB",
