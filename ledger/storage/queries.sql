@@ -305,24 +305,6 @@ WHERE originator_version <> place ORDER BY 2 LIMIT 1;
 SELECT set_config('enable_seqscan', %(table)s, true), set_config('enable_bitmapscan', 'off', true),
     set_config('enable_indexscan', %(index)s, true), set_config('enable_indexonlyscan', %(index)s, true);
 
--- name: stored_rows
--- Asked by verify, from the tables: how many rows there are.
-SELECT 'events', count(*) FROM ledger.events
-UNION ALL
-SELECT 'inbox', count(*) FROM ledger.inbox
-UNION ALL
-SELECT 'sealed', count(*) FROM ledger.sealed
-UNION ALL
-SELECT 'customer_keys', count(*) FROM ledger.customer_keys
-UNION ALL
-SELECT 'tiles', count(*) FROM ledger.tiles
-UNION ALL
-SELECT 'checkpoints', count(*) FROM ledger.checkpoints
-UNION ALL
-SELECT 'witnessed', count(*) FROM ledger.witnessed
-UNION ALL
-SELECT 'timestamps', count(*) FROM ledger.timestamps;
-
 -- name: indexed_rows
 -- Asked by verify, by each index: to how many rows it leads. Each bound is one that every row meets and only one index
 -- serves.
@@ -346,35 +328,61 @@ SELECT 'witnessed', 'witnessed_of_a_log', count(*) FROM ledger.witnessed WHERE s
 UNION ALL
 SELECT 'timestamps', 'timestamps_of_a_log', count(*) FROM ledger.timestamps WHERE size >= 0;
 
--- name: impossible
--- Asked by verify before anything else: rows that lack a value, or whose place is none that a log has or is counted by.
+-- name: stored_rows
+-- Asked by verify before anything else, from the tables: how many rows there are; whether one lacks a value, or its place
+-- is none that a log has or is counted by; and the first leaf with such a row.
 -- num_nulls, because IS NULL is never asked of a column that says it is NOT NULL.
-(SELECT 'head', NULL::bigint FROM ledger.head
- WHERE num_nulls(log, origin, size, frontier, recorded_at) > 0 LIMIT 1)
+SELECT 'head', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT NULL::bigint AS leaf, num_nulls(log, origin, size, frontier, recorded_at) > 0 AS wrong
+    FROM ledger.head
+) AS head
 UNION ALL
-(SELECT 'events', greatest(notification_id, 0) - 1 FROM ledger.events
- WHERE num_nulls(notification_id, originator_id, originator_version, topic, state, leaf_hash) > 0
-    OR notification_id < 1 ORDER BY notification_id LIMIT 1)
+SELECT 'events', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT greatest(notification_id, 0) - 1 AS leaf,
+        num_nulls(notification_id, originator_id, originator_version, topic, state, leaf_hash) > 0
+        OR notification_id < 1 AS wrong
+    FROM ledger.events
+) AS events
 UNION ALL
-(SELECT 'inbox', leaf_index FROM ledger.inbox
- WHERE num_nulls(source, command_id, digest, leaf_index, events) > 0
-    OR leaf_index NOT BETWEEN 0 AND 1::bigint << 62 ORDER BY leaf_index LIMIT 1)
+SELECT 'inbox', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT leaf_index AS leaf,
+        num_nulls(source, command_id, digest, leaf_index, events) > 0
+        OR leaf_index NOT BETWEEN 0 AND 1::bigint << 62 AS wrong
+    FROM ledger.inbox
+) AS inbox
 UNION ALL
-(SELECT 'sealed', leaf_index FROM ledger.sealed
- WHERE num_nulls(leaf_index, customer_id, key_version, ciphertext) > 0 OR leaf_index < 0 ORDER BY leaf_index LIMIT 1)
+SELECT 'sealed', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT leaf_index AS leaf,
+        num_nulls(leaf_index, customer_id, key_version, ciphertext) > 0 OR leaf_index < 0 AS wrong
+    FROM ledger.sealed
+) AS sealed
 UNION ALL
-(SELECT 'customer_keys', NULL FROM ledger.customer_keys
- WHERE num_nulls(customer_id, key_version, created_at) > 0 OR octet_length(wrapped) = 0 LIMIT 1)
+SELECT 'customer_keys', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT NULL::bigint AS leaf,
+        num_nulls(customer_id, key_version, created_at) > 0 OR octet_length(wrapped) = 0 AS wrong
+    FROM ledger.customer_keys
+) AS customer_keys
 UNION ALL
-(SELECT 'tiles', NULL FROM ledger.tiles
- WHERE num_nulls(level, index, hashes) > 0 OR level NOT BETWEEN 0 AND 7 OR index < 0 LIMIT 1)
+SELECT 'tiles', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT NULL::bigint AS leaf,
+        num_nulls(level, index, hashes) > 0 OR level NOT BETWEEN 0 AND 7 OR index < 0 AS wrong
+    FROM ledger.tiles
+) AS tiles
 UNION ALL
-(SELECT 'checkpoints', NULL FROM ledger.checkpoints WHERE num_nulls(size, note, stored_at) > 0 OR size < 0 LIMIT 1)
+SELECT 'checkpoints', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT NULL::bigint AS leaf, num_nulls(size, note, stored_at) > 0 OR size < 0 AS wrong
+    FROM ledger.checkpoints
+) AS checkpoints
 UNION ALL
-(SELECT 'witnessed', NULL FROM ledger.witnessed WHERE num_nulls(size, note, stored_at) > 0 OR size < 0 LIMIT 1)
+SELECT 'witnessed', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT NULL::bigint AS leaf, num_nulls(size, note, stored_at) > 0 OR size < 0 AS wrong
+    FROM ledger.witnessed
+) AS witnessed
 UNION ALL
-(SELECT 'timestamps', NULL FROM ledger.timestamps
- WHERE num_nulls(size, note, response, stored_at) > 0 OR size < 0 LIMIT 1);
+SELECT 'timestamps', count(*), bool_or(wrong), min(leaf) FILTER (WHERE wrong) FROM (
+    SELECT NULL::bigint AS leaf, num_nulls(size, note, response, stored_at) > 0 OR size < 0 AS wrong
+    FROM ledger.timestamps
+) AS timestamps;
 
 -- name: texts
 -- Asked by verify where something that is stored as text is none: every text, as bytes.

@@ -5,7 +5,7 @@ the root must be the one that was signed, in the newest guard file and in every 
 texts, keys, column copies and the head must be what the entries make them. The first wrong place is named.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -37,8 +37,8 @@ from ledger.verification.whole import (
     every_text_readable,
     holds_kept,
     looked_at_beside,
-    no_impossible_rows,
     spare_keys_whole,
+    stored_rows,
 )
 
 Guard = Callable[[], bytes | None]
@@ -74,9 +74,9 @@ def verify(
         try:
             with every_text_readable(url):
                 readable(connection.cursor())
-                no_impossible_rows(connection)
                 run = _Run(
                     connection,
+                    stored_rows(connection),
                     url,
                     Verifier.parse(vkey),
                     key_encryption_key,
@@ -115,6 +115,7 @@ class _Run:
     def __init__(
         self,
         connection: Connection[Any],
+        stored: Mapping[str, int],
         url: str,
         verifier: Verifier,
         key_encryption_key: bytes | WrappingKey | None,
@@ -128,6 +129,7 @@ class _Run:
         self.problem: Problem | None = None
         self._replay = Replay(connection) if rules else None
         self._connection = connection
+        self._stored = stored
         self._url = url
         self._snapshot = exported(connection)
         self._verifier = verifier
@@ -151,7 +153,7 @@ class _Run:
             _is_within(expected, size)
         for expected in outside:
             self.signed.witness(expected)
-        with looked_at_beside(self._url, self._snapshot, size) as looking:
+        with looked_at_beside(self._url, self._snapshot, size, self._stored) as looking:
             self._events(size, sorted(outside, key=lambda expected: expected.size))
             self.signed.handed_over()
             self._head(frontier, recorded_at, origin)

@@ -24,13 +24,13 @@ from ledger.verification.texts import open_key
 
 
 @contextmanager
-def looked_at_beside(url: str, snapshot: str, size: int) -> Iterator["Future[None]"]:
-    """What the whole tables show of a log of that size, asked on a connection of its own while the block runs.
+def looked_at_beside(url: str, snapshot: str, size: int, stored: Mapping[str, int]) -> Iterator["Future[None]"]:
+    """What whole tables show of a log of that size and so many `stored` rows, asked beside the block by a connection.
 
     The result is there once nothing was found; it raises Wrong otherwise. Leaving the block early ends the questions.
     """
     with connect(url, snapshot) as connection, ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(_look, connection, size)
+        looking = pool.submit(_look, connection, size, stored)
         try:
             yield looking
         finally:
@@ -39,10 +39,10 @@ def looked_at_beside(url: str, snapshot: str, size: int) -> Iterator["Future[Non
                 wait([looking], timeout=0.1)
 
 
-def _look(connection: Connection[Any], size: int) -> None:
+def _look(connection: Connection[Any], size: int, stored: Mapping[str, int]) -> None:
     no_strays(connection, size)
     told_apart(connection)
-    every_row_seen(connection, size)
+    every_row_seen(connection, size, stored)
 
 
 @contextmanager
@@ -61,21 +61,22 @@ def every_text_readable(url: str) -> Iterator[None]:
         raise
 
 
-def no_impossible_rows(connection: Connection[Any]) -> None:
-    """Every row of every table has the values that it must have, so that the other checks can read it."""
+def stored_rows(connection: Connection[Any]) -> dict[str, int]:
+    """How many rows each table has; each has the values that it must have, so that the other checks can read it."""
     with _scanning(connection, "table"):
-        for table, leaf_index in connection.execute(QUERIES["impossible"]).fetchall():
+        found = connection.execute(QUERIES["stored_rows"]).fetchall()
+    for table, _, impossible, leaf_index in found:
+        if impossible:
             raise Wrong(table, "no log has such a row: a value is missing, or its place is no place", leaf_index)
+    return {table: rows for table, rows, _, _ in found}
 
 
-def every_row_seen(connection: Connection[Any], size: int) -> None:
+def every_row_seen(connection: Connection[Any], size: int, stored: Mapping[str, int]) -> None:
     """Each index leads to every row of its table, and `events` has no row but the `size` events of the log.
 
     Whoever owns the database can switch an index off while a row is written: each reader then sees what the index that
     it happens to use leads to.
     """
-    with _scanning(connection, "table"):
-        stored = dict(connection.execute(QUERIES["stored_rows"]).fetchall())
     if stored["events"] != size:
         raise Wrong("events", f"the table has {stored['events']} rows and the log {size} events: an index hides some")
     with _scanning(connection, "index"):

@@ -215,13 +215,19 @@ def test_a_value_that_is_missing_is_found_in_its_table(attack: Attack, table: st
             f"ledger.{table}",
         )
     ]
+    last = f"(SELECT max(ctid) FROM ledger.{table})"
+    place = {"events": "notification_id", "inbox": "leaf_index", "sealed": "leaf_index"}.get(table)
     for column in columns:
+        leaf = None
+        if place not in (None, column):
+            [(leaf,)] = attack.run(f"SELECT {place} - {int(table == 'events')} FROM ledger.{table} WHERE ctid = {last}")
         attack.run(said, False, f"ledger.{table}", columns)
-        attack.run(f"UPDATE ledger.{table} SET {column} = NULL WHERE ctid = (SELECT max(ctid) FROM ledger.{table})")
+        attack.run(f"UPDATE ledger.{table} SET {column} = NULL WHERE ctid = {last}")
         attack.run(said, True, f"ledger.{table}", columns)
         problem = attack.verify(key_encryption_key=None).problem
         assert problem is not None, column
         assert (problem.table, "a value is missing" in problem.message) == (table, True), column
+        assert leaf is None or problem.leaf_index == leaf, column
         attack.undo()
 
 
