@@ -7,14 +7,15 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.collecting import collect_rarely
-from tests.bench import append, checks, growth, lag, queue, reading
+from tests.bench import append, checks, growth, lag, machine, queue, reading
 from tests.bench.places import servers
 
 PARTS = {
+    "machine": machine.report,
     "append": lambda url, _: append.report(url),
     "queue": queue.report,
     "checks": checks.report,
-    "reading": lambda url, _: reading.report(url),
+    "reading": reading.report,
     "lag": lag.report,
     "growth": lambda url, _: growth.report(url),
 }

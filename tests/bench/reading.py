@@ -16,18 +16,25 @@ from projections.blast import blast_radius
 from projections.rebuilding import rebuild
 from projections.reports import ALL
 from projections.runner import Runner, install
+from tests.bench import machine
 from tests.bench.append import copy, plain
 from tests.bench.places import new_log, submission
 from tests.projections.falsehoods import chain, star
 from tests.projections.falsehoods import fill as fill_disclosures
 
+VERIFY_GOAL = 100_000
+"""Events/s, on the machine of the goals."""
+
 
 def fill(settings: Settings, events: int) -> str:
-    """Append so many promises; the log's verifier key."""
+    """Append so many promises; the log's verifier key. What PostgreSQL does within minutes after is done at the end."""
     with Ledger.open(settings) as log:
         for start in range(0, events, MAX_BATCH):
             log.submit([submission(number) for number in range(start, start + MAX_BATCH)])
-        return log.vkey
+    with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")
+    return log.vkey
 
 
 def verifying(settings: Settings, vkey: str, events: int, *, texts: bool = True, rules: bool = False) -> float:
@@ -61,15 +68,6 @@ def reading(settings: Settings, events: int) -> float:
     return events / (time.perf_counter() - began)
 
 
-def hashing() -> float:
-    """Leaf hashes/s of one core, of entries of 600 bytes that are at hand: says how fast the machine is just now."""
-    entry = bytes(600)
-    began = time.perf_counter()
-    for _ in range(200_000):
-        sha256(b"\0" + entry).digest()
-    return 200_000 / (time.perf_counter() - began)
-
-
 def rebuilding(settings: Settings, events: int) -> float:
     """Events/s of deriving all projections again, side by side."""
     secrets = keys.load(settings.keys_dir)
@@ -95,16 +93,16 @@ def blast(settings: Settings, disclosures: int) -> float:
     return seconds
 
 
-def report(url: str) -> Sequence[tuple[str, str]]:
+def report(url: str, broker_url: str) -> Sequence[tuple[str, str]]:
     """The rows of the table that this measurement adds."""
     events = 400_000  # many, so that it counts for little that a process for each core starts up first
+    works = machine.works(url, broker_url)
     with new_log(url) as settings:
         vkey = fill(settings, events)
-        rounds = [(verifying(settings, vkey, events), hashing()) for _ in range(5)]
+        rounds = [(machine.pace(works), verifying(settings, vkey, events)) for _ in range(5)]
         closed = median(verifying(settings, vkey, events, texts=False) for _ in range(3))
         floor = reading(settings, events)
-    rates, hashes = zip(*rounds, strict=True)
-    rate, share = median(rates), median(verified / hashed for verified, hashed in rounds)
+    rate, reached = median(rate for _, rate in rounds), [rate / (pace * VERIFY_GOAL) for pace, rate in rounds]
     events = 100_000
     with new_log(url) as settings:
         vkey = fill(settings, events)
@@ -116,11 +114,11 @@ def report(url: str) -> Sequence[tuple[str, str]]:
         radius = blast(settings, 100_000)
     rows = copy(url, 40_000)
     return (
+        ("verify the whole log of 400,000, five times", f"{rate:,.0f} events/s"),
         (
-            "verify the whole log of 400,000, five times",
-            f"{rate:,.0f} events/s ({min(rates):,.0f} to {max(rates):,.0f})",
+            f"  {VERIFY_GOAL:,} at the machine's pace before each",
+            f"ours is {median(reached):.2f} x ({min(reached):.2f} to {max(reached):.2f})",
         ),
-        ("  hashing 600 bytes, after each of them", f"{median(hashes):,.0f}/s: ours is {share:.3f} x"),
         ("  reading and hashing every entry", f"{floor:,.0f} events/s: ours is {rate / floor:.2f} x"),
         ("  without the keys, as an auditor", f"{closed:,.0f} events/s: {closed / rate:.2f} x"),
         ("verify a log of 100,000", f"{small:,.0f} events/s"),
