@@ -16,12 +16,8 @@ Services are stopped meanwhile. One that is not is no danger, only broken off: i
 once somebody else has appended, and refuses there.
 """
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import orjson
@@ -51,7 +47,7 @@ def rotate_log_key(settings: Settings, clock: Clock = system_clock) -> tuple[str
     """
     before = keys.log_key_before(settings)
     _refuse_elsewhere(settings, before)
-    with _alone(settings.keys_dir):
+    with keys.alone(settings.keys_dir):
         return _rotate(settings, clock) if before is None else _to_given(settings, before.secret, clock)
 
 
@@ -100,17 +96,6 @@ def _hand_over(settings: Settings, secrets: keys.Secrets, successor: Signer, clo
             )
         ledger.hand_over(last.size, successor)  # step 3
     return last
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Hold the directory of the keys against a second rotation."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _refuse_elsewhere(settings: Settings, before: keys.Held[bytes | SigningKey] | None) -> None:

@@ -35,19 +35,21 @@ SOURCE: Final = "ledger-keys"
 def rotate(ledger: Ledger, secrets: keys.Secrets, clock: Clock = system_clock) -> str:
     """The name of the new key-encryption key, under which all data keys are wrapped; the one before is destroyed.
 
-    Services may run meanwhile. Called again after a crash it goes on; after it was done, it makes another new one.
-    Raises KeyUnwrapFailed where a data key opens under neither: then nothing is wrapped anew, and both are kept; and
-    KeyProblem where the key in use comes from a variable and none is in the place of the one before.
+    Services may run meanwhile, a second rotation waits. Called again after a crash it goes on; after it was done, it
+    makes another new one. Raises KeyUnwrapFailed where a data key opens under neither: then nothing is wrapped anew,
+    and both are kept; and KeyProblem where the key in use comes from a variable and none is in the place of the one
+    before.
     """
     if isinstance(secrets.kek, bytes) and not secrets.kek_in_file:
         raise KeyProblem(
             "the key-encryption key comes from LEDGER_KEY_KEK: put a new one there (or name a key provider) and the "
             "present one in LEDGER_KEY_KEK_OLD, start every service anew with both, then run this again"
         )
-    fresh = keys.replace_kek(secrets) if secrets.kek_in_file else secrets  # step 1
-    keyring = Keyring(fresh.kek, reread=fresh.key_encryption_keys)
-    rewrap(ledger, keyring, name_of(fresh.kek), clock)  # step 2
-    keys.destroy_old_kek(secrets.directory)  # step 3
+    with keys.alone(secrets.directory):
+        fresh = keys.replace_kek(secrets) if secrets.kek_in_file else secrets  # step 1
+        keyring = Keyring(fresh.kek, reread=fresh.key_encryption_keys)
+        rewrap(ledger, keyring, name_of(fresh.kek), clock)  # step 2
+        keys.destroy_old_kek(secrets.directory)  # step 3
     return name_of(fresh.kek)
 
 

@@ -13,8 +13,11 @@ keys/log.next only while `promise-ledger keys rotate-log` replaces keys/log; the
 
 import base64
 import binascii
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -136,9 +139,24 @@ def create(settings: Settings) -> Secrets:
     return secrets_of(settings)
 
 
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold the directory of the keys against a second rotation; where there is none, there is no file to replace."""
+    if not directory.exists():
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def replace_kek(secrets: Secrets) -> Secrets:
     """A new key-encryption key is in use and the one before is `kek.old`, which still opens what it wrapped.
 
+    Call it under `alone`: of two at once, one would replace the new key of the other, which that one wraps under.
     Crash before the rename: the next call goes on with what is there, or makes another; nothing was wrapped under it.
     Crash after it: `kek.old` says that the rotation is under way, and nothing is replaced a second time.
     """
@@ -287,6 +305,7 @@ __all__ = [
     "Held",
     "KeyProblem",
     "Secrets",
+    "alone",
     "create",
     "destroy",
     "destroy_old_kek",

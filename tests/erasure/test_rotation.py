@@ -1,8 +1,10 @@
 """The key-encryption key is replaced while services run, and a crash between any two steps is made good."""
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -60,6 +62,32 @@ def test_every_data_key_is_wrapped_anew_and_running_services_go_on(told: Erasing
     assert event["entry"]["type"] == "keys.rewrapped"
     assert event["entry"]["data"] == {"kek": rotation.name_of(new)}
     assert (keys.load(told.settings.keys_dir).directory / "kek").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_rotation_waits_until_no_key_is_replaced_any_more(
+    told: Erasing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_held() -> bool:
+        handle = os.open(told.settings.keys_dir, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def looking(place: ModuleType, name: str) -> None:
+        step = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *given: (held.append((name, is_held())), step(*given))[1])
+
+    held: list[tuple[str, bool]] = []
+    looking(keys, "replace_kek")
+    looking(rotation, "rewrap")
+    looking(keys, "destroy_old_kek")
+    rotate(told)
+    assert held == [("replace_kek", True), ("rewrap", True), ("destroy_old_kek", True)]
+    assert not is_held()
 
 
 def test_the_erased_stay_erased_and_an_old_backup_opens_under_the_old_key_alone(told: Erasing) -> None:
