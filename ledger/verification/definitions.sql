@@ -19,6 +19,18 @@ WITH ours AS (
     SELECT format('schema %%I', nspname) AS place, nspowner AS owner, 'n'::"char" AS kind, nspacl AS acl FROM ours
     UNION ALL SELECT place, relowner, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relacl FROM relation
     UNION ALL SELECT place, proowner, 'f', proacl FROM function
+), stored AS ( -- what was parsed when it was made
+    SELECT place, 'pg_catalog.pg_rewrite'::regclass AS catalog, r.oid
+    FROM relation JOIN pg_catalog.pg_rewrite AS r ON ev_class = relation.oid
+    UNION ALL SELECT place, 'pg_catalog.pg_attrdef'::regclass, d.oid
+    FROM relation JOIN pg_catalog.pg_attrdef AS d ON adrelid = relation.oid
+    UNION ALL SELECT place, 'pg_catalog.pg_constraint'::regclass, k.oid
+    FROM relation JOIN pg_catalog.pg_constraint AS k ON conrelid = relation.oid
+    UNION ALL SELECT place, 'pg_catalog.pg_class'::regclass, indexrelid
+    FROM relation JOIN pg_catalog.pg_index ON indrelid = relation.oid
+    UNION ALL SELECT place, 'pg_catalog.pg_policy'::regclass, p.oid
+    FROM relation JOIN pg_catalog.pg_policy AS p ON polrelid = relation.oid
+    UNION ALL SELECT place, 'pg_catalog.pg_proc'::regclass, oid FROM function
 ), granted AS (
     SELECT place, owner, '' AS on_column, g.* FROM owned, aclexplode(coalesce(acl, acldefault(kind, owner))) AS g
     UNION ALL
@@ -97,6 +109,15 @@ UNION ALL
 SELECT inhparent::regclass::text, format('child %%s', inhrelid::regclass), 'its rows are read as rows of the parent'
 FROM pg_catalog.pg_inherits WHERE inhparent IN (SELECT oid FROM relation)
 UNION ALL
+-- The text of a query or an expression says of a cast its types, of CASE, IN and DISTINCT nothing: not what they call.
+SELECT DISTINCT place, format('call of %%s', refobjid::regprocedure), 'function'
+FROM stored JOIN pg_catalog.pg_depend ON classid = catalog AND objid = stored.oid
+WHERE refclassid = 'pg_catalog.pg_proc'::regclass
+UNION ALL
+SELECT DISTINCT place, format('call of %%s', refobjid::regoperator), 'operator'
+FROM stored JOIN pg_catalog.pg_depend ON classid = catalog AND objid = stored.oid
+WHERE refclassid = 'pg_catalog.pg_operator'::regclass
+UNION ALL
 SELECT place, 'body', to_json(pg_get_functiondef(oid))::text FROM function WHERE prokind <> 'a'
 ORDER BY 1, 2, 3;
 
@@ -114,6 +135,23 @@ WHERE NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend
     WHERE classid = 'pg_catalog.pg_event_trigger'::regclass AND objid = e.oid AND deptype = 'e' -- an extension's own
 )
+UNION ALL
+SELECT 'database', format('cast (%%s AS %%s)', castsource::regtype, casttarget::regtype),
+       CASE castmethod WHEN 'f' THEN castfunc::regprocedure::text ELSE 'without a function' END
+FROM pg_catalog.pg_cast
+WHERE oid >= 16384 AND castsource < 16384 AND casttarget < 16384 -- the first number that is not PostgreSQL's own
+UNION ALL
+SELECT 'database', format('function %%s', oid::regprocedure), 'taken for one of PostgreSQL''s own of that name'
+FROM pg_catalog.pg_proc AS p
+WHERE oid >= 16384 AND pronamespace = 'pg_catalog'::regnamespace
+  AND EXISTS (SELECT FROM pg_catalog.pg_proc AS own
+              WHERE own.oid < 16384 AND (own.proname, own.pronamespace) = (p.proname, p.pronamespace))
+UNION ALL
+SELECT 'database', format('operator %%s', oid::regoperator), 'taken for one of PostgreSQL''s own of that name'
+FROM pg_catalog.pg_operator AS o
+WHERE oid >= 16384 AND oprnamespace = 'pg_catalog'::regnamespace
+  AND EXISTS (SELECT FROM pg_catalog.pg_operator AS own
+              WHERE own.oid < 16384 AND (own.oprname, own.oprnamespace) = (o.oprname, o.oprnamespace))
 UNION ALL
 SELECT 'database', format('grant of CREATE to %%s', coalesce(rolname, 'PUBLIC')), 'granted'
 FROM database, aclexplode(datacl) AS g LEFT JOIN role ON role.oid = grantee
@@ -149,6 +187,17 @@ WHERE parname = 'session_replication_role' AND NOT coalesce(rolsuper, false)
 UNION ALL
 SELECT 'server', format('setting %%s', name), setting
 FROM pg_catalog.pg_settings
-WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting IN ('off', 'local')
+WHERE (name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting IN ('off', 'local')
+       OR name = 'session_replication_role' AND setting = 'replica'
+       OR name IN ('session_preload_libraries', 'local_preload_libraries') AND setting <> '')
   AND source NOT IN ('database', 'user', 'database user') -- which are named above
+UNION ALL
+SELECT 'server', 'setting search_path', reset_val -- what it is now, was set by whoever asks this
+FROM pg_catalog.pg_settings
+WHERE name = 'search_path' AND reset_val <> boot_val
+  AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_db_role_setting CROSS JOIN unnest(setconfig) AS setting
+      WHERE split_part(setting, '=', 1) = 'search_path' AND setdatabase IN (0, (SELECT oid FROM database))
+        AND (setrole = 0 OR setrole = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user))
+  )
 ORDER BY 1, 2, 3;

@@ -26,6 +26,14 @@ ATTACKS = [
         "audit.followups_due",
         "query",
     ),
+    (  # the same text: a cast that was there for a moment is spelled as PostgreSQL's own
+        "CREATE FUNCTION public.lie(text) RETURNS jsonb IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN '7'; END $$; "
+        "CREATE CAST (text AS jsonb) WITH FUNCTION public.lie(text); DO $$ BEGIN "
+        "EXECUTE 'CREATE OR REPLACE VIEW audit.customer_timeline AS ' || pg_get_viewdef('audit.customer_timeline'); "
+        "END $$; DROP CAST (text AS jsonb)",
+        "audit.customer_timeline",
+        "call of public.lie(text)",
+    ),
     (
         "CREATE OR REPLACE FUNCTION audit.timeliness(at timestamptz, standing text, ended_at timestamptz, "
         "due_at timestamptz, claimed_at timestamptz, warned_at timestamptz, latched boolean) RETURNS text "

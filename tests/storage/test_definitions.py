@@ -30,6 +30,7 @@ from ledger.verification.definitions import (
 from ledger.verification.report import Wrong
 from tests.storage.log import copied
 
+LIE = "CREATE FUNCTION public.lie(text) RETURNS jsonb IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN '7'; END $$"
 ATTACKS = [
     # append-only
     ("ALTER TABLE ledger.events DISABLE TRIGGER append_only", "ledger.events", "trigger append_only"),
@@ -140,6 +141,34 @@ ATTACKS = [
     ("ALTER DATABASE {database} SET synchronous_commit = off", "database", "setting synchronous_commit"),
     ("ALTER DATABASE {database} SET search_path = mine, pg_catalog", "database", "setting search_path"),
     ("SET LOCAL synchronous_commit = local", "server", "setting synchronous_commit"),
+    ("SET LOCAL session_replication_role = replica", "server", "setting session_replication_role"),
+    ("SET LOCAL session_preload_libraries = mine", "server", "setting session_preload_libraries"),
+    (f"{LIE}; CREATE CAST (text AS jsonb) WITH FUNCTION public.lie(text)", "database", "cast (text AS jsonb)"),
+    (
+        f"{LIE}; CREATE CAST (text AS jsonb) WITH FUNCTION public.lie(text); ALTER TABLE ledger.inbox ADD CONSTRAINT "
+        "more CHECK (source::jsonb IS NOT NULL); DROP CAST (text AS jsonb)",
+        "ledger.inbox",
+        "call of public.lie(text)",
+    ),
+    (
+        "CREATE FUNCTION public.same(text, text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'; "
+        "CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.same); "
+        "SET LOCAL search_path = public, pg_catalog; "
+        "ALTER TABLE ledger.tiles ADD CONSTRAINT more CHECK (CASE 'a'::text WHEN 'b'::text THEN true END)",
+        "ledger.tiles",
+        "call of public.=(text,text)",
+    ),
+    (
+        "CREATE FUNCTION pg_catalog.convert_from(bytea, text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $2'",
+        "database",
+        "function convert_from(bytea,text)",
+    ),
+    (
+        "CREATE FUNCTION public.same(bytea, text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'; "
+        "CREATE OPERATOR pg_catalog.= (LEFTARG = bytea, RIGHTARG = text, FUNCTION = public.same)",
+        "database",
+        "operator =(bytea,text)",
+    ),
     (
         "GRANT SET ON PARAMETER session_replication_role TO mallory",
         "server",
@@ -198,6 +227,14 @@ def test_every_role_that_reads_the_log_may_ask(url: str) -> None:
 def test_what_was_changed_is_named(cursor: Cursor, attack: str, place: str, what: str) -> None:
     cursor.execute(attack.format(database=cursor.connection.info.dbname).encode())
     assert (place, what) in places(differing(cursor))
+
+
+def test_a_search_path_of_the_whole_server_is_named(url: str) -> None:
+    """Given with the connection, it is what PostgreSQL's own file would say: before any statement."""
+    with psycopg.connect(url, options="-c search_path=mine") as connection:
+        assert [(each.place, each.what, each.found) for each in differing(connection.cursor())] == [
+            ("server", "setting search_path", "mine")
+        ]
 
 
 def test_what_was_set_of_all_databases_and_of_this_one_is_one_fact(cursor: Cursor) -> None:
