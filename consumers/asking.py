@@ -17,6 +17,7 @@ from nats.js.errors import NoStreamResponseError
 from consumers.channels import CHECK_REQUESTS, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED
 from consumers.cloudevents import Malformed
 from consumers.connection import LedgerClient, Progress
+from consumers.trust import NotTrusted
 from ledger.checked import Checked
 
 TRY_SECONDS: Final = 5.0
@@ -145,6 +146,9 @@ async def connected(broker_url: str) -> LedgerClient:
                 error_cb=_unheard,
                 inbox_prefix=_inbox(broker_url),
             )
+    except NotTrusted as error:
+        await connection.close()
+        raise NoAnswer(str(error)) from error
     except (OSError, ValueError, nats.errors.Error) as error:
         await connection.close()
         raise NoAnswer(f"NATS does not answer at {broker_url}: is `promise-ledger up` running?") from error

@@ -21,6 +21,7 @@ from consumers.cloudevents import Malformed, event_of, parse
 from consumers.lost import read_lost
 from consumers.receipts import Lost, open_answer
 from consumers.spool import Damaged, Noted, Spool
+from consumers.trust import NotTrusted
 from ledger.checked import Checked
 from ledger.domain.disclosures import CheckDisclosure, MakeDisclosure
 from ledger.domain.erasures import CUSTOMER_ERASED
@@ -148,6 +149,8 @@ class Client:
         """
         try:
             return await read_lost(self._broker_url, self._source)
+        except NotTrusted as error:
+            raise NoAnswer(str(error)) from error
         except (OSError, nats.errors.Error) as error:
             raise NoAnswer(f"NATS does not answer at {self._broker_url}: is `promise-ledger up` running?") from error
 

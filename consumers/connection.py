@@ -16,13 +16,13 @@ from typing import Any, Final
 import nats.errors
 import orjson
 from faststream.nats import NatsBroker
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from nats.protocol import parser
 
 from consumers.channels import COMMANDS, INTAKE_DURABLE
+from consumers.trust import TrustingClient
 
 IDLE_SECONDS: Final = 1.0
 """How long one request for commands stays open at the server."""
@@ -90,7 +90,7 @@ class _Broker(NatsBroker):
         super().__init__(url, **options)
         self._progress = progress
 
-    async def _connect(self) -> Client:
+    async def _connect(self) -> TrustingClient:
         client = LedgerClient(self._progress)
         try:
             await client.connect(**self._connection_kwargs)
@@ -103,7 +103,7 @@ class _Broker(NatsBroker):
         return client
 
 
-class LedgerClient(Client):
+class LedgerClient(TrustingClient):
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
@@ -150,7 +150,7 @@ class NotProvisioned(Exception):
 
 
 class _JetStream(JetStreamContext):
-    def __init__(self, client: Client, progress: Progress, **options: Any) -> None:
+    def __init__(self, client: LedgerClient, progress: Progress, **options: Any) -> None:
         super().__init__(client, **options)
         self._progress = progress
 

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import nats
 import nats.errors
 import orjson
 from nats.aio.client import Client
@@ -21,6 +20,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
+from consumers import trust
 from consumers.channels import (
     BINARY_PREFIX,
     COMMAND_BYTES,
@@ -276,7 +276,7 @@ async def _letter(js: JetStreamContext, number: int, *, next_one: bool = False) 
 
 
 async def _with_jetstream(broker_url: str, work: Callable[[JetStreamContext], Awaitable[T]]) -> T:
-    connection = await nats.connect(broker_url, connect_timeout=5, max_reconnect_attempts=1)
+    connection = await trust.connect(broker_url, connect_timeout=5, max_reconnect_attempts=1)
     try:
         return await work(connection.jetstream(timeout=_TIMEOUT_SECONDS))
     finally:

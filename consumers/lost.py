@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-import nats
-import nats.errors
 import orjson
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from consumers import trust
 from consumers.channels import EVENTS, RECEIPTS, Stream, receipts_subject
 from consumers.cloudevents import Malformed
 from consumers.receipts import Lost, UnprovenReceipt, open_answer
@@ -171,7 +170,7 @@ async def read_lost(broker_url: str, source: str) -> list[Lost]:
 
 @asynccontextmanager
 async def _connected(broker_url: str) -> AsyncIterator[JetStreamContext]:
-    connection = await nats.connect(broker_url, connect_timeout=5, max_reconnect_attempts=1, error_cb=_unheard)
+    connection = await trust.connect(broker_url, connect_timeout=5, max_reconnect_attempts=1, error_cb=_unheard)
     try:
         yield connection.jetstream(timeout=_TIMEOUT_SECONDS)
     finally:

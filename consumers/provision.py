@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-import nats
 import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
+from consumers import trust
 from consumers.channels import COMMANDS, INTAKE_DURABLE, STREAMS, Stream
 
 ACK_WAIT_SECONDS = 20.0
@@ -31,7 +31,7 @@ def provision(broker_url: str, *, ack_wait_seconds: float = ACK_WAIT_SECONDS) ->
 
 async def _provision(broker_url: str, ack_wait_seconds: float) -> None:
     try:
-        connection = await nats.connect(broker_url, connect_timeout=5, max_reconnect_attempts=1, error_cb=_quiet)
+        connection = await trust.connect(broker_url, connect_timeout=5, max_reconnect_attempts=1, error_cb=_quiet)
     except (OSError, nats.errors.Error) as error:
         raise ProvisionError(f"NATS does not answer at {broker_url}: start it, or set LEDGER_BROKER_URL.") from error
     try:

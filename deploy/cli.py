@@ -43,6 +43,7 @@ BAD_NEWS: Final = {
     "consumers.provision.ProvisionError",
     "consumers.receipts.UnprovenReceipt",
     "consumers.spool.SpoolProblem",
+    "consumers.trust.NotTrusted",
     "deploy.exporting.ExportRefused",
     "deploy.places.SetupError",
     "deploy.submitting.NotCosigned",

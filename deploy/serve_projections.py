@@ -27,7 +27,7 @@ from projections.web.tiles import open_pool
 def serve_projections(settings: Settings) -> None:
     """Keep the read tables, answer HTTP and `disclosure.check` until SIGTERM or SIGINT.
 
-    Raises `NotLetIn` where NATS refuses the login, and what else ended the answering.
+    Raises `NotLetIn` where NATS refuses the login, `NotTrusted` where TLS fails, and what else ended the answering.
     """
     assert settings.database_url is not None
     assert settings.broker_url is not None

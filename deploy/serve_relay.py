@@ -7,12 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import nats
 import psycopg
 import structlog
 from nats.aio.client import Client
 
-from consumers import announcing, running
+from consumers import announcing, running, trust
 from consumers.announcing import QUERIES, Announcer, Progress
 from consumers.escalations import EscalationsAnnouncer
 from consumers.findings import FindingsAnnouncer
@@ -82,7 +81,7 @@ async def connected(broker_url: str, progress: Sequence[Progress]) -> Client:
         for each in progress:
             each.failure = failure
 
-    queue = await nats.connect(
+    queue = await trust.connect(
         broker_url,
         allow_reconnect=True,
         max_reconnect_attempts=-1,
