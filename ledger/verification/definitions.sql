@@ -188,8 +188,7 @@ UNION ALL
 SELECT 'server', format('setting %%s', name), setting
 FROM pg_catalog.pg_settings
 WHERE (name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting IN ('off', 'local')
-       OR name = 'session_replication_role' AND setting = 'replica'
-       OR name IN ('session_preload_libraries', 'local_preload_libraries') AND setting <> '')
+       OR name = 'session_replication_role' AND setting = 'replica')
   AND source NOT IN ('database', 'user', 'database user') -- which are named above
 UNION ALL
 SELECT 'server', 'setting search_path', reset_val -- what it is now, was set by whoever asks this

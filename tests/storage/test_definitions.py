@@ -142,7 +142,6 @@ ATTACKS = [
     ("ALTER DATABASE {database} SET search_path = mine, pg_catalog", "database", "setting search_path"),
     ("SET LOCAL synchronous_commit = local", "server", "setting synchronous_commit"),
     ("SET LOCAL session_replication_role = replica", "server", "setting session_replication_role"),
-    ("SET LOCAL session_preload_libraries = mine", "server", "setting session_preload_libraries"),
     (f"{LIE}; CREATE CAST (text AS jsonb) WITH FUNCTION public.lie(text)", "database", "cast (text AS jsonb)"),
     (
         f"{LIE}; CREATE CAST (text AS jsonb) WITH FUNCTION public.lie(text); ALTER TABLE ledger.inbox ADD CONSTRAINT "
