@@ -310,13 +310,16 @@ class Ledger:
 
 
 def _require_events(cursor: Cursor[Any], head: Head) -> None:
-    """Raises Fork where the events at the end of the log are not there, or not those that the head says."""
+    """Raises Fork where the events at the end of the log are not there, or not those that the head says.
+
+    Others may have appended since `head` was read: what it covers is there all the same, and then some.
+    """
     try:
         whole = TreeReader(cursor).root(head.size) == head.frontier.root()
     except LookupError:
         whole = False
     row = cursor.execute(QUERIES["stored_size"]).fetchone()
-    if not whole or row is None or row[0] != head.size:
+    if not whole or row is None or row[0] != row[1] or row[1] < head.size:
         raise Fork(f"the events are not those that the head of the log says, so some were removed by hand: {RECOVER}")
 
 

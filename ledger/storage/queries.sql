@@ -12,8 +12,8 @@ ON CONFLICT DO NOTHING;
 SELECT size, frontier, recorded_at, origin, mac FROM ledger.head;
 
 -- name: stored_size
--- Asked at start: how many events there are, where none is missing.
-SELECT coalesce(max(notification_id), 0) FROM ledger.events;
+-- Asked at start: how many events there are, where none is missing, and what the head says at that very moment.
+SELECT coalesce(max(notification_id), 0), (SELECT size FROM ledger.head) FROM ledger.events;
 
 -- name: dense_size
 -- Asked by recoveries: how many events there are from the first one on without a gap.

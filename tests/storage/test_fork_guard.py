@@ -17,7 +17,7 @@ from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.entries import MalformedEntry
 from ledger.storage.guard import SLOT_SIZE, ForkGuard, GuardDamaged
-from ledger.storage.recorder import LogRecorder, open_datastore
+from ledger.storage.recorder import Head, LogRecorder, open_datastore
 from ledger.storage.signer import Fork
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import Verifier
@@ -178,6 +178,23 @@ def test_a_tail_cut_off_by_hand_is_noticed_though_the_head_says_otherwise(log: L
         connection.execute("DELETE FROM ledger.events WHERE notification_id > %s", [kept])
     with pytest.raises(Fork, match=r"some were removed by hand.*`promise-ledger recover`"):
         log.open()
+
+
+def test_events_that_another_service_appends_meanwhile_are_not_taken_for_a_tail_cut_off(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+):
+    filled(log)
+    busy, read = log.open(), LogRecorder.head
+
+    def head(recorder: LogRecorder) -> Head:
+        before = read(recorder)
+        monkeypatch.undo()
+        told(busy, make(30))
+        return before
+
+    monkeypatch.setattr(LogRecorder, "head", head)
+    assert told(log.open(), make(31))
+    assert log.verify().problem is None
 
 
 def test_a_guard_of_another_key_is_not_signed_over(log: Log):
