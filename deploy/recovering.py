@@ -120,12 +120,9 @@ def opened_case(settings: Settings, *, kept: Sequence[str] = (), sites: Sequence
 def _case(
     settings: Settings, connection: Connection, secrets: keys.Secrets, places: Sequence[str], sites: Sequence[str]
 ) -> Case:
-    guard, note = _guard(settings)
-    unfinished, signer = _signer(settings, connection, secrets, note)
+    unfinished, signer = _signer(settings, connection, secrets, _guard(settings)[1])
     known = keys_of(connection, signer.verifier)
-    said = [] if note is None else [opened(note, known, GUARD, own=True)]
-    if note is not None and isinstance(said[0], Unrelated):
-        guard = "foreign"
+    said: list[Kept | Unrelated] = []
     opened_sites = [site(place) for place in sites]
     outside = {each.place: each.note for each in opened_sites} | {place: _read(place) for place in places}
     for place, each in outside.items():
@@ -136,6 +133,10 @@ def _case(
     if settings.broker_url is not None:
         receipts = _receipts(settings.broker_url, connection, signer)
         said += [opened(newest, known, "the newest receipt on the queue", own=False) for newest in receipts.newest]
+    guard, note = _guard(settings)  # behind all that was signed before, ahead of the events: a service may be at work
+    if note is not None:
+        said.insert(0, opened(note, known, GUARD, own=True))
+        guard = "foreign" if isinstance(said[0], Unrelated) else guard
     kept = [each for each in said if isinstance(each, Kept)]
     found = Found(
         stored=read_stored(connection, kept, authenticator(secrets.digest)),

@@ -104,7 +104,13 @@ def stored_kept(connection: Connection[Any], keys: Sequence[KeyRange]) -> list[K
 
 
 def read_stored(connection: Connection[Any], kept: Sequence[Kept], authenticate: Authenticate) -> Stored:
-    """The database compared with `kept`, in one pass over all events."""
+    """The database compared with `kept`, in one pass over all events and at one moment, whoever appends meanwhile."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return _stored(connection, kept, authenticate)
+
+
+def _stored(connection: Connection[Any], kept: Sequence[Kept], authenticate: Authenticate) -> Stored:
     head = connection.execute(QUERIES["read_head"]).fetchone()
     row = connection.execute(QUERIES["dense_size"]).fetchone()
     assert row is not None

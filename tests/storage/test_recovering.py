@@ -3,13 +3,16 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg import Connection
 
 from ledger.app import Fork
 from ledger.recovery.copies import find_missing
 from ledger.recovery.evidence import NotRecovered
 from ledger.storage.guard import GuardDamaged, read_guard
+from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Signer
 from tests.storage.log import Answer, copied, make, submission, told
@@ -29,6 +32,23 @@ def test_all_is_well_is_said_and_exit_code_0(place: Place):
         place.recovery(case).guard()
     with place.case() as case, pytest.raises(NotRecovered, match="no entries are missing"):
         place.recovery(case).entries(case.missing())
+
+
+def test_all_is_well_while_a_service_appends_and_signs(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """One append where the stored checkpoints are read, one between the head and the count of the events."""
+    ask = Connection.execute
+    with place.open() as busy:
+
+        def execute(connection: Connection, query: Any, *given: Any, **named: Any) -> Any:
+            if query in awaited:
+                told(busy, make(awaited.pop(query)))
+                busy.flush()
+            return ask(connection, query, *given, **named)
+
+        awaited = {QUERIES["all_checkpoints"]: 2000, QUERIES["dense_size"]: 2001}
+        monkeypatch.setattr(Connection, "execute", execute)
+        assert place.diagnosis().problems == ()
+    assert awaited == {}
 
 
 def lose(guard: Path) -> None:
