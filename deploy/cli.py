@@ -50,6 +50,7 @@ BAD_NEWS: Final = {
     "deploy.witness.WitnessProblem",
     "eventsourcing.persistence.PersistenceError",
     "ledger.erasure.keyring.KeyUnwrapFailed",
+    "ledger.erasure.rotation.NotRotated",
     "ledger.key_provider.KeyProblem",
     "ledger.processes.ProcessDied",
     "ledger.recovery.evidence.NotRecovered",

@@ -20,6 +20,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg
 from eventsourcing.persistence import OperationalError
 from psycopg import Cursor
 from psycopg.rows import tuple_row
@@ -105,10 +106,11 @@ class Ledger:
         """The ledger that `settings` name, its head signed (unless told not to `start`, by a rotation of its key that
         goes on), with other `secrets` than they name where these are given. Close it, or use it as a context manager.
 
-        Raises NoLog before `migrate`, KeyProblem without its secrets or where another key signs this log by now, Fork
-        where database and guard contradict.
+        Raises psycopg.OperationalError where the database is away, NoLog before `migrate`, KeyProblem without its
+        secrets or where another key signs this log by now, Fork where database and guard contradict.
         """
         assert settings.database_url is not None, "the settings name no database"
+        psycopg.connect(settings.database_url, connect_timeout=10).close()  # says why it cannot; a pool does not
         recorder = LogRecorder(open_datastore(settings.database_url))
         try:
             origin = recorder.origin()

@@ -15,6 +15,8 @@ import os
 from typing import Final
 
 import orjson
+import psycopg
+from eventsourcing.persistence import PersistenceError
 
 from ledger.app import Ledger, Submission
 from ledger.clock import Clock, system_clock
@@ -32,13 +34,17 @@ SOURCE: Final = "ledger-keys"
 """The source of what a rotation says; no sender may use it."""
 
 
+class NotRotated(RuntimeError):
+    """The database failed while data keys were wrapped anew; the message says why and what to do."""
+
+
 def rotate(ledger: Ledger, secrets: keys.Secrets, clock: Clock = system_clock) -> str:
     """The name of the new key-encryption key, under which all data keys are wrapped; the one before is destroyed.
 
     Services may run meanwhile, a second rotation waits. Called again after a crash it goes on; after it was done, it
     makes another new one. Raises KeyUnwrapFailed where a data key opens under neither: then nothing is wrapped anew,
-    and both are kept; and KeyProblem where the key in use comes from a variable and none is in the place of the one
-    before.
+    and both are kept; NotRotated where the database fails; and KeyProblem where the key in use comes from a variable
+    and none is in the place of the one before.
     """
     if isinstance(secrets.kek, bytes) and not secrets.kek_in_file:
         raise KeyProblem(
@@ -48,7 +54,13 @@ def rotate(ledger: Ledger, secrets: keys.Secrets, clock: Clock = system_clock) -
     with keys.alone(secrets.directory):
         fresh = keys.replace_kek(secrets) if secrets.kek_in_file else secrets  # step 1
         keyring = Keyring(fresh.kek, reread=fresh.key_encryption_keys)
-        rewrap(ledger, keyring, name_of(fresh.kek), clock)  # step 2
+        try:
+            rewrap(ledger, keyring, name_of(fresh.kek), clock)  # step 2
+        except (psycopg.Error, PersistenceError) as error:
+            raise NotRotated(
+                "the rotation is not finished, and the key-encryption key in use and the one before it are both needed "
+                f"until it is: run `promise-ledger keys rotate` again, once the database is well ({str(error).strip()})"
+            ) from error
         keys.destroy_old_kek(secrets.directory)  # step 3
     return name_of(fresh.kek)
 

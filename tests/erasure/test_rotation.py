@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import psycopg
 import pytest
 
 from ledger.app import Ledger
@@ -181,3 +182,23 @@ def test_a_key_that_opens_under_neither_stops_the_rotation_and_loses_nothing(tol
         rotate(told)
     assert (told.settings.keys_dir / "kek.old").read_bytes() == told.secrets.kek
     assert opens(told, told.secrets.kek) == {"C-1"}
+
+
+def test_a_rotation_that_the_database_stops_says_how_it_goes_on(told: Erasing) -> None:
+    """As a full disk does: no row can be written anew."""
+    told.connection.execute("ALTER TABLE ledger.customer_keys ADD CONSTRAINT no_room CHECK (false) NOT VALID")
+    with pytest.raises(rotation.NotRotated, match=r"run `promise-ledger keys rotate` again, .*no_room"):
+        rotate(told)
+    half = keys.load(told.settings.keys_dir).kek
+    assert half != told.secrets.kek
+    assert (told.settings.keys_dir / "kek.old").read_bytes() == told.secrets.kek
+    assert opens(told, told.secrets.kek) == {"C-1", "C-2"}
+    told.connection.execute("ALTER TABLE ledger.customer_keys DROP CONSTRAINT no_room")
+    assert rotate(told) == half
+    assert opens(told, half) == {"C-1", "C-2"}
+
+
+def test_a_database_that_is_away_is_named_at_once(told: Erasing) -> None:
+    away = told.settings.model_copy(update={"database_url": "postgresql://postgres@127.0.0.1:1/ledger"})
+    with pytest.raises(psycopg.OperationalError, match="Connection refused"):
+        Ledger.open(away)
