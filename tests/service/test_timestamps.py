@@ -5,13 +5,17 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509 import CertificateBuilder, load_pem_x509_certificate
 from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
@@ -175,6 +179,23 @@ def test_a_changed_stamp_and_a_stranger_s_are_found(log: Log, authority: Authori
     assert problem is not None
     assert problem.table == "timestamps"
     assert log.verify(timestamp_roots=read_roots(stranger.root)).problem is None
+
+
+def test_a_stamp_that_was_made_after_its_certificate_had_expired_is_refused(tmp_path: Path):
+    authority, now = Authority(tmp_path / "late"), datetime.now(UTC)
+    signer = load_pem_x509_certificate((authority.directory / "signer.pem").read_bytes())
+    key = load_pem_private_key((authority.directory / "root.key").read_bytes(), None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    for ended, holds in ((now - timedelta(hours=1), False), (now + timedelta(days=1), True)):
+        again = CertificateBuilder(
+            signer.issuer, signer.subject, signer.public_key(), signer.serial_number, now - timedelta(days=9), ended
+        )
+        for extension in signer.extensions:
+            again = again.add_extension(extension.value, extension.critical)
+        (authority.directory / "signer.pem").write_bytes(again.sign(key, SHA256()).public_bytes(Encoding.PEM))
+        reply = authority.reply(request_for("a text").as_bytes())
+        with nullcontext() if holds else pytest.raises(BadTimestamp, match="expired"):
+            stamped_at(reply, "a text", read_roots(authority.root))
 
 
 @pytest.mark.parametrize("reply", [lambda _: b"", lambda _: b"<html>sorry</html>", lambda _: bytes(100_000)])
