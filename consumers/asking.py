@@ -17,7 +17,7 @@ from nats.js.errors import NoStreamResponseError
 from consumers.channels import CHECK_REQUESTS, COMMANDS, CONTENT_TYPE, REPLY_TO, STRUCTURED
 from consumers.cloudevents import Malformed
 from consumers.connection import LedgerClient, Progress
-from consumers.trust import NotTrusted
+from consumers.trust import NotTrusted, shown
 from ledger.checked import Checked
 
 TRY_SECONDS: Final = 5.0
@@ -129,6 +129,11 @@ async def check(connection: LedgerClient, question: bytes, seconds: float) -> Ch
     return Checked.model_validate_json(answer.data)
 
 
+def unreachable(broker_url: str) -> NoAnswer:
+    """What to raise where no NATS is at that address."""
+    return NoAnswer(f"NATS does not answer at {shown(broker_url)}: is `promise-ledger up` running?")
+
+
 async def connected(broker_url: str) -> LedgerClient:
     """A connection that outlives a restart of NATS. Raises `NoAnswer` where NATS is not there to begin with.
 
@@ -151,7 +156,7 @@ async def connected(broker_url: str) -> LedgerClient:
         raise NoAnswer(str(error)) from error
     except (OSError, ValueError, nats.errors.Error) as error:
         await connection.close()
-        raise NoAnswer(f"NATS does not answer at {broker_url}: is `promise-ledger up` running?") from error
+        raise unreachable(broker_url) from error
     connection.options["max_reconnect_attempts"] = 120
     return connection
 

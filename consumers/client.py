@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 import nats.errors
 import orjson
 
-from consumers.asking import Asker, connected
+from consumers.asking import Asker, connected, unreachable
 from consumers.asking import NoAnswer as NoAnswer
 from consumers.channels import own_command_subject
 from consumers.cloudevents import Malformed, event_of, parse
@@ -152,7 +152,7 @@ class Client:
         except NotTrusted as error:
             raise NoAnswer(str(error)) from error
         except (OSError, nats.errors.Error) as error:
-            raise NoAnswer(f"NATS does not answer at {self._broker_url}: is `promise-ledger up` running?") from error
+            raise unreachable(self._broker_url) from error
 
     async def deliver(self) -> Delivery:
         """Send what is in the notepad, in the order of writing, each once its predecessor is answered.

@@ -33,7 +33,9 @@ async def _provision(broker_url: str, ack_wait_seconds: float) -> None:
     try:
         connection = await trust.connect(broker_url, connect_timeout=5, max_reconnect_attempts=1, error_cb=_quiet)
     except (OSError, nats.errors.Error) as error:
-        raise ProvisionError(f"NATS does not answer at {broker_url}: start it, or set LEDGER_BROKER_URL.") from error
+        raise ProvisionError(
+            f"NATS does not answer at {trust.shown(broker_url)}: start it, or set LEDGER_BROKER_URL."
+        ) from error
     try:
         js = connection.jetstream()
         for stream in STREAMS:
@@ -42,7 +44,7 @@ async def _provision(broker_url: str, ack_wait_seconds: float) -> None:
     except APIError as error:
         raise ProvisionError(f"NATS refused to prepare the queue: {error.description}.") from error
     except nats.errors.Error as error:
-        raise ProvisionError(f"NATS at {broker_url} runs without JetStream: start it with -js.") from error
+        raise ProvisionError(f"NATS at {trust.shown(broker_url)} runs without JetStream: start it with -js.") from error
     finally:
         await connection.close()
 

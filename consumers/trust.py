@@ -4,6 +4,7 @@ nats-py speaks in the clear, the password first, where the server under such an 
 handshake of a first connection fails, it waits for ever for the end of what never began, without a word.
 """
 
+import re
 import ssl
 from typing import Any
 
@@ -16,6 +17,10 @@ class NotTrusted(Exception):
 
 class TrustingClient(Client):
     """A connection that begins with NotTrusted where TLS fails. One that is lost tries again for ever, as by others."""
+
+    async def close(self) -> None:
+        if self._flush_queue is not None:  # where the address was none, nothing began that could be closed
+            await super().close()
 
     async def _process_connect_init(self) -> None:
         first = not self.is_reconnecting
@@ -41,6 +46,11 @@ async def connect(broker_url: str, **options: Any) -> TrustingClient:
     client = TrustingClient()
     await client.connect(broker_url, **options)
     return client
+
+
+def shown(broker_url: str) -> str:
+    """The address as it may be shown and logged: without the login that may stand in it."""
+    return re.sub(r"//[^,]*@", "//", broker_url)
 
 
 def _sentence(error: ssl.SSLError) -> str:

@@ -1,6 +1,7 @@
 """NATS over TLS: what is not trusted is named at once, and a `tls://` address is never spoken to in the clear."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,8 @@ from cryptography.x509.oid import NameOID
 
 from consumers import asking, trust
 from consumers.asking import NoAnswer
-from consumers.provision import provision
+from consumers.client import Client
+from consumers.provision import ProvisionError, provision
 from consumers.trust import NotTrusted
 from deploy.embedded import Nats
 from deploy.serve_relay import connected
@@ -149,3 +151,14 @@ def test_a_connection_outlives_an_expired_certificate(
         asyncio.run(asyncio.wait_for(until_back(), 60))
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("shown", ["nats://127.0.0.1:9", "nats://127.0.0.1:nine"])
+def test_where_nobody_answers_the_address_is_told_without_its_login(shown: str) -> None:
+    address, told = shown.replace("//", "//crm:se@cret@"), re.escape(f"NATS does not answer at {shown}: ")
+    with pytest.raises(ProvisionError, match=told):
+        provision(address)
+    with pytest.raises(NoAnswer, match=told):
+        asyncio.run(asking.connected(address))
+    with pytest.raises(NoAnswer, match=told):
+        asyncio.run(Client(address, "crm").lost())
