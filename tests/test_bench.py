@@ -11,5 +11,5 @@ def test_a_measurement_that_there_is_not_is_said_with_those_that_there_are(
     monkeypatch.setattr("sys.argv", ["bench", "append", "apend"])
     with pytest.raises(SystemExit) as end:
         runpy.run_module("tests.bench", run_name="__main__")
-    assert end.value.code == "there is no measurement apend: append, queue, checks, reading, lag, growth"
+    assert end.value.code == "there is no measurement apend: machine, append, queue, checks, reading, lag, growth"
     assert capsys.readouterr().out == ""
