@@ -32,6 +32,8 @@ _QUIET_SECONDS: Final = 0.002
 """A batch is closed early once nothing has arrived for so long."""
 _DELIVERY: Final = "$JS.ACK."
 """Messages from a stream have this reply address, written by the server; its own status messages do not."""
+_STOPS: Final = "Server Shutdown"
+"""With this a server takes leave: it refuses nothing, and comes back or does not."""
 
 # NATS separates the words of a control line by space and tab; \s would also split at the other ASCII white space,
 # which NATS allows in a subject.
@@ -249,11 +251,12 @@ class _Pull(JetStreamContext.PullSubscription):
             return [message]
         self._owed = 0
         headers = message.headers or {}
-        status = headers.get("Status")
+        status, description = headers.get("Status"), headers.get("Description")
         self._refused = status not in ("404", "408")
         if not self._refused:
             self._progress.fetched_at = time.time()
-        self._progress.refused = _refusal(status, headers.get("Description")) if self._refused else None
+        told = self._refused and description != _STOPS
+        self._progress.refused = _refusal(status, description) if told else None
         return []
 
 

@@ -63,7 +63,7 @@ def test_no_message_stops_the_intake_or_harms_its_neighbours(service: Service) -
     asyncio.run(story())
 
 
-def test_the_intake_goes_on_by_itself_after_nats_was_killed(service: Service, data_dir: Path) -> None:
+def test_the_intake_goes_on_by_itself_after_nats_was_stopped_or_killed(service: Service, data_dir: Path) -> None:
     server = Nats(data_dir, None)
     url = server.start()
     try:
@@ -77,6 +77,10 @@ def test_the_intake_goes_on_by_itself_after_nats_was_killed(service: Service, da
 async def _survive(service: Service, server: Nats) -> None:
     async with service.running() as sender:
         assert (await sender.ask(body()))["status"] == "recorded"
+        server.stop()
+        await asyncio.sleep(0.5)
+        assert service.progress.refused is None  # its last words are no refusal: health says that no answer comes
+        server.start()
         process = server._process
         assert process is not None
         process.kill()
