@@ -26,6 +26,8 @@ from projections import definitions as read_definitions
 
 app = typer.Typer()
 _DIFFERENCES_SHOWN = 20
+_OUTSIDE = {"guard": "the fork guard", "kept": "what --against names"}
+"""What is compared and is no table, by the name that a problem has for it."""
 
 
 @app.command("verify")
@@ -146,9 +148,10 @@ def _problem(problem: Problem) -> dict[str, Any]:
 def _tell(report: Report, found: dict[str, Any]) -> None:
     _tell_definitions(found["definitions"])
     if (problem := report.problem) is not None:
+        place = _OUTSIDE.get(problem.table, f"table {problem.table}")
         where = "" if problem.leaf_index is None else f", leaf {problem.leaf_index}"
         stream = "" if problem.stream is None else f", stream {problem.stream}"
-        out.print(Text.assemble(("NOT AS RECORDED", "bold red"), f": table {problem.table}{where}{stream}"))
+        out.print(Text.assemble(("NOT AS RECORDED", "bold red"), f": {place}{where}{stream}"))
         out.print(problem.message)
         return
     if isinstance(difference := found.get("projections"), dict):

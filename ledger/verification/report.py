@@ -23,6 +23,8 @@ Progress = Callable[[int, int], None]
 class Problem:
     """The first wrong place. `table` is where it lies; `leaf_index` and `stream` where they can be named.
 
+    What lies in no table is called "guard" (the fork guard) or "kept" (a checkpoint that the auditor brought).
+
     Where only a signed root shows it, `leaf_index` is the lowest leaf that may be wrong: all before it are proven.
     """
 

@@ -102,7 +102,7 @@ class Signed:
         """What a note covers that somebody kept elsewhere: as `opened`, or as `_row` under the name of a log that ended
         here. Whoever kept that one has its key; its root is compared all the same.
         """
-        return self._row(note, "a kept checkpoint", "checkpoints", {each.verifier.name for each in self._ended})
+        return self._row(note, "a kept checkpoint", "kept", {each.verifier.name for each in self._ended})
 
     def _signers(self, note: bytes) -> list[Verifier]:
         """The keys of this log that `note` names, all to be verified; where it names none the one asked for."""

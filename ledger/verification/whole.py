@@ -25,7 +25,7 @@ from ledger.verification.texts import open_key
 
 @contextmanager
 def looked_at_beside(url: str, snapshot: str, size: int, stored: Mapping[str, int]) -> Iterator["Future[None]"]:
-    """What whole tables show of a log of that size and so many `stored` rows, asked beside the block by a connection.
+    """Ask beside the block, on a connection of its own, what only whole tables show; `stored` is their `stored_rows`.
 
     The result is there once nothing was found; it raises Wrong otherwise. Leaving the block early ends the questions.
     """

@@ -327,6 +327,9 @@ def test_an_auditor_elsewhere_needs_no_secret_and_no_queue(
     said = elsewhere("verify", "--vkey", vkey, "--against", str(kept), "--json")
     assert (said.code, said.json["compared_with_something_kept_outside"]) == (0, True)
     assert "--vkey" in elsewhere("verify").err
+    kept.write_text("<!doctype html>")
+    refused = elsewhere("verify", "--vkey", vkey, "--against", str(kept))
+    assert (refused.code, "NOT AS RECORDED: what --against names" in refused.out) == (1, True)
 
 
 def test_a_deleted_log_is_called_deleted_by_everyone(home: Path, ledger: Command) -> None:
