@@ -9,6 +9,7 @@ import typer
 
 from deploy.commands.evidence import pinned, policy_in
 from deploy.finding import at_hand
+from deploy.foreign import printable
 from deploy.pack import verify_pack
 from deploy.pack.publishing import export_pack
 from deploy.pack.selecting import Sample, Wanted
@@ -141,7 +142,7 @@ def verify_pack_command(
         print_json(found)
     else:
         for line in lines:
-            out.print(verify_pack.visible(line), soft_wrap=True)
+            out.print(printable(verify_pack.visible(line)), soft_wrap=True)  # what is quoted begins no line
     raise typer.Exit(0 if found["ok"] else 1)
 
 

@@ -10,6 +10,11 @@ tree; how files are written; the pack, step by step; then `check`, which stops a
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.isolated:
+    del sys.path[0]  # the folder of this file: whoever put a json.py beside it would be run, and could say anything
+
 import argparse
 import base64
 import csv
@@ -21,7 +26,6 @@ import json
 import os
 import re
 import stat
-import sys
 from collections import Counter
 from html import escape
 from typing import Any
@@ -588,7 +592,7 @@ def main() -> int:
         lines = sentences(pack, options.vkey, options.witness)
     except (Wrong, OSError) as error:
         lines = [f"NOT AS SIGNED: {error}"]
-    print(*(visible(line).encode("ascii", "backslashreplace").decode() for line in lines), sep="\n")
+    print(*(line.encode("unicode_escape").decode() for line in lines), sep="\n")  # what is quoted begins no line
     return 1 if lines[0].startswith("NOT") else 0
 
 

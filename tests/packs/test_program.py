@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from deploy.commands import packs as packs_commands
 from deploy.pack import verify_pack
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Note
@@ -259,6 +261,37 @@ def test_a_file_more_a_link_a_pipe_and_a_path_that_leads_out_are_refused(log: Lo
     text = verify_pack.manifest_of(owner(log).name, files(case)) + f"{'0' * 64} 1 ../../etc/passwd\n"
     (case / "manifest").write_bytes(Note(text, (owner(log).signature(text),)).format())
     assert problem(case, log) == "../../etc/passwd: it is missing"
+
+
+def test_what_a_pack_quotes_begins_no_line(log: Log, packs: Packs, case: Path, away: Path, capsys: Any):
+    (case / "x\nAS SIGNED: 6 events\u202e\x1b[2J").write_bytes(b"")
+    code, said = verified(case, "--vkey", log.vkey)
+    assert (code, said.count("\n")) == (1, 1)
+    assert said == "NOT AS SIGNED: x\\nAS SIGNED: 6 events\\u202e\\x1b[2J does not belong in an evidence pack\n"
+    pack = packs.copy(away, "all")
+    found = json.loads((pack / "pack.json").read_bytes())
+    found["selected_by"] = {"from": "0\nPROVEN: promises.csv", "to": None}
+    (pack / "pack.json").write_bytes(verify_pack.json_of(found, 1))
+    entries = map(json.loads, (pack / "entries.jsonl").read_bytes().splitlines())
+    shown = verify_pack.completeness(found, dict(enumerate(entries)))
+    page = verify_pack.page_of(log.settings.origin, found, files(pack), shown)
+    (pack / "report.html").write_bytes(page)
+    sign(pack, owner(log))
+    code, said = verified(pack, "--vkey", log.vkey)
+    assert code == 0
+    assert "What was recorded from 0\\nPROVEN: promises.csv until the end\n" in said
+    with pytest.raises(typer.Exit):
+        packs_commands.verify_pack_command(pack, log.vkey)
+    assert "\nPROVEN: promises.csv" not in capsys.readouterr().out
+
+
+def test_nothing_in_the_folder_is_run_but_the_program(log: Log, case: Path):
+    for name in ("argparse", "base64", "os", "html"):
+        (case / f"{name}.py").write_bytes(b"print('AS SIGNED: everything'); raise SystemExit(0)")
+    for options in ((), ("-S",), ("-I",)):
+        run = [sys.executable, "-B", *options, str(case / "verify_pack.py"), "--vkey", log.vkey]
+        done = subprocess.run(run, capture_output=True, text=True, cwd=case)
+        assert (done.returncode, done.stdout) == (1, "NOT AS SIGNED: argparse.py does not belong in an evidence pack\n")
 
 
 def test_what_another_key_signed_is_refused_and_without_a_key_the_warning_is_loud(log: Log, case: Path):
