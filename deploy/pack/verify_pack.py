@@ -27,6 +27,7 @@ import os
 import re
 import stat
 from collections import Counter
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -199,7 +200,7 @@ def visible(value: object) -> str:
 def cell(value: object) -> str:
     """As a cell of a table: what a spreadsheet would take for a formula gets a ' in front."""
     text = visible(value)
-    return "'" + text if text.lstrip()[:1] in tuple("=+-@\t＝＋－＠") else text
+    return "'" + text if text.lstrip()[:1] in tuple("=+-@＝＋－＠") else text
 
 
 def csv_of(columns: Any, rows: Any) -> bytes:
@@ -209,9 +210,14 @@ def csv_of(columns: Any, rows: Any) -> bytes:
     return file.getvalue().encode()
 
 
+@lru_cache(maxsize=len(TABLES))
 def rows_of(table: bytes) -> list[dict[str, str]]:
+    """The rows of a table, each by column. Wrong where it is not written as here: a cell might be a formula."""
     csv.field_size_limit(MAX_BYTES)
-    return list(csv.DictReader(io.StringIO(table.decode(), newline=""), strict=True))
+    columns, *rows = csv.reader(io.StringIO(table.decode(), newline=""), strict=True)
+    right = csv_of(columns, rows) == table and all(len(row) == len({*columns}) for row in (columns, *rows))
+    require(right, "it is not in its one legal spelling")
+    return [dict(zip(columns, row)) for row in rows]
 
 
 def told(words: dict[str, Any]) -> str:
@@ -508,9 +514,10 @@ class Pack:
             else:
                 made = b"promise-ledger/personal/v1\0" + entry["event_id"].encode() + b"\0" + words
                 commitment = hmac.new(base64.b64decode(r, validate=True), made, "sha256").digest()
-                fits = base64.b64encode(commitment).decode() == entry["personal"]["commitment"]
+                fits, read = base64.b64encode(commitment).decode() == entry["personal"]["commitment"], json.loads(words)
                 require(fits, "it is not the text that the entry commits to")
-                self.texts[leaf] = told(json.loads(words))
+                require(json_of(read) == words, "it is not in its one legal spelling")
+                self.texts[leaf] = told(read)
         self.opened = len(self.texts) - self.erased - self.lost
         self.where = "pack.json"
         require(named.issuperset(self.pack["also"]), "it adds events that no erased or lost text names")
@@ -522,10 +529,11 @@ class Pack:
         here: dict[str, list[int]] = {}
         for leaf, entry in self.entries.items():
             here.setdefault(entry["stream"], []).append(leaf)
-        promises = {"promise:" + row["promise_id"].lstrip("'"): row for row in rows_of(self.file("promises.csv"))}
+        rows = rows_of(self.file("promises.csv"))
+        promises = {"promise:" + row["promise_id"].lstrip("'"): row for row in rows}
         counted = {stream: str(n) for stream, n in self.pack["streams"].items() if stream.startswith("promise:")}
         same = {stream: row["events"] for stream, row in promises.items()} == counted
-        require(same, "it has other promises than the entries, or of other length")
+        require(same and len(rows) == len(promises), "it has other promises than the entries, or of other length")
         for stream, row in promises.items():
             ends = [str(here[stream][0]), str(here[stream][-1])]
             fits = str(len(here[stream])) != row["events"] or ends == [row["made_leaf_index"], row["leaf_index"]]

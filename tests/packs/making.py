@@ -87,7 +87,7 @@ def problem(pack: Path, log: Log, **more: Any) -> str:
 
 
 def change(path: Path, old: str, new: str) -> None:
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()
     assert old in text
     path.write_bytes(text.replace(old, new, 1).encode())
 

@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import hmac
 import json
 import os
 import random
@@ -170,6 +171,12 @@ def _drop_claim_and_add_its_promise(pack: Path) -> None:
     (pack / "pack.json").write_bytes(verify_pack.json_of(found, 1))
 
 
+def _twice(pack: Path) -> None:
+    lines = (pack / "promises.csv").read_bytes().split(b"\r\n")
+    kept = lines[2].replace(b'"active"', b'"kept"')
+    (pack / "promises.csv").write_bytes(b"\r\n".join([*lines[:2], kept, *lines[2:]]))
+
+
 def _of_leaf_10(pack: Path) -> None:
     shutil.copy(pack / "proofs/10.tlog-proof", pack / "proofs/0.tlog-proof")
 
@@ -191,6 +198,23 @@ CHEATS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a text said to be erased": (_edit("texts.txt", "\n3 ", "\n3 erased 0 [erased on 2026-03-01]\n"), "texts.txt"),
     "a table with another word": (_edit("timeline.csv", "HYPERLINK", "HYPERLANE"), "timeline.csv"),
     "a promise that is not here": (_edit("promises.csv", '\n"P-1",', '\n"P-8",'), "promises.csv"),
+    "a promise twice, once as kept": (_twice, "promises.csv: it has other promises"),
+    "a promise with a formula": (
+        _edit("promises.csv", '"deliver"', '"=1+1"'),
+        "promises.csv: it is not in its one legal",
+    ),
+    "a promise with a cell too many": (
+        _edit("promises.csv", '"11"\r\n', '"11","kept"\r\n'),
+        "promises.csv: it is not in",
+    ),
+    "a column twice": (
+        _edit("promises.csv", '"customer_id"', '"standing"'),
+        "promises.csv: it is not in its one legal",
+    ),
+    "a finding without quotes": (
+        _edit("findings.csv", '"no-warning"', "no-warning"),
+        "findings.csv: it is not in its one",
+    ),
     "a promise of other length": (_edit("promises.csv", ',"3","0","11"', ',"2","0","11"'), "promises.csv"),
     "a promise that began elsewhere": (
         _edit("promises.csv", ',"3","0","11"', ',"3","1","11"'),
@@ -415,6 +439,27 @@ def test_a_population_that_is_none_is_refused_at_once(log: Log, case: Path, popu
 def test_an_entry_that_can_be_read_in_two_ways_is_refused_in_whatever_log_it_is(log: Log, packs: Packs, away: Path):
     pack = packs.copy(away, "all")
     change(pack / "entries.jsonl", '{"actor":"u-1"', '{"actor":"u-2","actor":"u-1"')
+    _sign_anew(pack, log)
+    assert problem(pack, log) == "entries.jsonl, leaf 0: it is not in its one legal spelling"
+
+
+def test_words_that_can_be_read_in_two_ways_are_refused_in_whatever_log_they_are(log: Log, packs: Packs, away: Path):
+    pack = packs.copy(away, "all")
+    lines = (pack / "entries.jsonl").read_bytes().split(b"\n")
+    entry, r, words = json.loads(lines[0]), b"r" * 32, b'{"text":"We may.","text":"We will."}'
+    made = b"promise-ledger/personal/v1\0" + entry["event_id"].encode() + b"\0" + words
+    entry["personal"]["commitment"] = base64.b64encode(hmac.digest(r, made, "sha256")).decode()
+    lines[0] = verify_pack.json_of(entry)
+    (pack / "entries.jsonl").write_bytes(b"\n".join(lines))
+    texts = (pack / "texts.txt").read_bytes().split(b"\n")
+    texts[0] = b"0 " + base64.b64encode(r) + b" " + words
+    (pack / "texts.txt").write_bytes(b"\n".join(texts))
+    _sign_anew(pack, log)
+    assert problem(pack, log) == "texts.txt, leaf 0: it is not in its one legal spelling"
+
+
+def _sign_anew(pack: Path, log: Log) -> None:
+    """The log is what the entries of this pack of everything are, signed by its owner."""
     hashes = [verify_pack.leaf_hash(line) for line in (pack / "entries.jsonl").read_bytes().split(b"\n")[:-1]]
     root = verify_pack.root_of(hashes)
     (pack / "checkpoint").write_bytes(Checkpoint(log.settings.origin, len(hashes), root).sign(owner(log)))
@@ -422,7 +467,6 @@ def test_an_entry_that_can_be_read_in_two_ways_is_refused_in_whatever_log_it_is(
     found["checkpoint"]["root"] = base64.b64encode(root).decode()
     (pack / "pack.json").write_bytes(verify_pack.json_of(found, 1))
     sign(pack, owner(log))
-    assert problem(pack, log) == "entries.jsonl, leaf 0: it is not in its one legal spelling"
 
 
 def _mutated(content: bytes, chance: random.Random) -> bytes:
