@@ -15,6 +15,7 @@ from ledger.erasure.keyring import Keyring
 from ledger.storage.guard import flush_directory
 from ledger.storage.keys import Secrets
 from ledger.storage.sql import QUERIES
+from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note, Signer
 from ledger.tlog.policy import Policy
 from ledger.verification.report import connect
@@ -47,20 +48,22 @@ def export_pack(
     Raises ExportRefused where there is nothing to export, where the log is not what was signed, and where the directory
     holds anything else.
     """
-    with connect(url) as connection:
-        row = connection.execute(QUERIES["read_head"]).fetchone()
-        if row is None:
-            raise ExportRefused("there is no log yet")
-        signer = Signer(row[3], secrets.log)
-        _require_ours(directory, signer)
-        keyring = Keyring(secrets.kek, reread=secrets.key_encryption_keys)
-        source = Source(url, connection, keyring, signer.verifier, policy)
-        found = select(connection, wanted, size)
-        files = contents(source, found, wanted, sample, progress)
-    text = verify_pack.manifest_of(signer.name, files)
-    files["manifest"] = Note(text, (signer.signature(text),)).format()
-    _require_checkable(files)
-    shown = _publish(directory, files, signer.vkey)
+    with connect(url) as connection:  # until the pack has its name: an erasure that it knows nothing of waits for it
+        try:
+            row = connection.execute(QUERIES["read_head"]).fetchone()
+            if row is None:
+                raise ExportRefused("there is no log yet")
+            signer = Signer(row[3], secrets.log)
+            _require_ours(directory, signer)
+            keyring = Keyring(secrets.kek, reread=secrets.key_encryption_keys)
+            source = Source(url, connection, keyring, signer.verifier, policy)
+            files = contents(source, select(connection, wanted, size), wanted, sample, progress)
+        except (LookupError, TypeError, ValueError, TlogError) as error:  # rows that the ledger never wrote
+            raise ExportRefused(f"{NOT_SIGNED}: {error!r}") from error
+        text = verify_pack.manifest_of(signer.name, files)
+        files["manifest"] = Note(text, (signer.signature(text),)).format()
+        _require_checkable(files)
+        shown = _publish(directory, files, signer.vkey)
     return Exported(len(shown.raw), shown.opened, shown.erased, shown.lost, shown.size, signer.vkey)
 
 

@@ -12,6 +12,9 @@ from psycopg import Connection
 
 from consumers import deadletters, erasing
 from consumers.erasing import Letters, connect
+from deploy.pack import verify_pack
+from deploy.pack.publishing import export_pack
+from deploy.pack.selecting import Wanted
 from ledger.app import Fork, Ledger
 from ledger.erasure.eraser import Eraser, NotErased
 from ledger.erasure.orders import orders
@@ -309,6 +312,28 @@ def test_space_is_not_waited_for_while_somebody_reads_for_long(told: Erasing) ->
         assert told.left() == {}
         assert told.completions() == []
     assert eraser.round() == 1
+
+
+def test_a_pack_that_is_being_made_has_its_name_before_the_erasure_is_completed(
+    told: Erasing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its words were read before the order: nobody finds it later and thinks that it was made afterwards."""
+    eraser, check, pack = told.eraser(), verify_pack.check, tmp_path / "pack"
+
+    def meanwhile(directory: str, vkey: str | None) -> verify_pack.Pack:
+        assert told.erase() == "recorded"
+        with pytest.raises(NotErased, match="long reader"):
+            eraser.round()
+        assert not pack.exists()
+        return check(directory, vkey)
+
+    monkeypatch.setattr(verify_pack, "check", meanwhile)
+    told.ledger.start()
+    assert export_pack(told.url, told.secrets, pack, Wanted("customer", "C-1")).texts > 0
+    assert (told.left(), told.completions()) == ({}, [])
+    assert eraser.round() == 1
+    monkeypatch.undo()
+    assert export_pack(told.url, told.secrets, pack, Wanted("customer", "C-1")).texts == 0
 
 
 def test_an_eraser_without_a_size_of_the_log_says_so(told: Erasing) -> None:

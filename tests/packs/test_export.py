@@ -132,9 +132,15 @@ def test_a_log_that_is_not_what_was_signed_is_not_exported(readable: str, data_d
         "UPDATE ledger.sealed SET ciphertext = (SELECT ciphertext FROM ledger.sealed WHERE leaf_index = 1)",
         "DELETE FROM ledger.sealed",
         "DELETE FROM ledger.events WHERE notification_id = 2",
+        "UPDATE ledger.events SET state = '[]' WHERE notification_id = 1",
+        "UPDATE ledger.events SET state = '\\xff' WHERE notification_id = 1",
+        "UPDATE ledger.events SET originator_id = 'promise:P-9' WHERE notification_id = 1",
+        "UPDATE ledger.events SET topic = 'x' WHERE notification_id = 1",
+        "UPDATE ledger.customer_keys SET wrapped = NULL, destroyed_at = now()",
+        "UPDATE ledger.head SET origin = 'a name'",
         "INSERT INTO ledger.checkpoints SELECT 9, origin || E'\\n no checkpoint', now() FROM ledger.head",
     )
-    tables = ("events", "sealed", "checkpoints")
+    tables = ("events", "sealed", "checkpoints", "customer_keys", "head")
     log = Log(readable, data_dir)
     told(log.open(), make(1), make(8))
     log.close()
@@ -145,7 +151,7 @@ def test_a_log_that_is_not_what_was_signed_is_not_exported(readable: str, data_d
         for change in changes:
             connection.execute(change.encode())
             with pytest.raises(ExportRefused):
-                export(log, tmp_path / "pack", "customer", "C-1")
+                export(log, tmp_path / "pack")
             assert list(tmp_path.iterdir()) == []
             for table in tables:
                 connection.execute(f"DELETE FROM ledger.{table}".encode())
