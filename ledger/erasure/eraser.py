@@ -27,7 +27,6 @@ from psycopg.errors import Diagnostic, LockNotAvailable
 from ledger.app import Ledger, Submission
 from ledger.clock import Clock, system_clock
 from ledger.domain.erasures import CompleteErasure
-from ledger.erasure.keyring import Keyring, reader
 from ledger.erasure.order import Order
 from ledger.erasure.orders import orders
 from ledger.receipts import Refusal
@@ -124,8 +123,7 @@ class Eraser:
 
         The first look knows what is theirs as well: an older copy of the queue may have brought back what was removed.
         """
-        whose = self._erased_among if self._read else self._erased_behind()
-        counts, self._read = self._letters.forget(whose, after=self._read)
+        counts, self._read = self._letters.forget(self._of_the_erased(behind=not self._read), after=self._read)
         return sum(counts.values())
 
     def due(self, size: int) -> list[Order]:
@@ -168,10 +166,11 @@ class Eraser:
         theirs, and its sender has it. How many were removed, by customer.
         """
         owners = _owners(traces)
+        living = cache(self._living)
 
         def whose(ids: Collection[str]) -> str | None:
             owner = next((owners[each] for each in ids if each in owners), None)
-            return owner or (None if self._living_among(ids) else NOBODY)
+            return owner or (NOBODY if living().isdisjoint(ids) else None)
 
         return self._letters.forget(whose, after=0)[0]
 
@@ -227,25 +226,24 @@ class Eraser:
         assert row is not None
         return int(row[0])
 
-    def _erased_among(self, ids: Collection[str]) -> str | None:
-        return next(iter(Keyring(None).erased(reader(self._connection), ids)), None)
-
-    def _erased_behind(self) -> Whose:
-        """As `_erased_among`, by the ids of promises, disclosures … too. The log is read for it at the first letter."""
+    def _of_the_erased(self, *, behind: bool) -> Whose:
+        """Whose a letter is that names somebody erased; `behind` their ids too, one pass over the log. At the first
+        letter it is asked who they are: what stands in a letter may be words, and PostgreSQL may log what it is asked.
+        """
 
         @cache
         def owners() -> Mapping[str, str]:
-            ordered = [*orders(self._connection).values()]
-            return _owners(self.traces(ordered)) if ordered else {}
+            ordered = orders(self._connection)
+            if ordered and behind:
+                return _owners(self.traces([*ordered.values()]))
+            return {customer_id: customer_id for customer_id in ordered}
 
-        def whose(ids: Collection[str]) -> str | None:
-            return self._erased_among(ids) or next((owners()[each] for each in ids if each in owners()), None)
+        return lambda ids: next((owners()[each] for each in ids if each in owners()), None)
 
-        return whose
-
-    def _living_among(self, ids: Collection[str]) -> bool:
-        keys = self._connection.execute(QUERIES["customer_keys"], {"customers": " ".join(ids)}).fetchall()
-        return any(requested_at is None for *_, requested_at in keys)
+    def _living(self) -> set[str]:
+        """Everybody of whom there are words and whom nobody has erased. For the same reason not those in a letter."""
+        known = self._connection.execute(QUERIES["customers_with_keys"]).fetchall()
+        return {customer_id for (customer_id,) in known}.difference(orders(self._connection))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -194,6 +194,10 @@ VACUUM (FULL) ledger.customer_keys;
 -- The same for sealed texts: nobody can open them without the key, so their space is only freed, and nobody waits.
 VACUUM ledger.sealed;
 
+-- name: customers_with_keys
+-- Asked by the eraser where a dead letter names nobody whom it erases: it stays if it names one of these.
+SELECT DISTINCT customer_id FROM ledger.customer_keys;
+
 -- name: all_keys
 -- Asked by the rotation of the key-encryption key, under the head lock.
 SELECT customer_id, key_version, wrapped FROM ledger.customer_keys WHERE wrapped IS NOT NULL;

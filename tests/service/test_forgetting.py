@@ -310,6 +310,9 @@ def caught_up(settings: Settings) -> bool:
 
 def test_the_words_of_an_erased_customer_are_nowhere_and_every_proof_holds(home: Path, tmp_path: Path) -> None:
     settings = located(home)
+    with psycopg.connect(settings.database_url or "", autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET log_statement = 'all'")  # with the parameters of each
+        connection.execute("SELECT pg_reload_conf()")
     receipts = send(settings, *commands())
     assert [answer for answer in receipts if answer["status"] != "recorded"] == []
     kept = f"{MARK}thewordsofsomebodyelse"
