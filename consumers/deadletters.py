@@ -37,7 +37,7 @@ _TIMEOUT_SECONDS: Final = 10.0
 MOST_LISTED: Final = 1000
 _HEADER_BYTES: Final = 16 * 1024
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,4096}")
-_ESCAPED: Final = re.compile(r"\\u00([0-9a-fA-F]{2})")
+_ESCAPED: Final = re.compile(r"(?:\\u00|%)([0-9a-fA-F]{2})")
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4}){4,}")
 _FULL: Final = (10077, 10025)
 """What NATS says where a stream is full (maximum bytes or messages), or its own disk or account limits are reached."""
@@ -190,12 +190,15 @@ def forget(broker_url: str, whose: Callable[[set[str]], str | None], *, after: i
 
 
 def ids_in(letter: DeadLetter) -> set[str]:
-    """Everything in a letter that may be an id, however it is spelled: escaped, in base64, in UTF-16, in a sentence."""
+    """Everything in a letter that may be an id, however it is spelled: escaped, as a form has it, in base64, in UTF-16,
+    in a sentence.
+    """
     body = letter.body.replace(b"\0", b"").decode("utf-8", "replace")
     encoded = [base64.b64decode(each + "==").decode("utf-8", "replace") for each in _BASE64.findall(body)]
     found: set[str] = set()
     for text in (body, *encoded, *letter.headers.values(), letter.command_id or ""):
-        for name in _ID.findall(_ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text)):
+        plain = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text)
+        for name in _ID.findall(f"{text} {plain}"):
             found |= {name, name.strip("._:-"), *name.split(":")}
     return found
 

@@ -381,6 +381,7 @@ def test_of_two_erasers_one_works_and_whoever_keeps_both_from_it_is_named(told: 
 LETTERS = {
     "the customer": b'{"customer_id":"C-1","text":"sesame"',
     "escaped": b'{"customer_id":"\\u0043-1","text":"sesame"}',
+    "in a form": b"customer=C%2D1&text=sesame&other=C-2",
     "in a sentence": b"Customer C-1. said sesame",
     "in base64": b'{"data_base64":"eyJjdXN0b21lcl9pZCI6IkMtMSIsInRleHQiOiJzZXNhbWUifQ=="}',
     "in UTF-16": '{"customer_id":"C-1"}'.encode("utf-16-le"),
