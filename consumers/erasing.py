@@ -78,9 +78,9 @@ async def run(
             if progress.failure is None:
                 _log.warning("nothing can be erased", error=failure)
             progress.failure = failure
-            if connection is not None:
+            if connection is not None and not isinstance(error, NotErased):  # an eraser that waits knows for what
                 connection.close()
-            connection = None
+                connection = None
         try:
             await asyncio.wait_for(stop.wait(), seconds if progress.failure is None else RETRY_SECONDS)
         except TimeoutError:

@@ -14,6 +14,7 @@ A round begins with what the log and the tables say, so it needs no memory: afte
 an older copy was restored, it does what is left to do. One eraser works at a time; another one finds the lock taken.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -38,6 +39,9 @@ _SHARED: Final = frozenset({"outage"})
 """Streams that belong to no customer, though some of their events name one."""
 _SCRUB_LOCK_MS: Final = 300
 """Everybody waits behind a VACUUM (FULL) that waits, so it gives up soon and comes again."""
+_SCRUBS: Final = 5
+_SCRUB_SECONDS: Final = 0.2
+_WAITS: Final = "the space of destroyed keys waits for a long reader, such as a verify"
 
 NOBODY: Final = ""
 Whose = Callable[[Collection[str]], str | None]
@@ -98,6 +102,7 @@ class Eraser:
         self._clock = clock
         self._looked = -1  # the size of the log up to which nothing is left to do; at first everything is looked at
         self._read = 0  # the last dead letter that was looked at
+        self._destroyed: str | None = None  # a transaction after the last one that destroyed something
 
     def round(self) -> int:
         """What the log orders is destroyed and on record as such; how many erasures were completed now.
@@ -146,9 +151,11 @@ class Eraser:
         """Step 3: the customer's keys, sealed texts and projected texts are gone, together."""
         parameters = {"customer_id": order.customer_id, "requested_at": order.requested_at}
         with self._connection.transaction():
-            self._connection.execute(QUERIES["destroy_keys"], parameters)
-            self._connection.execute(QUERIES["destroy_sealed"], parameters)
-            self._read_tables.purge(self._connection, order.customer_id)
+            gone = self._connection.execute(QUERIES["destroy_keys"], parameters).rowcount
+            gone += self._connection.execute(QUERIES["destroy_sealed"], parameters).rowcount
+            gone += self._read_tables.purge(self._connection, order.customer_id)
+        if gone or self._destroyed is None:
+            self._destroyed = str(self._value("transaction"))
 
     def traces(self, due: Sequence[Order]) -> dict[str, Traces]:
         """What leads to each customer, from one pass over the log: a command may name their promise and not them."""
@@ -184,17 +191,28 @@ class Eraser:
         self._connection.add_notice_handler(hear)
         try:
             self._connection.execute(f"SET lock_timeout = {_SCRUB_LOCK_MS}")
-            self._connection.execute(QUERIES["scrub_keys"])
+            self._scrub_keys(warnings)
             self._connection.execute(QUERIES["scrub_sealed"])
             self._read_tables.scrub(self._connection)
         except psycopg.errors.LockNotAvailable as error:
-            raise NotErased("the space of destroyed keys waits for a long reader, such as a verify") from error
+            raise NotErased(_WAITS) from error
         finally:
             self._connection.remove_notice_handler(hear)
             if not self._connection.closed:
                 self._connection.execute("RESET lock_timeout")
         if warnings:
             raise NotErased(f"the space of destroyed keys is not given back: {warnings[0]}")
+
+    def _scrub_keys(self, warnings: Sequence[str]) -> None:
+        """The same of the keys, and no transaction is left that began before they were destroyed: for as long as one
+        may look, VACUUM keeps deleted rows in every table, be they read or not.
+        """
+        for _ in range(_SCRUBS):
+            self._connection.execute(QUERIES["scrub_keys"])
+            if warnings or not self._value("still_seen", destroyed=self._destroyed):
+                return
+            time.sleep(_SCRUB_SECONDS)
+        raise NotErased(_WAITS)
 
     def complete(self, order: Order, texts: int, letters: int) -> None:
         """Step 6: it is on record that the erasure was carried out, and what it took."""
@@ -222,9 +240,12 @@ class Eraser:
         return 0 if row is None else int(row[0])
 
     def _count(self, query: str, **parameters: Any) -> int:
+        return int(self._value(query, **parameters))
+
+    def _value(self, query: str, **parameters: Any) -> Any:
         row = self._connection.execute(QUERIES[query], parameters).fetchone()
         assert row is not None
-        return int(row[0])
+        return row[0]
 
     def _of_the_erased(self, *, behind: bool) -> Whose:
         """Whose a letter is that names somebody erased; `behind` their ids too, one pass over the log. At the first

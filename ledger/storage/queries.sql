@@ -190,6 +190,16 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 -- Asked by the eraser, outside of transactions: a changed row leaves its old bytes, and these are the wrapped key.
 VACUUM (FULL) ledger.customer_keys;
 
+-- name: transaction
+-- Asked by the eraser after it destroyed something: a transaction that began later.
+SELECT pg_current_xact_id()::xid::text;
+
+-- name: still_seen
+-- Asked by the eraser after VACUUM (FULL): whether that may have kept rows that were deleted before the transaction
+-- `destroyed`, because one that began earlier may still look at them. relfrozenxid is what it went by.
+SELECT age(relfrozenxid) > age(%(destroyed)s::text::xid) FROM pg_catalog.pg_class
+WHERE oid = 'ledger.customer_keys'::regclass;
+
 -- name: scrub_sealed
 -- The same for sealed texts: nobody can open them without the key, so their space is only freed, and nobody waits.
 VACUUM ledger.sealed;

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psycopg
@@ -30,6 +31,14 @@ from tests.storage.log import copied, copy_directory
 
 MARK = "[erased on 2026-03-01]"
 OTHERS = {"keys": 1, "sealed": 1, "texts": 1}
+
+
+def looking(url: str) -> Connection[Any]:
+    """A connection whose transaction sees the database as it is now, until it is closed."""
+    connection = psycopg.connect(url)
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    connection.execute("SELECT size FROM ledger.head")
+    return connection
 
 
 def prove(world: Erasing, receipt: Receipt) -> None:
@@ -314,6 +323,22 @@ def test_space_is_not_waited_for_while_somebody_reads_for_long(told: Erasing) ->
     assert eraser.round() == 1
 
 
+def test_an_erasure_is_not_completed_while_somebody_can_still_look_back(told: Erasing) -> None:
+    """Whoever began before, reading something else, keeps the deleted rows in the files, and can even ask for them."""
+    with looking(told.url) as before:
+        assert told.erase() == "recorded"
+        eraser = told.eraser()
+        with pytest.raises(NotErased, match="long reader"):
+            eraser.round()
+        assert (told.left(), told.completions()) == ({}, [])
+        before.close()
+        assert eraser.round() == 1
+        told.connection.execute("CHECKPOINT")
+        read = "SELECT pg_read_binary_file(pg_relation_filepath(%s)) AS bytes"
+        (row,) = told.ask(read, "read_texts_v1.texts")
+        assert b"It snows." not in row["bytes"]
+
+
 def test_a_pack_that_is_being_made_has_its_name_before_the_erasure_is_completed(
     told: Erasing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,3 +504,29 @@ def test_an_eraser_without_its_role_says_what_to_give_it_and_goes_on_once_it_has
     assert told.erase() == "recorded"
     asyncio.run(asyncio.wait_for(story(), 60))
     assert told.left() == {}
+
+
+def test_an_erasure_waits_for_who_began_before_and_not_for_who_begins_meanwhile(
+    told: Erasing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else reports that overlap would put it off for ever."""
+    monkeypatch.setattr(erasing, "RETRY_SECONDS", 0.01)
+
+    async def story() -> None:
+        stop, progress = asyncio.Event(), erasing.Progress()
+        url = told.url.replace("postgres@", "ledger_eraser@", 1)
+        working = asyncio.create_task(
+            erasing.run(told.ledger, url, told.broker_url, texts, stop, progress=progress, seconds=0.01)
+        )
+        while progress.failure is None:
+            await asyncio.sleep(0.01)
+        with looking(told.url):
+            before.close()
+            while not progress.completed:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await working
+
+    with looking(told.url) as before:
+        assert told.erase() == "recorded"
+        asyncio.run(asyncio.wait_for(story(), 60))
