@@ -94,6 +94,16 @@ def test_a_lax_verifier_would_be_led_to_a_true_root_by_a_wrong_length_or_place()
         verify_inclusion(LEAVES[1], 0, 1, [LEAVES[0]], root)
 
 
+def test_a_larger_size_signed_for_a_smaller_tree_is_not_proven_by_a_proof_that_ends_early():
+    for size1 in range(1, 20):
+        for size2 in range(size1 + 1, 20):
+            proof, root1, root2 = naive_consistency(size1, 0, size2), naive_root(0, size1), naive_root(0, size2)
+            for claimed in range(size2 + 1, 80):
+                if len(naive_consistency(size1, 0, claimed)) > len(proof):
+                    with pytest.raises(BadProof, match="too short"):
+                        verify_consistency(size1, claimed, proof, root1, root2)
+
+
 H = b"h" * 32
 
 
