@@ -109,6 +109,9 @@ UNION ALL
 SELECT inhparent::regclass::text, format('child %%s', inhrelid::regclass), 'its rows are read as rows of the parent'
 FROM pg_catalog.pg_inherits WHERE inhparent IN (SELECT oid FROM relation)
 UNION ALL
+SELECT place, format('parent %%s', inhparent::regclass), 'who may change the parent''s rows changes these, past triggers'
+FROM pg_catalog.pg_inherits JOIN relation ON inhrelid = relation.oid
+UNION ALL
 -- The text of a query or an expression says of a cast its types, of CASE, IN and DISTINCT nothing: not what they call.
 SELECT DISTINCT place, format('call of %%s', refobjid::regprocedure), 'function'
 FROM stored JOIN pg_catalog.pg_depend ON classid = catalog AND objid = stored.oid
@@ -147,6 +150,18 @@ WHERE oid >= 16384 AND pronamespace = 'pg_catalog'::regnamespace
   AND EXISTS (SELECT FROM pg_catalog.pg_proc AS own
               WHERE own.oid < 16384 AND (own.proname, own.pronamespace) = (p.proname, p.pronamespace))
 UNION ALL
+-- What is changed has its row written anew; as the server was made, those below 12000 were written before the others.
+-- Functions that PostgreSQL itself keeps from some (pg_init_privs) are left out: rights on them are given with good reason.
+SELECT 'database', what, 'PostgreSQL''s own, changed by somebody'
+FROM (
+    SELECT tableoid, oid, xmin, format('function %%s', oid::regprocedure) AS what FROM pg_catalog.pg_proc
+    UNION ALL
+    SELECT tableoid, oid, xmin, format('type %%s', oid::regtype) FROM pg_catalog.pg_type
+) AS own
+WHERE oid < 12000
+  AND xmin::text::bigint > (SELECT min(xmin::text::bigint) FROM pg_catalog.pg_proc WHERE oid >= 12000 AND oid < 16384)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_init_privs WHERE (classoid, objoid) = (own.tableoid, own.oid))
+UNION ALL
 SELECT 'database', format('operator %%s', oid::regoperator), 'taken for one of PostgreSQL''s own of that name'
 FROM pg_catalog.pg_operator AS o
 WHERE oid >= 16384 AND oprnamespace = 'pg_catalog'::regnamespace
@@ -166,7 +181,7 @@ UNION ALL
 SELECT coalesce('role ' || rolname, 'database'), format('setting %%s', split_part(setting, '=', 1)), setting
 FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN unnest(setconfig) AS setting
 LEFT JOIN pg_catalog.pg_roles AS u ON u.oid = setrole
-WHERE (setting IN ('synchronous_commit=off', 'synchronous_commit=local') OR split_part(setting, '=', 1) IN
+WHERE (lower(setting) ~ '^synchronous_commit=(off|false|no|0|local)$' OR split_part(setting, '=', 1) IN
        ('search_path', 'session_replication_role', 'session_preload_libraries', 'local_preload_libraries'))
   AND setdatabase IN (0, (SELECT oid FROM database))
   AND (setrole = 0 OR NOT rolsuper AND EXISTS (SELECT FROM role WHERE pg_has_role(setrole, role.oid, 'MEMBER')))
@@ -180,6 +195,11 @@ WHERE has
 UNION ALL
 SELECT 'role ' || rolname, format('member of %%s', roleid::regrole), 'yes'
 FROM role JOIN pg_catalog.pg_auth_members ON member = role.oid
+UNION ALL
+SELECT 'role ' || rolname, 'member of pg_write_all_data', 'yes'
+FROM pg_catalog.pg_roles
+WHERE rolname NOT IN ('pg_write_all_data', %(owner)s) AND NOT rolsuper
+  AND pg_has_role(oid, 'pg_write_all_data', 'MEMBER')
 UNION ALL
 SELECT 'server', format('grant of %%s on %%s to %%s', privilege_type, parname, coalesce(rolname, 'PUBLIC')), 'granted'
 FROM pg_catalog.pg_parameter_acl, aclexplode(paracl) AS g LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = grantee

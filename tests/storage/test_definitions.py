@@ -114,6 +114,11 @@ ATTACKS = [
         "index ledger.events_stream",
     ),
     ("CREATE TABLE public.more () INHERITS (ledger.events)", "ledger.events", "child public.more"),
+    (
+        "CREATE TABLE public.above (LIKE ledger.events); ALTER TABLE ledger.events INHERIT public.above",
+        "ledger.events",
+        "parent public.above",
+    ),
     ("ALTER TABLE ledger.checkpoints SET UNLOGGED", "ledger.checkpoints", "persistence"),
     ("DROP TABLE ledger.witnessed", "ledger.witnessed", "kind"),
     (
@@ -139,6 +144,7 @@ ATTACKS = [
     ),
     ("ALTER ROLE mallory SET search_path = mine", "role mallory", "setting search_path"),
     ("ALTER DATABASE {database} SET synchronous_commit = off", "database", "setting synchronous_commit"),
+    ("ALTER ROLE ledger_appender SET synchronous_commit = False", "role ledger_appender", "setting synchronous_commit"),
     ("ALTER DATABASE {database} SET search_path = mine, pg_catalog", "database", "setting search_path"),
     ("SET LOCAL synchronous_commit = local", "server", "setting synchronous_commit"),
     ("SET LOCAL session_replication_role = replica", "server", "setting session_replication_role"),
@@ -169,6 +175,30 @@ ATTACKS = [
         "operator =(bytea,text)",
     ),
     (
+        "CREATE OR REPLACE FUNCTION pg_catalog.now() RETURNS timestamptz STABLE LANGUAGE sql "
+        "RETURN transaction_timestamp() - interval '1 year'",
+        "database",
+        "function now()",
+    ),
+    (
+        "CREATE OR REPLACE FUNCTION pg_catalog.now() RETURNS timestamptz STABLE LANGUAGE internal "
+        "AS 'pg_postmaster_start_time'; GRANT EXECUTE ON FUNCTION now() TO mallory",
+        "database",
+        "function now()",
+    ),
+    (
+        "ALTER FUNCTION now() RENAME TO earlier; "
+        "CREATE FUNCTION pg_catalog.now() RETURNS timestamptz STABLE LANGUAGE sql AS $$ SELECT 'epoch'::timestamptz $$",
+        "database",
+        "function earlier()",
+    ),
+    (
+        "CREATE FUNCTION public.other(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$; "
+        "ALTER TYPE bytea SET (SEND = public.other)",
+        "database",
+        "type bytea",
+    ),
+    (
         "GRANT SET ON PARAMETER session_replication_role TO mallory",
         "server",
         "grant of SET on session_replication_role to mallory",
@@ -185,6 +215,7 @@ ATTACKS = [
         "kind",
     ),
     ("ALTER ROLE ledger_eraser BYPASSRLS", "role ledger_eraser", "attribute BYPASSRLS"),
+    ("GRANT pg_write_all_data TO mallory", "role mallory", "member of pg_write_all_data"),
     ("GRANT mallory TO ledger_projector", "role ledger_projector", "member of mallory"),
 ]
 
@@ -302,6 +333,14 @@ def test_another_owner_of_everything_is_no_difference(cursor: Cursor) -> None:
         cursor.execute(statement.encode())
     cursor.execute("ALTER FUNCTION ledger.refuse_change() OWNER TO mallory")
     cursor.execute("ALTER SCHEMA service OWNER TO mallory; ALTER SCHEMA ledger OWNER TO mallory")
+    assert differing(cursor) == []
+
+
+def test_rights_on_what_postgresql_keeps_from_most_are_no_difference(cursor: Cursor) -> None:
+    cursor.execute(
+        "GRANT EXECUTE ON FUNCTION pg_read_file(text), pg_ls_waldir() TO mallory; GRANT pg_monitor TO mallory"
+    )
+    cursor.execute("ALTER ROLE mallory SET synchronous_commit = remote_apply")
     assert differing(cursor) == []
 
 
