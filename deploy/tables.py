@@ -1,7 +1,7 @@
 """What people read on the terminal: rows as tables, moments to the minute in UTC, colours where they say something."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich.console import Console
@@ -59,7 +59,7 @@ def cell(value: Any) -> Text:
     if value is None:
         return Text("")
     if isinstance(value, datetime):
-        return Text(f"{value:%Y-%m-%d %H:%M}Z")
+        return Text(f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z")
     if isinstance(value, timedelta):
         return Text(str(value).split(".")[0])
     if isinstance(value, dict):
