@@ -6,12 +6,12 @@ which trusts them no more than what a stranger submits.
 
 import logging
 import threading
-import time
 from functools import cache
 from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from deploy.foreign import read_within
 from deploy.witness import Answer, Witness, WitnessProblem
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.errors import TlogError
@@ -61,16 +61,11 @@ def fetch_checkpoint(url: str) -> bytes:
 
 def fetch(url: str, limit: int) -> bytes:
     """At most `limit` bytes of what is at `url`, and one more where there are more. Raises OSError or HTTPException."""
-    until, body = time.monotonic() + SECONDS, bytearray()
     try:
         with urlopen(url, timeout=SECONDS) as answer:
-            while len(body) <= limit and (piece := answer.read1(limit + 1 - len(body))):
-                body += piece
-                if time.monotonic() > until:
-                    raise TimeoutError(f"{url} takes longer than {SECONDS:g} s to answer")
+            return read_within(answer, limit, SECONDS)
     except ValueError as error:  # no address, or one that a redirect leads to
         raise OSError(f"{url}: {error}") from error
-    return bytes(body)
 
 
 def keep_feeding(witness: Witness, log: Verifier, url: str, seconds: float, stop: threading.Event) -> None:

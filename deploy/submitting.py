@@ -5,7 +5,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from deploy.foreign import printable
+from deploy.foreign import printable, read_within
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.note import MAX_NOTE_SIZE, Note
@@ -76,7 +76,7 @@ def _post(url: str, body: bytes, seconds: float) -> tuple[int, str, bytes]:
         except HTTPError as error:
             answer = error
         with answer:
-            return answer.status, answer.headers.get_content_type(), answer.read(MAX_NOTE_SIZE)
+            return answer.status, answer.headers.get_content_type(), read_within(answer, MAX_NOTE_SIZE, seconds)
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
             raise NotCosigned(f"no answer within {seconds:g} s") from error

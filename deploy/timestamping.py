@@ -18,7 +18,7 @@ import structlog
 from cryptography.x509 import Certificate
 from psycopg.rows import tuple_row
 
-from deploy.foreign import beginning, printable
+from deploy.foreign import beginning, printable, read_within
 from deploy.places import SetupError
 from ledger.lasting import Lasting
 from ledger.settings import Settings
@@ -131,7 +131,6 @@ def _post(url: str, body: bytes) -> bytes:
     headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
     try:
         with urlopen(Request(url, body, headers), timeout=SECONDS) as answer:
-            response: bytes = answer.read(MAX_RESPONSE + 1)
+            return read_within(answer, MAX_RESPONSE, SECONDS)
     except ValueError as error:  # a redirect to what is no address
         raise OSError(f"{url}: {error}") from error
-    return response

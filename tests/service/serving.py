@@ -1,5 +1,6 @@
 """An application on a free port, over real HTTP, and a client that shows the answer as it was sent."""
 
+import asyncio
 import http.client
 import socket
 import threading
@@ -16,6 +17,25 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+@contextmanager
+def dripping() -> Iterator[str]:
+    """Where every answer is begun and never ends."""
+    over = threading.Event()
+
+    async def drip(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while not over.is_set():
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+                await asyncio.sleep(0.02)
+
+    with served(drip) as port:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            over.set()
 
 
 @contextmanager

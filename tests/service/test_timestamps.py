@@ -20,14 +20,14 @@ from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from deploy import cli
+from deploy import cli, timestamping
 from deploy.places import SetupError
 from deploy.timestamping import Anchor, anchor_of, read_roots
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import BadTimestamp, request_for, stamped_at
 from projections.web.health import health
-from tests.service.serving import served
+from tests.service.serving import dripping, served
 from tests.storage.log import NOON, Log, make, told
 
 OPENSSL = shutil.which("openssl")
@@ -211,6 +211,13 @@ def test_an_authority_that_leads_nowhere_is_asked_again_later(log: Log, authorit
     routes = [Route("/", lambda _: RedirectResponse("http://[::1", 303), methods=["POST"])]
     with served(Starlette(routes=routes)) as port, pytest.raises(OSError, match="Invalid IPv6 URL"):
         anchor(log, authority, f"http://127.0.0.1:{port}/").round(NOON)
+
+
+def test_an_authority_that_never_ends_is_given_up(log: Log, authority: Authority, monkeypatch: pytest.MonkeyPatch):
+    grow(log, 1)
+    monkeypatch.setattr(timestamping, "SECONDS", 0.2)
+    with dripping() as url, pytest.raises(TimeoutError, match=r"longer than 0\.2 s"):
+        anchor(log, authority, url).round(NOON)
 
 
 def test_an_answer_to_another_request_is_refused(log: Log, authority: Authority):

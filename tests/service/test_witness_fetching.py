@@ -2,7 +2,6 @@
 
 import signal
 import threading
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from urllib.error import HTTPError
@@ -10,7 +9,7 @@ from urllib.error import HTTPError
 import psycopg
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import RedirectResponse, StreamingResponse
+from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -27,7 +26,7 @@ from projections.web.app import create_app as ledger_app
 from projections.web.tiles import open_pool
 from tests.service.entries import LOG as LEDGER
 from tests.service.entries import entry, sign, store
-from tests.service.serving import ask, served
+from tests.service.serving import ask, dripping, served
 from tests.service.witnesses import LOG, ORIGIN, checkpoint, post, request, running, witness_in
 from tests.storage.log import Log, make, told
 
@@ -84,23 +83,13 @@ def test_a_log_that_answers_with_noise_or_never_ends_stops_no_witness_from_fetch
 ):
     witness, _ = witness_in(tmp_path)
     monkeypatch.setattr(feeding, "SECONDS", 0.3)
-    dripping = threading.Event()
-
-    def drips() -> Iterator[bytes]:
-        while not dripping.wait(0.02):
-            yield b"x"
-
     routes = [
         Route(f"/{number}/checkpoint", lambda _, to=to: RedirectResponse(to)) for number, to in enumerate(NOWHERE)
     ]
-    slow = Route("/slow/checkpoint", lambda _: StreamingResponse(drips()))
-    with served(Starlette(routes=[*routes, slow])) as port:
-        try:
-            for path in (*map(str, range(len(NOWHERE))), "slow"):
-                with pytest.raises(OSError, match=r"http://|idna|longer than"):
-                    feed(witness, LOG.verifier, f"http://127.0.0.1:{port}/{path}")
-        finally:
-            dripping.set()
+    with served(Starlette(routes=routes)) as port, dripping() as never_ends:
+        for url in (*(f"http://127.0.0.1:{port}/{number}" for number in range(len(NOWHERE))), never_ends):
+            with pytest.raises(OSError, match=r"http://|idna|longer than"):
+                feed(witness, LOG.verifier, url)
         stop = threading.Event()
         stop.set()
         feeding.keep_feeding(witness, LOG.verifier, f"http://127.0.0.1:{port}/0", 60.0, stop)
