@@ -93,13 +93,15 @@ def connect(url: str, name: str) -> Connection[tuple[Any, ...]]:
 
     synchronous_commit is off: the position moves in the same transaction as the rows, so what a power cut takes is
     applied again. The log itself never commits that way. What database or role make the default of a transaction is
-    set as well: each of ours waits for others by locks, and writes, and a rebuild takes as long as the log is.
+    set as well: each of ours waits for others by locks, and writes, and a rebuild takes as long as the log is. And
+    operators are PostgreSQL's own: with others the check of the read tables would derive what their owner likes.
     """
     return psycopg.connect(
         url,
         autocommit=True,
         application_name=f"promise-ledger {name}",
-        options="-c synchronous_commit=off -c timezone=UTC -c default_transaction_read_only=off"
+        options="-c search_path=pg_catalog -c synchronous_commit=off -c timezone=UTC"
+        " -c default_transaction_read_only=off"
         r" -c default_transaction_isolation=read\ committed"
         " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
     )

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from deploy import cli
 from projections import checking, versions
@@ -80,6 +81,18 @@ def test_an_edit_is_found(told: World, edit: str, table: str, key: dict[str, obj
     assert (problem.table, problem.message) == (table, message)
     assert key is None or problem.key == key
     assert told.ask("SELECT 1 FROM projection.versions WHERE NOT live") == []
+
+
+def test_an_operator_of_the_owner_s_own_decides_nothing(told: World) -> None:
+    """With one in a search path other rows would be derived, and an edit that fits them would pass for right."""
+    told.connection.execute(
+        "CREATE SCHEMA mine; CREATE FUNCTION mine.other(bigint, integer) RETURNS bigint IMMUTABLE LANGUAGE sql AS "
+        "'SELECT CASE $1 WHEN 7 THEN 7 WHEN 8 THEN 6 ELSE $1 OPERATOR(pg_catalog.-) $2 END'; "
+        "CREATE OPERATOR mine.- (LEFTARG = bigint, RIGHTARG = integer, FUNCTION = mine.other)"
+    )
+    path = SQL("ALTER DATABASE {} SET search_path = mine, pg_catalog")
+    told.connection.execute(path.format(Identifier(told.connection.info.dbname)))
+    assert check(told.url, told.secrets) is None
 
 
 def test_a_rebuild_mends_what_was_edited(told: World) -> None:
