@@ -32,7 +32,7 @@ class Site:
 
     def __init__(self, policy: Policy | None = None) -> None:
         self._policy = policy
-        self._roots: dict[tuple[int, int], bytes] = {}  # of full tiles below partial ones: they never change
+        self._roots: dict[tuple[str, int, int], bytes] = {}  # of a log's full tiles below partial ones: never changed
 
     def checkpoint(self, cursor: Cursor[Any]) -> bytes | None:
         """The newest checkpoint that may be published, None where there is none yet. Raises Damaged."""
@@ -58,11 +58,13 @@ class Site:
         if head is None or tile_width(tile.level, tile.index, head[0]) < tile.width:
             return None
         try:
-            return format_bundle(_entries(cursor, tile)) if tile.level == ENTRIES else self._hashes(cursor, tile)
+            return (
+                format_bundle(_entries(cursor, tile)) if tile.level == ENTRIES else self._hashes(cursor, head[3], tile)
+            )
         except Malformed as error:
             raise Damaged(f"what is stored for {tile_path(*tile)} is none of it ({error})") from error
 
-    def _hashes(self, cursor: Cursor[Any], tile: Tile) -> bytes:
+    def _hashes(self, cursor: Cursor[Any], origin: str, tile: Tile) -> bytes:
         """The full tile's beginning where it is stored, else computed from what lies below it."""
         row = cursor.execute(QUERIES["tile"], {"level": tile.level, "index": tile.index}).fetchone()
         if row is not None:
@@ -70,15 +72,15 @@ class Site:
         if tile.level == 0:
             return b"".join(map(leaf_hash, _entries(cursor, tile)))
         first = tile.index * WIDTH
-        return b"".join(self._root(cursor, tile.level - 1, index) for index in range(first, first + tile.width))
+        return b"".join(self._root(cursor, origin, tile.level - 1, index) for index in range(first, first + tile.width))
 
-    def _root(self, cursor: Cursor[Any], level: int, index: int) -> bytes:
-        root = self._roots.get((level, index))
+    def _root(self, cursor: Cursor[Any], origin: str, level: int, index: int) -> bytes:
+        root = self._roots.get((origin, level, index))
         if root is None:
-            root = subtree_root(split_tile(self._hashes(cursor, Tile(level, index))))
+            root = subtree_root(split_tile(self._hashes(cursor, origin, Tile(level, index))))
             if len(self._roots) >= _KEPT_ROOTS:
                 self._roots.clear()
-            self._roots[level, index] = root
+            self._roots[origin, level, index] = root
         return root
 
 

@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Identifier
 from structlog.testing import capture_logs
 
 from deploy.exporting import export_tiles
+from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import leaf_hash, root
 from ledger.tlog.note import Verifier
@@ -210,6 +211,22 @@ def test_a_damaged_log_is_one_sentence_over_http_that_is_logged_once(database: s
                 assert answer.body.endswith(b": run `promise-ledger verify`\n")
             assert [each["error"].encode() for each in logs] == [answers[0].body.strip()]
         assert ask(port, "/tile/0/000").status == 200
+
+
+def test_a_log_that_goes_on_as_another_one_is_served_as_it_is_now(database: str):
+    """As after `recover anew`, which the read side need not be stopped for."""
+    store(database, [entry(index) for index in range(300)])
+    others = [b"another", *(entry(index) for index in range(1, 300))]
+    with open_pool(database) as pool, served(create_app(database, pool)) as port:
+        assert ask(port, "/tile/1/000.p/1").body != root(others[:256])
+        with psycopg.connect(database) as connection:
+            connection.execute("SET session_replication_role = replica")
+            for table in ("events", "tiles", "head"):
+                connection.execute(SQL("DELETE FROM ledger.{}").format(Identifier(table)))
+        store(database, others)
+        with psycopg.connect(database) as connection:
+            connection.execute(QUERIES["rename_log"], {"origin": "log.example/2"})
+        assert ask(port, "/tile/1/000.p/1").body == root(others[:256])
 
 
 def test_a_log_that_grows_is_served_at_once_and_under_its_signed_checkpoint(database: str, data_dir: Path):
