@@ -34,6 +34,7 @@ class Log:
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
         self._batches: OrderedDict[tuple[int, int], Batch] = OrderedDict()
+        self._origin = ""
         self._reading = Lock()
 
     def size(self) -> int:
@@ -41,7 +42,16 @@ class Log:
         row = self._connection.execute(QUERIES["read_head"]).fetchone()
         if row is not None and row[0] is None:
             raise Fork(f"the head of the log has no size: {RECOVER}")
-        return 0 if row is None else int(row[0])
+        if row is None:
+            return 0
+        self.goes_on(row[3])
+        return int(row[0])
+
+    def goes_on(self, origin: str) -> None:
+        """Forget what was read of a log that ended: the one that goes on (`recover anew`) has other events."""
+        if origin != self._origin:
+            self._batches.clear()
+            self._origin = origin
 
     def read(self, first: int, stop: int) -> Batch:
         """The batch [first, stop), which is committed. Thread-safe. Raises MissingLeaf or MalformedEntry."""

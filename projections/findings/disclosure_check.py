@@ -122,6 +122,7 @@ def _snapshot(cursor: Cursor[Any], opened: _Opened) -> "_Snapshot":
     if opened.streams.size != size:
         opened.streams.forget()
         opened.streams.size = size
+    opened.log.goes_on(head[3])
     unapplied = opened.log.read(version.position, size).entries if version.position < size else ()
     return _Snapshot(cursor, opened.streams, size, head[2].astimezone(UTC), unapplied)
 

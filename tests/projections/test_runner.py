@@ -131,6 +131,20 @@ def test_an_entry_that_is_none_stops_everything_before_it(world: World) -> None:
     assert "secret" not in str(status(world.url))
 
 
+def test_of_a_log_that_goes_on_as_another_one_nothing_is_remembered(world: World) -> None:
+    """As after `recover anew`, which the read side need not be stopped for: the tables would say what is lost."""
+    world.make(1)
+    world.make(2)
+    log = Log(world.connection_of_tuples())
+    log.read(log.size() - 1, log.size())
+    world.connection.execute(
+        "SET session_replication_role = replica; UPDATE ledger.head SET origin = 'ledger.example/2';"
+        "UPDATE ledger.events SET state = (SELECT state FROM ledger.events WHERE notification_id = 1)"
+    )
+    (entry,) = log.read(log.size() - 1, log.size()).entries
+    assert entry.heading.stream == "promise:P-1"
+
+
 def test_a_crash_between_batches_loses_and_repeats_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(applying, "LIVE_BATCH", 10)
     world.ledger.submit(story(world, 5, 60))
