@@ -46,6 +46,9 @@ _log = structlog.get_logger("relay")
 class Announcer(Protocol):
     """One kind of announcement."""
 
+    origin: str
+    """The log's name, which a step renews."""
+
     @property
     def name(self) -> str: ...
     @property
@@ -73,8 +76,10 @@ async def step(announcer: Announcer, connection: AsyncConnection[DictRow], queue
     """Announce one batch; how many. 0 where there is nothing, or another relay is at it. Raises `NotPublished`."""
     async with connection.transaction(), connection.cursor() as cursor:
         await cursor.execute(QUERIES["lock"], {"name": announcer.name})
-        if await cursor.fetchone() is None:
+        place = await cursor.fetchone()
+        if place is None:
             return 0
+        announcer.origin = place["origin"]
         announcements = await announcer.take(cursor, now)
         if announcements:
             await publish(queue, announcer.stream, announcements)

@@ -1,7 +1,7 @@
 -- name: lock
 -- Asked before each step of an announcer: its row is locked until the step is over, and passed over where another relay
--- is at it.
-SELECT position FROM service.announcers WHERE name = %(name)s FOR UPDATE SKIP LOCKED;
+-- is at it. Beside it the log's name: `recover anew` gives it another one, while relays may run.
+SELECT position, (SELECT origin FROM ledger.head) AS origin FROM service.announcers WHERE name = %(name)s FOR UPDATE SKIP LOCKED;
 
 -- name: announce
 -- The ids of what is published before the transaction ends.
@@ -20,5 +20,5 @@ LEFT JOIN service.announcers AS a ON a.name = v.name
 WHERE v.name = %(name)s AND v.live;
 
 -- name: origin
--- Asked once: the log's name, which is the source of all announcements.
+-- Asked at start: the log's name, which is the source of all announcements.
 SELECT origin FROM ledger.head;

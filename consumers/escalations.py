@@ -31,7 +31,7 @@ class EscalationsAnnouncer:
     stream: Final[Stream] = ESCALATIONS
 
     def __init__(self, origin: str) -> None:
-        self._origin = origin
+        self.origin = origin
 
     async def take(self, cursor: AsyncCursor[DictRow], now: datetime) -> Sequence[Announcement]:
         """The steps that are due at `now`, as far as the read tables of promises have come."""
@@ -46,7 +46,7 @@ class EscalationsAnnouncer:
         body = cloud_event(
             id=row["id"],
             type=ESCALATION_SUBJECT,
-            source=self._origin,
+            source=self.origin,
             time=row["at"],
             subject=row["customer_id"],
             data={name: row[name] for name in _SAID if row[name] is not None},

@@ -34,7 +34,7 @@ class FindingsAnnouncer:
     stream: Final[Stream] = FINDINGS
 
     def __init__(self, origin: str, rules: Mapping[str, str]) -> None:
-        self._origin = origin
+        self.origin = origin
         self._rules = rules
 
     async def take(self, cursor: AsyncCursor[DictRow], now: datetime) -> Sequence[Announcement]:
@@ -69,5 +69,5 @@ class FindingsAnnouncer:
 
     def _announcement(self, kind: str, id: str, time: datetime, finding: Mapping[str, Any]) -> Announcement:
         data = {name: value for name, value in finding.items() if value is not None}
-        body = cloud_event(id=id, type=kind, source=self._origin, time=time, subject=finding["customer_id"], data=data)
+        body = cloud_event(id=id, type=kind, source=self.origin, time=time, subject=finding["customer_id"], data=data)
         return Announcement(kind, id, body)

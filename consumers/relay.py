@@ -30,7 +30,7 @@ class EventsAnnouncer:
     stream: Final[Stream] = EVENTS
 
     def __init__(self, origin: str) -> None:
-        self._origin = origin
+        self.origin = origin
         self.lag_events = 0
         """How many events were not published yet when a step began."""
 
@@ -59,7 +59,7 @@ class EventsAnnouncer:
         body = cloud_event(
             id=entry["event_id"],
             type=f"ledger.{row['topic']}",
-            source=self._origin,
+            source=self.origin,
             time=entry["occurred_at"],
             subject=entry.get("customer_id"),
             data=orjson.Fragment(state),

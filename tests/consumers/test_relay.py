@@ -70,6 +70,16 @@ def test_every_event_is_published_as_it_is_hashed_and_as_the_contract_says(liste
     assert [text for text in words if text.encode() in published] == [], "no personal word"
 
 
+def test_the_source_of_what_is_announced_is_the_log_that_goes_on(listening: Listening) -> None:
+    """As after `recover anew`, which no relay need be stopped for."""
+    listening.world.make(1)
+    listening.announce(at(0))
+    listening.world.connection.execute("UPDATE ledger.head SET origin = 'example.com/ledger-2'")
+    listening.world.make(2)
+    listening.announce(at(0))
+    assert [each["source"] for each in listening.heard()] == ["localhost/promise-ledger", "example.com/ledger-2"]
+
+
 def test_events_and_commands_have_names_of_their_own_in_the_contract() -> None:
     names = [kind.__name__ for kind in (*COMMANDS.values(), *TOPICS.values())]
     assert len(names) == len(set(names))
