@@ -121,6 +121,15 @@ SELECT DISTINCT place, format('call of %%s', refobjid::regoperator), 'operator'
 FROM stored JOIN pg_catalog.pg_depend ON classid = catalog AND objid = stored.oid
 WHERE refclassid = 'pg_catalog.pg_operator'::regclass
 UNION ALL
+SELECT place, concat_ws(' ', 'comment', attname), description -- what readers are told that it means
+FROM (
+    SELECT 'pg_catalog.pg_class'::regclass AS catalog, oid, place FROM relation WHERE relkind = 'v'
+    UNION ALL
+    SELECT 'pg_catalog.pg_proc'::regclass, oid, place FROM function
+) AS told
+JOIN pg_catalog.pg_description ON (classoid, objoid) = (catalog, oid)
+LEFT JOIN pg_catalog.pg_attribute ON attrelid = told.oid AND attnum = objsubid AND objsubid > 0
+UNION ALL
 SELECT place, 'body', to_json(pg_get_functiondef(oid))::text FROM function WHERE prokind <> 'a'
 ORDER BY 1, 2, 3;
 

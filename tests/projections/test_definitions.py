@@ -42,6 +42,13 @@ ATTACKS = [
         "timestamp with time zone,timestamp with time zone,boolean)",
         "body",
     ),
+    ("COMMENT ON VIEW audit.promises IS 'Those kept.'", "audit.promises", "comment"),
+    ("COMMENT ON COLUMN audit.promises.due_at IS 'As first promised.'", "audit.promises", "comment due_at"),
+    (
+        "COMMENT ON FUNCTION audit.promises_as_of IS NULL",
+        "audit.promises_as_of(timestamp with time zone,timestamp with time zone)",
+        "comment",
+    ),
     ("REVOKE SELECT ON audit.followups FROM ledger_auditor", "audit.followups", "grant of SELECT to ledger_auditor"),
     ("REVOKE USAGE ON SCHEMA audit FROM ledger_auditor", "schema audit", "grant of USAGE to ledger_auditor"),
     (
