@@ -32,6 +32,7 @@ from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadProof, TlogError
 from ledger.tlog.note import Note, Signature, Verifier
 from ledger.tlog.policy import MAX_POLICY_SIZE, Policy, Witness
+from projections.site import cosigned
 
 ROUND_SECONDS = 1.0
 PATIENCE_SECONDS = 5.0
@@ -104,6 +105,7 @@ class Collector:
         self._standings = {witness.name: Standing() for witness in policy.witnesses}
         self._pool = ThreadPoolExecutor(max(1, len(policy.witnesses)), thread_name_prefix="witness")
         self._waiting_since: float | None = None
+        self._taken: int | None = None
         self.published_size = 0
         self.failure: str | None = None
 
@@ -114,24 +116,32 @@ class Collector:
     def round(self) -> bool:
         """Whether a checkpoint was published: the newest one, where it is not yet and the quorum has cosigned it.
 
-        Raises psycopg.Error where the database is away.
+        Raises psycopg.Error where the database is away, LookupError where a row stands in the way of the newest one.
         """
         with closing(psycopg.connect(self._url, autocommit=True, row_factory=tuple_row, connect_timeout=5)) as database:
             newest = database.execute(QUERIES["last_checkpoint"]).fetchone()
-            published = database.execute(QUERIES["last_witnessed"]).fetchone()
-            self.published_size = 0 if published is None else published[0]
-            if newest is None or (published is not None and newest[0] <= published[0]):
+            published = database.execute(QUERIES["newest_witnessed"]).fetchall()
+            note = next((note for (note,) in published if cosigned(note, self._policy)), None)
+            self.published_size = 0 if note is None else Checkpoint.parse(Note.parse(note).text).size
+            if newest is None or newest[0] <= self.published_size:
                 self._waiting_since = None
                 return False
+            if newest[0] == self._taken:
+                raise LookupError(
+                    f"ledger.witnessed has one over {newest[0]} events that the policy does not accept, as after a "
+                    "change of the policy; the next event's is published"
+                )
             if self._waiting_since is None:
                 self._waiting_since = self._clock()
-            size, note = newest[0], self._cosigned(newest[1].encode())
+            size, collected = newest[0], self._cosigned(newest[1].encode())
             try:
-                self._policy.check(note.verified)
+                self._policy.check(collected.verified)
             except BadProof:
                 return False
-            stored = {"size": size, "note": note.format().decode(), "stored_at": datetime.now(UTC)}
-            database.execute(QUERIES["store_witnessed"], stored)
+            stored = {"size": size, "note": collected.format().decode(), "stored_at": datetime.now(UTC)}
+            if database.execute(QUERIES["store_witnessed"], stored).rowcount == 0:
+                self._taken = size  # by another collector, which is seen next time, or by what is no such row
+                return False
         self.published_size, self._waiting_since = size, None
         return True
 

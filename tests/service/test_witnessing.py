@@ -323,6 +323,24 @@ def test_a_row_that_nobody_cosigned_is_neither_published_nor_called_witnessed(
     assert "the log in the database is not the one that was signed" in capsys.readouterr().err
 
 
+def test_what_another_policy_published_or_nobody_cosigned_keeps_nothing_back_in_silence(watched: Watched):
+    alone = Policy.parse(policy_text(watched.cosigners[:1], [watched.policy.witnesses[0].url or ""], "1"))
+    watched.grow(1)
+    assert watched.collector(alone).round()
+    far = Checkpoint(watched.log.settings.origin, 9, bytes(32)).sign(Signer(watched.log.settings.origin, b"?" * 32))
+    with psycopg.connect(watched.log.url) as connection:
+        connection.execute("INSERT INTO ledger.witnessed VALUES (9, %s, now())", [far.decode()])
+    collector = watched.collector()
+    assert not collector.round()
+    with pytest.raises(LookupError, match="has one over 1 events that the policy does not accept"):
+        collector.round()
+    watched.grow(2)
+    assert collector.round()
+    assert watched.published() == [1, 2, 9]
+    assert not collector.round()
+    assert collector.detail()["published_size"] == 2
+
+
 def test_a_row_that_is_no_checkpoint_stops_the_collector_for_no_longer_than_it_stands(watched: Watched):
     watched.grow(1)
     collector = watched.collector()
