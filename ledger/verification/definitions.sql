@@ -206,9 +206,12 @@ SELECT 'role ' || rolname, format('member of %%s', roleid::regrole), 'yes'
 FROM role JOIN pg_catalog.pg_auth_members ON member = role.oid
 UNION ALL
 SELECT 'role ' || rolname, 'member of pg_write_all_data', 'yes'
-FROM pg_catalog.pg_roles
-WHERE rolname NOT IN ('pg_write_all_data', %(owner)s) AND NOT rolsuper
-  AND pg_has_role(oid, 'pg_write_all_data', 'MEMBER')
+FROM pg_catalog.pg_roles AS r
+WHERE rolname <> 'pg_write_all_data' AND NOT rolsuper AND pg_has_role(oid, 'pg_write_all_data', 'MEMBER')
+  AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_roles AS o
+      WHERE o.rolname = %(owner)s AND NOT o.rolsuper AND pg_has_role(o.oid, r.oid, 'MEMBER') -- what the owner has as well
+  )
 UNION ALL
 SELECT 'server', format('grant of %%s on %%s to %%s', privilege_type, parname, coalesce(rolname, 'PUBLIC')), 'granted'
 FROM pg_catalog.pg_parameter_acl, aclexplode(paracl) AS g LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = grantee
