@@ -99,6 +99,8 @@ def key_encryption_key(settings: Settings) -> Held[bytes | WrappingKey] | None:
         raise KeyProblem(f"{old.where} is the key-encryption key before, and none is there that takes its place")
     if (held.where, old.where) == (str(settings.keys_dir / "kek"), str(settings.keys_dir / "kek.old")):
         return held  # both files are read again and again while the one replaces the other: `Secrets`
+    if isinstance(held.secret, bytes) and held.secret == old.secret:
+        raise KeyProblem(f"{held.where} and {old.where} are one and the same key: give another one to replace it by")
     return Held(Succession(wrapping_key(held.secret), wrapping_key(old.secret)), held.where)
 
 
@@ -158,11 +160,12 @@ def replace_kek(secrets: Secrets) -> Secrets:
 
     Call it under `alone`: of two at once, one would replace the new key of the other, which that one wraps under.
     Crash before the rename: the next call goes on with what is there, or makes another; nothing was wrapped under it.
-    Crash after it: `kek.old` says that the rotation is under way, and nothing is replaced a second time.
+    Crash after it: `kek.old` says that the rotation is under way, and nothing is replaced a second time. A copy of the
+    key in use under that name, somebody's backup of it, says nothing of the kind.
     """
     directory = secrets.directory
     current, old, new = (directory / name for name in ("kek", "kek.old", "kek.new"))
-    if not old.exists() or current.samefile(old):
+    if not old.exists() or _load(current) == _load(old):
         _write_new(new)
         if not old.exists():
             os.link(current, old)  # under two names for a moment, so that there is never none

@@ -117,6 +117,17 @@ def test_a_key_of_the_erased_that_a_restored_copy_brought_back_is_not_wrapped_an
     assert told.left() == {}
 
 
+def test_a_copy_of_the_key_in_use_is_no_rotation_under_way(told: Erasing) -> None:
+    path = told.settings.keys_dir / "kek.old"  # as somebody makes a backup before a rotation
+    path.touch(mode=0o600)
+    path.write_bytes((told.settings.keys_dir / "kek").read_bytes())
+    old = told.secrets.kek
+    new = rotate(told)
+    assert new != old
+    assert files(told) == {"log", "kek", "digest"}
+    assert (opens(told, new), opens(told, old)) == ({"C-1", "C-2"}, set())
+
+
 def link_only(world: Erasing) -> None:
     directory = world.settings.keys_dir
     (directory / "kek.new").write_bytes(os.urandom(32))

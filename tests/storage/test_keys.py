@@ -245,6 +245,7 @@ def test_verify_and_readers_open_both_while_a_variable_is_replaced(begun: Log) -
     [
         ({}, "LEDGER_KEY_KEK_OLD, start every service anew"),
         ({"key_kek_old": "short"}, "LEDGER_KEY_KEK_OLD"),
+        ({"key_kek_old": HEX["key_kek"]}, "LEDGER_KEY_KEK and LEDGER_KEY_KEK_OLD are one and the same key"),
     ],
 )
 def test_a_rotation_without_both_keys_changes_nothing(begun: Log, given: dict[str, str], sentence: str) -> None:
