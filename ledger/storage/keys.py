@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from ledger.key_provider import KeyProblem, KeyProvider, SigningKey, WrappingKey, open_provider
 from ledger.settings import Settings
+from ledger.storage.elsewhere import checked
 from ledger.storage.guard import flush_directory
 from ledger.storage.wrapping import Succession, wrapping_key
 
@@ -196,7 +197,7 @@ def destroy(directory: Path, name: str, in_use: str) -> None:
 
 @cache
 def _opened(reference: str, data_dir: Path) -> KeyProvider:
-    return open_provider(reference, data_dir)
+    return checked(open_provider(reference, data_dir))
 
 
 def _provider(settings: Settings, reference: str | None) -> KeyProvider | None:

@@ -146,6 +146,72 @@ def test_a_signature_that_does_not_verify_is_neither_kept_nor_given(log: Log) ->
     log.check_clean(2)
 
 
+LIARS = """
+from types import SimpleNamespace as Keys
+def liar(wrapped, name="liar", opened=bytes(32)):
+    def answer(value):
+        def give(*asked):
+            if isinstance(value, Exception): raise value
+            return value
+        return give
+    return lambda data_dir: Keys(log=None, kek=Keys(name=name, wrap=answer(wrapped), unwrap=answer(opened)))
+noise, text, nothing, short = liar(bytes(60)), liar("text"), liar(None), liar(bytes(60), opened=b"short")
+refuses, breaks, away = liar(ValueError("no")), liar(RuntimeError("at line 7")), liar(TimeoutError("no answer"))
+nameless = liar(bytes(60), name="a b")
+"""
+LIES = {
+    "noise": "opens for one customer what it wrapped for another|does not open what it wraps",
+    "text": "does not open what it wraps",
+    "nothing": "does not open what it wraps",
+    "short": "does not open what it wraps",
+    "refuses": "ValueError: no",
+    "breaks": "RuntimeError: at line 7",
+    "away": "TimeoutError: no answer",
+    "nameless": "the name of the key-encryption key is not",
+}
+
+
+@pytest.mark.parametrize("device", LIES)
+def test_a_device_that_does_not_open_what_it_wraps_loses_no_words(
+    database: str, data_dir: Path, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a rotation into it the key before would be destroyed, with all that it closes over."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "lying_devices.py").write_text(LIARS)
+    log = Log(database, data_dir)
+    with Ledger.open(log.settings, clock=lambda: log.now) as ledger:
+        told(ledger, make(1), make(2))
+    file = log.settings.keys_dir / "kek"
+    file.rename(file.with_name("kek.old"))
+    into = log.settings.model_copy(update={"key_provider": f"lying_devices:{device}"})
+    with pytest.raises(KeyProblem, match=LIES[device]), Ledger.open(into, clock=lambda: log.now) as ledger:
+        rotation.rotate(ledger, keys.secrets_of(into), clock=lambda: log.now)
+    if device != "nameless":
+        with pytest.raises(KeyProblem, match=LIES[device]), Ledger.open(into, clock=lambda: log.now) as ledger:
+            ledger.submit([make(3)])  # of a customer who comes for the first time
+    file.with_name("kek.old").rename(file)
+    log.check_clean(2)
+
+
+@pytest.mark.parametrize("fails", [RuntimeError("at line 7"), OSError("no route")])
+def test_whatever_a_device_raises_at_a_signature_is_a_sentence(
+    log: Log, plugs: Plugs, fails: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = log.open()
+    told(ledger, make(1))
+
+    def fail(*_: bytes) -> bytes:
+        raise fails
+
+    with monkeypatch.context() as failing:
+        failing.setattr(type(plugs[0].log), "sign", fail)
+        with pytest.raises(KeyProblem, match=f"what keeps the key fails: {type(fails).__name__}: {fails}"):
+            ledger.submit([make(8)])
+    (receipt,) = told(ledger, make(8))
+    log.check_receipt(receipt)
+    log.check_clean(2)
+
+
 def test_a_device_with_another_key_is_refused_at_start(log: Log, plugs: Plugs) -> None:
     told(log.open(), make(1))
     log.close()
