@@ -146,6 +146,7 @@ class Recovery:
 
     def _rename(self, origin: str, missing: Missing, erasures: Sequence[EraseSubject]) -> None:
         """Steps 1 and 2."""
+        self._refuse_guard_of_another_log()
         self._refuse_unvouched(missing)
         self._refuse_left_behind(missing.size)
         self._begin_head()
@@ -179,6 +180,16 @@ class Recovery:
                 "have been appended or cut off by hand; restore a backup"
             )
 
+    def _refuse_guard_of_another_log(self) -> None:
+        """Raises NotRecovered where a guard that keys/log did not sign names another log than the database: neither its
+        name nor what would be said of that log is to be put on record.
+        """
+        if self.found.guard == "foreign" and self.signer.name != self.found.stored.origin:
+            raise NotRecovered(
+                f"the fork guard is of the log {self.signer.name} and of another key than keys/log: put the one of "
+                "this log back, or move it away, then run this again"
+            )
+
     def _refuse_left_behind(self, size: int) -> None:
         """Raises NotRecovered where rows of lost events are left: new events would meet them, and get their answers."""
         ((commands, texts, tiles),) = self.connection.execute(QUERIES["left_behind"], {"size": size}).fetchall()
@@ -193,6 +204,7 @@ class Recovery:
         """The largest checkpoint known, where the events contradict none of all, and no other key signed a larger."""
         if self.found.beyond is not None:
             raise NotRecovered(f"{later_key(self.found.beyond)}; put the newer keys/log in place, or leave that out")
+        self._refuse_guard_of_another_log()
         refuse_rewritten(self.found.stored)
         for each in self.found.stored.contradicted:
             raise NotRecovered(

@@ -11,7 +11,7 @@ from ledger.log_rotation import rotate_log_key
 from ledger.recovery.diagnosis import diagnose
 from ledger.recovery.evidence import NotRecovered
 from ledger.storage import keys
-from ledger.storage.guard import read_guard
+from ledger.storage.guard import ForkGuard, read_guard
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Note, Signer
 from tests.storage.log import Log, copied, make, told
@@ -158,6 +158,24 @@ def test_a_guard_from_before_a_log_went_on_anew_is_replaced_as_recover_says(log:
     assert place.diagnosis().commands == ('promise-ledger recover guard --grounds "WHY"',)
     place.guard()
     place.check_clean(3, vkey)
+
+
+def test_a_guard_of_another_log_puts_no_false_name_on_record(place: Place):
+    own = read_guard(place.settings.guard_path)
+    place.settings.guard_path.unlink()
+    other = ForkGuard(place.settings.guard_path)
+    other.write(Checkpoint("other.example/log", 2, bytes(32)).sign(Signer("other.example/log", b"o" * 32)))
+    other.close()
+    for recover in (place.guard, place.anew):
+        with pytest.raises(NotRecovered, match=r"is of the log other\.example/log and of another key than keys/log"):
+            recover()
+    assert place.ask("SELECT count(*) FROM ledger.events") == [(300,)]
+    assert not (place.settings.keys_dir / "log.new").exists()
+    place.settings.guard_path.rename(place.settings.guard_path.with_name("guard.other"))
+    place.anew()
+    assert own is not None
+    assert place.record()["old_origin"] == place.settings.origin == Checkpoint.parse(Note.parse(own).text).origin
+    assert place.record()["old_vkey"] == place.log.vkey
 
 
 def test_a_log_that_goes_on_without_its_rotation_holds_checkpoints_of_a_key_that_nothing_names(log: Log):
