@@ -15,10 +15,11 @@ BEGIN
         'CREATE ROLE ledger_appender LOGIN', 'CREATE ROLE ledger_projector LOGIN', 'CREATE ROLE ledger_eraser LOGIN',
         'CREATE ROLE ledger_relay LOGIN',
         'CREATE ROLE ledger_auditor NOLOGIN'
-    ] LOOP
+    ] LOOP  -- an owner who may not make roles needs them to be there
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = split_part(statement, ' ', 3));
         BEGIN
             EXECUTE statement;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- there already, or made by a neighbour just now
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- made by a neighbour just now
         END;
     END LOOP;
 END $$;

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -15,6 +16,7 @@ from deploy.places import SetupError
 from deploy.service_user import refuse_others
 from deploy.up import SERVICES
 from ledger.app import Ledger
+from ledger.storage.migrations import migrate
 from projections import texts
 from projections.runner import Runner, install
 from projections.versions import connect
@@ -138,6 +140,25 @@ def test_no_role_makes_room_for_itself(log: Log, role: str, forbidden: str) -> N
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(forbidden.encode())
+
+
+def test_an_owner_who_may_not_make_roles_migrates_where_they_are(postgres_url: str, tmp_path: Path) -> None:
+    parts = urlsplit(postgres_url)
+    owned = parts._replace(netloc=f"shopkeeper@{parts.netloc.rpartition('@')[2]}", path="/ledger_shop").geturl()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE shopkeeper LOGIN")
+        connection.execute("CREATE DATABASE ledger_shop OWNER shopkeeper")
+        try:
+            for _ in range(2):
+                migrate(owned)
+                install(owned)
+            log = Log(owned, tmp_path)
+            with Ledger.open(log.settings, clock=lambda: log.now) as ledger:
+                told(ledger, make(1))
+            log.check_clean(1)
+        finally:
+            connection.execute("DROP DATABASE ledger_shop WITH (FORCE)")
+            connection.execute("DROP ROLE shopkeeper")
 
 
 def test_an_auditor_does_not_read_the_log_and_its_keys(log: Log) -> None:
