@@ -17,6 +17,7 @@ once somebody else has appended, and refuses there.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -30,8 +31,11 @@ from ledger.key_provider import SigningKey
 from ledger.recovery.steps import refuse_running
 from ledger.settings import Settings
 from ledger.storage import keys
+from ledger.storage.guard import read_guard
 from ledger.storage.log_keys import Rotation, last_rotation, read_rotations
-from ledger.tlog.note import Signer
+from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.errors import TlogError
+from ledger.tlog.note import Signer, Verifier
 
 SOURCE: Final = "ledger-keys"
 NEXT: Final = "log.next"
@@ -58,9 +62,7 @@ def _to_given(settings: Settings, old: bytes | SigningKey, clock: Clock) -> tupl
     present, successor, last = Signer(origin, old), Signer(origin, secrets.log), last_rotation(rotations, origin)
     done = last is not None and (last.old, last.new) == (present.verifier, successor.verifier) and size > last.size
     if not done:
-        earlier = {present.verifier, *(each.old for each in rotations)}
-        if successor.verifier in earlier:
-            raise keys.KeyProblem(f"{successor.vkey} signed this log before: a rotation needs a key that never did")
+        _refuse_used(successor, present, rotations)
         _hand_over(settings, replace(secrets, log=old), successor, clock)
     keys.destroy(settings.keys_dir, OLD, "log")
     return present.vkey, successor.vkey
@@ -70,16 +72,40 @@ def _rotate(settings: Settings, clock: Clock) -> tuple[str, str]:
     secrets = keys.secrets_of(settings)
     origin, _, rotations = _on_record(settings)
     present, last = Signer(origin, secrets.log), last_rotation(rotations, origin)
-    if last is not None and last.new == present.verifier and keys.find(settings.keys_dir, _archived(last)) is not None:
-        return _end(settings, last)  # step 5
-    successor = Signer(origin, _successor(settings, last is not None and last.old == present.verifier))  # step 1
-    last = _hand_over(settings, secrets, successor, clock)
-    keys.replace_log_key(settings.keys_dir, _archived(last), NEXT)  # step 4
-    return _end(settings, last)
+    if (
+        last is not None
+        and last.new == present.verifier
+        and keys.find(settings.keys_dir, _archived(last.old)) is not None
+    ):
+        return _end(settings, last.old, last.new)  # step 5
+    begun = last is not None and last.old == present.verifier
+    successor = Signer(origin, _successor(settings, begun))  # step 1
+    _refuse_used(successor, present, rotations)
+    if begun or not _handed_over(settings, present, successor):
+        _hand_over(settings, secrets, successor, clock)
+    keys.replace_log_key(settings.keys_dir, _archived(present.verifier), NEXT)  # step 4
+    return _end(settings, present.verifier, successor.verifier)
 
 
-def _hand_over(settings: Settings, secrets: keys.Secrets, successor: Signer, clock: Clock) -> Rotation:
-    """Steps 2 and 3, from the key of `secrets`; the rotation on record."""
+def _refuse_used(successor: Signer, present: Signer, rotations: Sequence[Rotation]) -> None:
+    if successor.verifier in {present.verifier, *(each.old for each in rotations)}:
+        raise keys.KeyProblem(f"{successor.vkey} signed this log before: a rotation needs a key that never did")
+
+
+def _handed_over(settings: Settings, present: Signer, successor: Signer) -> bool:
+    """Step 3 was done, as the guard says, and the database, which does not know of it, is an older copy: what brings it
+    back is signed by the new key.
+    """
+    note = read_guard(settings.guard_path)
+    try:
+        both = [] if note is None else [open_checkpoint(note, each.verifier) for each in (present, successor)]
+    except TlogError:
+        return False
+    return bool(both)
+
+
+def _hand_over(settings: Settings, secrets: keys.Secrets, successor: Signer, clock: Clock) -> None:
+    """Steps 2 and 3, from the key of `secrets`."""
     origin, _, rotations = _on_record(settings)
     present, last = Signer(origin, secrets.log), last_rotation(rotations, origin)
     begun = last is not None and last.old == present.verifier
@@ -95,7 +121,6 @@ def _hand_over(settings: Settings, secrets: keys.Secrets, successor: Signer, clo
                 "recover anew` is left"
             )
         ledger.hand_over(last.size, successor)  # step 3
-    return last
 
 
 def _refuse_elsewhere(settings: Settings, before: keys.Held[bytes | SigningKey] | None) -> None:
@@ -137,10 +162,10 @@ def _said(present: Signer, successor: Signer, clock: Clock) -> Submission:
     return Submission(SOURCE, f"rotate-log-{os.urandom(16).hex()}", command, canonical)
 
 
-def _archived(rotation: Rotation) -> str:
-    return f"log.{rotation.old.key_id.hex()}"
+def _archived(old: Verifier) -> str:
+    return f"log.{old.key_id.hex()}"
 
 
-def _end(settings: Settings, rotation: Rotation) -> tuple[str, str]:
-    keys.destroy(settings.keys_dir, _archived(rotation), "log")  # step 5
-    return rotation.old.vkey, rotation.new.vkey
+def _end(settings: Settings, old: Verifier, new: Verifier) -> tuple[str, str]:
+    keys.destroy(settings.keys_dir, _archived(old), "log")  # step 5
+    return old.vkey, new.vkey

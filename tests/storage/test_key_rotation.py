@@ -1,5 +1,6 @@
 """Rotations of the key that signs the log: each key for its range, the rotation in the log, a crash at each step."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,17 @@ def test_a_rotation_that_lost_its_new_key_signs_nothing(
     with pytest.raises(KeyProblem, match=r"log\.next is (missing|another one): put it back"):
         rotate(log)
     assert log.guard_note() == guarded
+
+
+def test_a_key_that_signed_before_takes_nobodys_place(log: Log):
+    with opened_on(log) as ledger:
+        told(ledger, make(1))
+    shutil.copy(log.settings.keys_dir / "log", log.settings.keys_dir / "log.next")
+    with pytest.raises(KeyProblem, match="signed this log before: a rotation needs a key that never did"):
+        rotate(log)
+    (log.settings.keys_dir / "log.next").unlink()
+    rotate(log)
+    check_clean(log, 2, vkey=current(log))
 
 
 def test_a_service_that_runs_is_no_danger(log: Log):

@@ -12,7 +12,7 @@ from ledger.storage.guard import read_guard
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Note, Signer
 from tests.storage.log import Log, copied, copy_directory, make, told
-from tests.storage.place import Place, export
+from tests.storage.place import Killed, Place, export
 
 
 @pytest.fixture
@@ -144,3 +144,31 @@ def test_a_host_restored_from_before_a_rotation_is_told_so_and_signs_nothing(pla
                     recover()
         assert restored.ask("SELECT count(*) FROM ledger.events") == [(4,)]
         assert not restored.settings.guard_path.exists()
+
+
+@pytest.mark.parametrize("step", ["replace_log_key", "destroy"])
+def test_an_older_copy_comes_back_though_a_rotation_broke_off(
+    place: Place, step: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both keys have signed, so the entries lead to the new one; and the copy knows of no rotation."""
+
+    def crash(*_: object) -> None:
+        raise Killed
+
+    with copied(place.log.url, "ledger_broken_off") as url:
+        with monkeypatch.context() as patched:
+            patched.setattr(keys, step, crash)
+            with pytest.raises(Killed):
+                rotate(place)
+        site = export(place, tmp_path / "site")
+        restored = Place(place.log, place.settings.model_copy(update={"database_url": url}))
+        if step == "replace_log_key":
+            with pytest.raises(keys.KeyProblem, match="keys rotate-log` finishes it"):
+                restored.entries(site)
+            assert restored.ask("SELECT count(*) FROM ledger.events") == [(4,)]
+            rotate(restored)
+        restored.entries(site)
+        restored.check_clean(6, Signer(place.settings.origin, keys.secrets_of(place.settings).log).vkey)
+        if step == "destroy":
+            rotate(restored)
+        assert [path.name for path in place.settings.keys_dir.glob("log*")] == ["log"]
