@@ -186,7 +186,8 @@ class Ledger:
 
         `within` is called first, under the head lock: what it writes is committed with the batch.
         Raises OperationalError (eventsourcing.persistence) when the database is away: submit the same again, nothing
-        is recorded twice. Raises Fork, before anything is written, where more was signed than the database holds.
+        is recorded twice. Raises Fork, before anything is written, where more was signed than the database holds, and
+        where the log has ended meanwhile.
         """
         if not 0 < len(batch) <= MAX_BATCH:
             raise ValueError(f"a batch has 1 to {MAX_BATCH} commands, not {len(batch)}")
@@ -210,6 +211,7 @@ class Ledger:
                 not_before = self._last_recorded_at(head)
             self._signer.refuse_behind(head.size)
             if self._streams.size != head.size:  # another writer was here: what we remember may be old
+                _refuse_ended(append.cursor, self.origin)
                 log_keys.refuse_replaced(append.cursor, self._verifier)
                 self._streams.forget()
                 self._keyring.forget()
@@ -323,6 +325,13 @@ def _require_events(cursor: Cursor[Any], head: Head) -> None:
     row = cursor.execute(QUERIES["stored_size"]).fetchone()
     if not whole or row is None or row[0] != row[1] or row[1] < head.size:
         raise Fork(f"the events are not those that the head of the log says, so some were removed by hand: {RECOVER}")
+
+
+def _refuse_ended(cursor: Cursor[Any], origin: str) -> None:
+    """Raises Fork where a recovery has ended the log `origin` meanwhile: nothing more is signed under its name."""
+    row = cursor.execute(QUERIES["read_head"]).fetchone()
+    if row is not None and row[3] != origin:
+        raise Fork(f"the log {origin} has ended and goes on as {row[3]}: start this anew, with the keys of that one")
 
 
 class _Answers:

@@ -8,7 +8,7 @@ INSERT INTO ledger.head (origin, size, frontier, recorded_at) VALUES (%(origin)s
 ON CONFLICT DO NOTHING;
 
 -- name: read_head
--- Asked at start, by verify and by proofs: no lock.
+-- Asked at start, by verify, by proofs, and by an append once others have moved the head: no lock.
 SELECT size, frontier, recorded_at, origin, mac FROM ledger.head;
 
 -- name: stored_size

@@ -160,6 +160,21 @@ def test_a_guard_from_before_a_log_went_on_anew_is_replaced_as_recover_says(log:
     place.check_clean(3, vkey)
 
 
+def test_a_service_that_was_not_seen_at_work_signs_nothing_more_under_the_name_that_ended(place: Place):
+    with place.open() as frozen:
+        told(frozen, make(900))
+        signed = read_guard(place.settings.guard_path)
+        vkey = place.anew()
+        archived = place.settings.guard_path.with_name(f"guard.{_key_id(place.log.vkey)}")
+        for _ in range(2):
+            with pytest.raises(Fork, match="the log localhost/promise-ledger has ended and goes on as example/again"):
+                frozen.submit([make(901)])
+        assert read_guard(archived) == signed
+    with place.open() as ledger:
+        told(ledger, make(901))
+    place.check_clean(303, vkey)
+
+
 def test_a_guard_of_another_log_puts_no_false_name_on_record(place: Place):
     own = read_guard(place.settings.guard_path)
     place.settings.guard_path.unlink()
