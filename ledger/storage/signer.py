@@ -111,7 +111,10 @@ class CheckpointSigner:
         with self._guard.locked():
             last = self._last_signed()
             if last is None:
-                raise Fork(f"the fork guard is missing: put it back, then rotate again; {RECOVER}")
+                raise Fork(
+                    "the fork guard is missing: put it back, then rotate again; where it is lost, the rotation cannot "
+                    "be finished, and only `promise-ledger recover anew` is left"
+                )
             if last.size > size:
                 raise Fork(_fewer(last.size))
             self._require_consistent(last)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.app import Fork, Ledger
 from ledger.erasure import rotation
 from ledger.log_rotation import rotate_log_key
 from ledger.recovery.evidence import NotRecovered
@@ -172,3 +173,22 @@ def test_an_older_copy_comes_back_though_a_rotation_broke_off(
         if step == "destroy":
             rotate(restored)
         assert [path.name for path in place.settings.keys_dir.glob("log*")] == ["log"]
+
+
+def test_a_guard_that_is_lost_while_a_rotation_is_interrupted_leaves_one_way(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "hand_over", crash)
+        with pytest.raises(Killed):
+            rotate(place)
+    place.settings.guard_path.unlink()
+    assert place.diagnosis().commands == ('promise-ledger recover guard --grounds "WHY"',)
+    with pytest.raises(keys.KeyProblem, match="keys rotate-log` finishes it"):
+        place.guard()
+    with pytest.raises(Fork, match=r"where it is lost, .* only `promise-ledger recover anew` is left"):
+        rotate(place)
+    place.check_clean(6, place.anew())
