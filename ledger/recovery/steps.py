@@ -114,6 +114,7 @@ class Recovery:
         refuse_rewritten(self.found.stored)
         if self.found.unfinished == origin:
             return self.finish(origin, ended_logs(self.found.stored.recoveries)[-1].verifier)
+        self._refuse_unfinished()
         if self._went_on(origin):
             return self.signer.vkey
         stored = self.found.stored
@@ -180,6 +181,14 @@ class Recovery:
                 "have been appended or cut off by hand; restore a backup"
             )
 
+    def _refuse_unfinished(self) -> None:
+        """Raises NotRecovered where the log has a new name on record, under which alone its key may have signed."""
+        if self.found.unfinished is not None:
+            raise NotRecovered(
+                f"the recovery of this log as {self.found.unfinished} began: finish that first, with `promise-ledger "
+                f"recover anew --origin {self.found.unfinished}`"
+            )
+
     def _refuse_guard_of_another_log(self) -> None:
         """Raises NotRecovered where a guard that keys/log did not sign names another log than the database: neither its
         name nor what would be said of that log is to be put on record.
@@ -204,6 +213,7 @@ class Recovery:
         """The largest checkpoint known, where the events contradict none of all, and no other key signed a larger."""
         if self.found.beyond is not None:
             raise NotRecovered(f"{later_key(self.found.beyond)}; put the newer keys/log in place, or leave that out")
+        self._refuse_unfinished()
         self._refuse_guard_of_another_log()
         refuse_rewritten(self.found.stored)
         for each in self.found.stored.contradicted:
