@@ -138,14 +138,17 @@ def _case(
         said.insert(0, opened(note, known, GUARD, own=True))
         guard = "foreign" if isinstance(said[0], Unrelated) else guard
     kept = [each for each in said if isinstance(each, Kept)]
+    stored = read_stored(connection, kept, authenticator(secrets.digest))
+    earlier = {each.event.old_origin for each in stored.recoveries} if stored.authentic else set()
     found = Found(
-        stored=read_stored(connection, kept, authenticator(secrets.digest)),
+        stored=stored,
         guard=guard,
         kept=kept,
         unrelated=[each for each in said if isinstance(each, Unrelated)],
         lost=len(receipts.lost),
         not_looked_at=[] if settings.broker_url is not None else ["receipts and events on the queue"],
         unfinished=unfinished,
+        ended=signer.name if unfinished is None and signer.name in earlier - {stored.origin} else None,
     )
     return Case(settings, connection, secrets, signer, found, receipts.lost, receipts.hashes, opened_sites)
 

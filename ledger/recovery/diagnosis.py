@@ -25,6 +25,8 @@ class Found:
     not_looked_at: Sequence[str] = ()
     unfinished: str | None = None
     """The name of the log that `recover anew` began to make of this one."""
+    ended: str | None = None
+    """The name of the keys here and of the guard, where the database has long gone on as another log."""
 
     @property
     def newest(self) -> Kept | None:
@@ -97,6 +99,14 @@ def later_key(beyond: Unrelated) -> str:
     )
 
 
+def ended(found: Found) -> str:
+    """What it means that keys and guard are of a log that the database says has ended."""
+    return (
+        f"the database says that the log {found.ended} has ended and goes on as {found.stored.origin}; keys/log and "
+        "the fork guard here are from before that"
+    )
+
+
 def _verdict(found: Found) -> tuple[list[str], list[str]]:
     stored, newest = found.stored, found.newest
     if found.unfinished is not None:
@@ -104,6 +114,11 @@ def _verdict(found: Found) -> tuple[list[str], list[str]]:
             [f"the recovery of this log as {found.unfinished} began, and is not finished"],
             [_anew(found.unfinished)],
         )
+    if found.ended is not None:
+        return [ended(found)], [
+            "put the newer keys/log and its fork guard in place, then promise-ledger recover",
+            _anew("NAME"),
+        ]
     if (beyond := found.beyond) is not None:
         return [later_key(beyond)], ["put the newer keys/log and its fork guard in place, then promise-ledger recover"]
     if contradicted := [each for each in stored.contradicted if each.own]:

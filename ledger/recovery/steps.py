@@ -33,7 +33,7 @@ from ledger.domain.recoveries import Kind, RecoverLog
 from ledger.erasure.keyring import Keyring
 from ledger.receipts import Receipt
 from ledger.recovery.copies import Missing, refuse_rewritten
-from ledger.recovery.diagnosis import Found, later_key
+from ledger.recovery.diagnosis import Found, ended, later_key
 from ledger.recovery.evidence import Kept, NotRecovered, Unrelated, opened
 from ledger.recovery.records import ended_logs
 from ledger.recovery.rows import BEGINNING_OF_TIME, Restored, restored
@@ -214,6 +214,8 @@ class Recovery:
         if self.found.beyond is not None:
             raise NotRecovered(f"{later_key(self.found.beyond)}; put the newer keys/log in place, or leave that out")
         self._refuse_unfinished()
+        if self.found.ended is not None:
+            raise NotRecovered(f"{ended(self.found)}: put the newer ones in place")
         self._refuse_guard_of_another_log()
         refuse_rewritten(self.found.stored)
         for each in self.found.stored.contradicted:

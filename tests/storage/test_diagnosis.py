@@ -57,6 +57,11 @@ CASES: dict[str, tuple[Found, str, list[str]]] = {
         "a copy covers 11 events and is signed by another key of this log's name, which neither the keys nor the ",
         ["put the newer keys/log and its fork guard in place, then promise-ledger recover"],
     ),
+    "keys from before it went on anew": (
+        replace(WELL, kept=[kept(4)], ended="w.example"),
+        "the database says that the log w.example has ended and goes on as x.example; keys/log and the fork guard here",
+        ["put the newer keys/log and its fork guard in place, then promise-ledger recover", ANEW],
+    ),
     "no head": (
         replace(WELL, stored=replace(WHOLE, head_size=None, origin=None)),
         "the head of the log says nothing and 8 events are there",

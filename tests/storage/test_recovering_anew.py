@@ -14,7 +14,7 @@ from ledger.storage import keys
 from ledger.storage.guard import ForkGuard, read_guard
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Note, Signer
-from tests.storage.log import Log, copied, make, told
+from tests.storage.log import Log, copied, copy_directory, make, told
 from tests.storage.place import Killed, Place, check_receipts, export, grow, kill, older
 
 pytestmark = pytest.mark.usefixtures("signed")
@@ -177,6 +177,24 @@ def test_a_service_that_was_not_seen_at_work_signs_nothing_more_under_the_name_t
     with place.open() as ledger:
         told(ledger, make(901))
     place.check_clean(303, vkey)
+
+
+def test_keys_and_a_guard_from_before_a_log_went_on_anew_are_not_taken_for_those_in_use(place: Place, tmp_path: Path):
+    copy_directory(place.settings.data_dir, tmp_path / "before")
+    vkey = place.anew()
+    old = Place(place.log, place.settings.model_copy(update={"data_dir": tmp_path / "before"}))
+    with pytest.raises(Fork, match="promise-ledger recover"):
+        old.open()
+    assert old.diagnosis().problems == (
+        "the database says that the log localhost/promise-ledger has ended and goes on as example/again; keys/log and "
+        "the fork guard here are from before that",
+    )
+    assert old.diagnosis().commands[0].startswith("put the newer keys/log and its fork guard in place")
+    for recover in (old.guard, old.entries):
+        with pytest.raises(NotRecovered, match=r"goes on as example/again.*: put the newer ones in place"):
+            recover()
+    assert place.diagnosis().problems == ()
+    place.check_clean(301, vkey)
 
 
 def test_a_guard_of_another_log_puts_no_false_name_on_record(place: Place):
