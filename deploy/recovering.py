@@ -26,7 +26,7 @@ from ledger.recovery.steps import Recovery, refuse_running
 from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys
 from ledger.storage.guard import GuardDamaged, read_guard
-from ledger.storage.log_keys import KeyRange, read_rotations
+from ledger.storage.log_keys import KeyRange, read_rotations, refuse_replaced
 from ledger.storage.recorder import authenticator
 from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import Checkpoint
@@ -148,9 +148,18 @@ def _case(
         lost=len(receipts.lost),
         not_looked_at=[] if settings.broker_url is not None else ["receipts and events on the queue"],
         unfinished=unfinished,
+        replaced=_replaced(connection, signer) if unfinished is None and stored.authentic else None,
         ended=signer.name if unfinished is None and signer.name in earlier - {stored.origin} else None,
     )
     return Case(settings, connection, secrets, signer, found, receipts.lost, receipts.hashes, opened_sites)
+
+
+def _replaced(connection: Connection, signer: Signer) -> str | None:
+    try:
+        refuse_replaced(connection.cursor(), signer.verifier)
+    except keys.KeyProblem as problem:
+        return str(problem)
+    return None
 
 
 def _guard(settings: Settings) -> tuple[Guard, bytes | None]:

@@ -27,6 +27,8 @@ class Found:
     """The name of the log that `recover anew` began to make of this one."""
     ended: str | None = None
     """The name of the keys here and of the guard, where the database has long gone on as another log."""
+    replaced: str | None = None
+    """Why no service starts: the log names another key than the one here as the one that signs it now."""
 
     @property
     def newest(self) -> Kept | None:
@@ -118,6 +120,11 @@ def _verdict(found: Found) -> tuple[list[str], list[str]]:
         return [ended(found)], [
             "put the newer keys/log and its fork guard in place, then promise-ledger recover",
             _anew("NAME"),
+        ]
+    if found.replaced is not None:
+        return [found.replaced], [
+            "promise-ledger keys rotate-log",
+            "put the newer keys/log in place, then promise-ledger recover",
         ]
     if (beyond := found.beyond) is not None:
         return [later_key(beyond)], ["put the newer keys/log and its fork guard in place, then promise-ledger recover"]

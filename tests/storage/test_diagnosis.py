@@ -62,6 +62,11 @@ CASES: dict[str, tuple[Found, str, list[str]]] = {
         "the database says that the log w.example has ended and goes on as x.example; keys/log and the fork guard here",
         ["put the newer keys/log and its fork guard in place, then promise-ledger recover", ANEW],
     ),
+    "the key before": (
+        replace(WELL, replaced="the log's key was rotated at leaf 4: …"),
+        "the log's key was rotated at leaf 4",
+        ["promise-ledger keys rotate-log", "put the newer keys/log in place, then promise-ledger recover"],
+    ),
     "no head": (
         replace(WELL, stored=replace(WHOLE, head_size=None, origin=None)),
         "the head of the log says nothing and 8 events are there",

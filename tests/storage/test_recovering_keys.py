@@ -147,6 +147,21 @@ def test_a_host_restored_from_before_a_rotation_is_told_so_and_signs_nothing(pla
         assert not restored.settings.guard_path.exists()
 
 
+def test_an_old_key_beside_a_newer_log_and_guard_is_not_taken_for_all_being_well(place: Place) -> None:
+    path = place.settings.keys_dir / "log"
+    old = path.read_bytes()
+    rotate(place)
+    append(place, 2)
+    new = path.read_bytes()
+    path.write_bytes(old)
+    with pytest.raises(keys.KeyProblem, match="elsewhere put the new key in place"):
+        place.open()
+    assert "elsewhere put the new key in place" in place.diagnosis().problems[0]
+    assert place.diagnosis().commands[1] == "put the newer keys/log in place, then promise-ledger recover"
+    path.write_bytes(new)
+    assert place.diagnosis().problems == ()
+
+
 @pytest.mark.parametrize("step", ["replace_log_key", "destroy"])
 def test_an_older_copy_comes_back_though_a_rotation_broke_off(
     place: Place, step: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -185,8 +200,10 @@ def test_a_guard_that_is_lost_while_a_rotation_is_interrupted_leaves_one_way(
         patched.setattr(Ledger, "hand_over", crash)
         with pytest.raises(Killed):
             rotate(place)
+    assert "the log's key was rotated at leaf 4: " in place.diagnosis().problems[0]
+    assert place.diagnosis().commands[0] == "promise-ledger keys rotate-log"
     place.settings.guard_path.unlink()
-    assert place.diagnosis().commands == ('promise-ledger recover guard --grounds "WHY"',)
+    assert place.diagnosis().commands[0] == "promise-ledger keys rotate-log"
     with pytest.raises(keys.KeyProblem, match="keys rotate-log` finishes it"):
         place.guard()
     with pytest.raises(Fork, match=r"where it is lost, .* only `promise-ledger recover anew` is left"):
