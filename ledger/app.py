@@ -129,13 +129,16 @@ class Ledger:
         return ledger
 
     def start(self) -> Signed:
-        """Sign the head as found, also what a crash left unsigned. Raises Fork where it must not be signed."""
+        """Sign the head as found, also what a crash left unsigned. Raises Fork where it must not be signed, and
+        KeyUnwrapFailed where words would be sealed under another key than those that are there.
+        """
         head = self._recorder.head()
         with self._recorder.datastore.get_connection() as connection:
             cursor = connection.cursor(row_factory=tuple_row)
             stored = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
             _require_events(cursor, head)
             log_keys.refuse_replaced(cursor, self._verifier)  # read after the head: what follows is not signed here
+            self._keyring.refuse_another(cursor)
         with self._answering:
             return self._signer.start(
                 head.size, head.frontier.root(), has_checkpoints=stored is not None, authentic=head.authentic

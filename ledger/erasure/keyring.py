@@ -148,6 +148,21 @@ class Keyring:
             "(`promise-ledger keys list`), or (where there is a kek.old) `promise-ledger keys rotate` is to be finished"
         )
 
+    def refuse_another(self, cursor: Cursor[Any]) -> None:
+        """Raises KeyUnwrapFailed where data keys are in use and none of some opens: nothing may be sealed with that
+        key-encryption key. One that does not open by itself is its own customer's alone.
+        """
+        failed: KeyUnwrapFailed | None = None
+        for row in cursor.execute(QUERIES["some_keys"]).fetchall():
+            try:
+                self.open(*row)
+            except KeyUnwrapFailed as error:
+                failed = error
+            else:
+                return
+        if failed is not None:
+            raise failed
+
     def wrap(self, customer_id: str, version: int, secret: bytes) -> bytes:
         """`secret` wrapped under the key-encryption key in use."""
         return self._in_use()[0].wrap(secret, _wrap_data(customer_id, version))

@@ -212,6 +212,14 @@ SELECT DISTINCT customer_id FROM ledger.customer_keys;
 -- Asked by the rotation of the key-encryption key, under the head lock.
 SELECT customer_id, key_version, wrapped FROM ledger.customer_keys WHERE wrapped IS NOT NULL;
 
+-- name: some_keys
+-- Asked at start: a few data keys in use.
+SELECT customer_id, key_version, wrapped
+FROM (SELECT * FROM ledger.customer_keys WHERE wrapped IS NOT NULL LIMIT 64) AS k
+WHERE NOT EXISTS (
+    SELECT FROM ledger.events WHERE originator_id = 'erasure:' || k.customer_id AND topic = 'subject.erasure_requested'
+);
+
 -- name: rewrap_key
 -- Asked by the rotation.
 UPDATE ledger.customer_keys SET wrapped = %(wrapped)s

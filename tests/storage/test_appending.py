@@ -240,10 +240,11 @@ def test_under_another_key_encryption_key_nothing_is_sealed_and_the_log_goes_on(
     kek = log.settings.keys_dir / "kek"
     right = kek.read_bytes()
     kek.write_bytes(bytes(32))
-    with log.open() as wrong:
-        log._opened.clear()
-        with pytest.raises(KeyUnwrapFailed, match="the key of this log"):
-            wrong.append([make(8)])
+    with pytest.raises(KeyUnwrapFailed, match="the key of this log"):
+        log.open()
+    unstarted = Ledger.open(log.settings, clock=lambda: log.now, start=False)
+    with unstarted as wrong, pytest.raises(KeyUnwrapFailed, match="the key of this log"):
+        wrong.append([make(8)])
     kek.write_bytes(right)
     assert codes(told(log.open(), make(8))) == ["recorded"]
     log.check_clean(2)

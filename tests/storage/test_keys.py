@@ -256,6 +256,20 @@ def test_a_rotation_without_both_keys_changes_nothing(begun: Log, given: dict[st
     begun.check_clean(1)
 
 
+def test_a_key_encryption_key_of_another_log_seals_nothing(begun: Log) -> None:
+    other = with_keys(begun, key_kek=os.urandom(32).hex())
+    with pytest.raises(KeyUnwrapFailed, match="the key-encryption key is not the key of this log"):
+        Ledger.open(other, clock=lambda: begun.now)
+    with Ledger.open(begun.settings, clock=lambda: begun.now) as ledger:
+        told(ledger, make(2))
+    begun.ask(
+        "UPDATE ledger.customer_keys SET wrapped = set_byte(wrapped, 20, 0) WHERE customer_id = 'C-1' RETURNING 1"
+    )
+    with Ledger.open(begun.settings, clock=lambda: begun.now) as ledger:  # one damaged key is not another one for all
+        told(ledger, make(3))
+    assert begun.ask("SELECT count(*) FROM ledger.customer_keys") == [(3,)]
+
+
 def test_an_old_key_whose_place_nothing_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(keys.KeyProblem, match="LEDGER_KEY_KEK_OLD is the key-encryption key before, and none is there"):
         keys.secrets_of(Settings(data_dir=tmp_path, key_kek_old=HEX["key_kek"]))
