@@ -44,7 +44,18 @@ class ForkGuard:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def read(self) -> bytes | None:
-        """The last stored note, or None in a new file. Raises GuardDamaged where neither slot is whole."""
+        """The last stored note, or None in a new file. Raises GuardDamaged where neither slot is whole, and where the
+        file was removed or another one put in its place meanwhile: what is written into this one protects nothing.
+        """
+        try:
+            kept = os.path.samestat(os.fstat(self._file), self._path.stat())
+        except FileNotFoundError:
+            kept = False
+        if not kept:
+            raise GuardDamaged(
+                f"the fork guard {self._path} was removed or replaced while it was in use; run `promise-ledger "
+                "recover`, which says what can be done"
+            )
         return self._newest()[1]
 
     def write(self, note: bytes) -> None:

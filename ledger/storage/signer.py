@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.key_provider import KeyProblem
-from ledger.storage.guard import ForkGuard
+from ledger.storage.guard import ForkGuard, GuardDamaged
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import BadSignature, TlogError
 from ledger.tlog.note import Note, Signer, Verifier
@@ -154,7 +154,10 @@ class CheckpointSigner:
             self._stored_at, self._unstored = now, None
 
     def _last_signed(self) -> Signed | None:
-        note = self._guard.read()
+        try:
+            note = self._guard.read()
+        except GuardDamaged as error:
+            raise Fork(str(error)) from error
         if note is None:
             return None
         if self._opened is not None and self._opened.note == note:  # verified before: two reads a batch, one check

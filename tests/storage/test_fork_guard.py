@@ -126,6 +126,20 @@ def test_a_signed_log_without_its_guard_is_not_opened(
         log.open()
 
 
+@pytest.mark.parametrize("put_back", [False, True])
+def test_a_guard_that_goes_away_under_a_running_service_is_missed_at_the_next_append(log: Log, put_back: bool):
+    ledger = log.open()
+    told(ledger, make(1))
+    path = log.settings.guard_path
+    content = path.read_bytes()
+    path.unlink()
+    if put_back:
+        path.write_bytes(content)  # another file, which nobody writes
+    with pytest.raises(Fork, match="was removed or replaced while it was in use; run `promise-ledger recover`"):
+        ledger.append([make(2)])
+    assert len(log.states()) == 1
+
+
 def test_a_guard_that_is_missing_beside_an_empty_log_that_was_signed_is_not_believed(log: Log):
     filled(log, 0)
     remove(log)

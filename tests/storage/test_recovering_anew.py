@@ -164,16 +164,19 @@ def test_a_guard_from_before_a_log_went_on_anew_is_replaced_as_recover_says(log:
     place.check_clean(3, vkey)
 
 
-def test_a_service_that_was_not_seen_at_work_signs_nothing_more_under_the_name_that_ended(place: Place):
-    with place.open() as frozen:
+def test_a_service_that_was_not_seen_at_work_signs_nothing_more_under_the_name_that_ended(place: Place, tmp_path: Path):
+    copy_directory(place.settings.data_dir, tmp_path)
+    elsewhere = Place(place.log, place.settings.model_copy(update={"data_dir": tmp_path}))
+    with elsewhere.open() as frozen:
         told(frozen, make(900))
-        signed = read_guard(place.settings.guard_path)
+        signed = read_guard(elsewhere.settings.guard_path)
+        assert signed is not None
+        place.settings.guard_path.write_bytes(elsewhere.settings.guard_path.read_bytes())
         vkey = place.anew()
-        archived = place.settings.guard_path.with_name(f"guard.{_key_id(place.log.vkey)}")
         for _ in range(2):
             with pytest.raises(Fork, match="the log localhost/promise-ledger has ended and goes on as example/again"):
                 frozen.submit([make(901)])
-        assert read_guard(archived) == signed
+        assert read_guard(elsewhere.settings.guard_path) == signed
     with place.open() as ledger:
         told(ledger, make(901))
     place.check_clean(303, vkey)
