@@ -19,6 +19,11 @@ def test_the_example_of_the_specification_survives():
 ROOT = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I="
 
 
+@pytest.mark.parametrize("size", [0, 2**63 - 1])
+def test_the_smallest_and_the_largest_size_survive(size: int):
+    assert Checkpoint.parse(Checkpoint("o", size, bytes(32)).format()).size == size
+
+
 @pytest.mark.parametrize(
     "size", ["", "01", "+1", "-1", " 1", "1 ", "1_0", "1.0", "1e3", "０", "١", "0x1", "9223372036854775808", "9" * 5000]
 )
@@ -37,6 +42,7 @@ def test_a_size_in_another_spelling_is_malformed(size: str):
         f"o\n1\n{ROOT}",
         f"o\n1\n{ROOT}\n\n",
         f"o\n1\n{ROOT}\nextension\n",
+        f"o\n1\n{ROOT}\nextension",
         f"o\r\n1\n{ROOT}\n",
         f"o\0\n1\n{ROOT}\n",
         f"o\n1\n{ROOT[:-1]}\n",
