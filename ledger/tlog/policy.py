@@ -102,9 +102,9 @@ class _Reading:
             return
         if words[0] not in kinds:
             raise MalformedPolicy("a line starts with log, witness, group or quorum")
-        if len(self.logs) + len(self.witnesses) + len(self.groups) >= _MAX_DEFINITIONS:
-            raise MalformedPolicy(f"a policy has at most {_MAX_DEFINITIONS} definitions")
         kinds[words[0]](words[1:])
+        if len(self.logs) + len(self.witnesses) + len(self.groups) > _MAX_DEFINITIONS:
+            raise MalformedPolicy(f"a policy has at most {_MAX_DEFINITIONS} definitions")
 
     def policy(self) -> Policy:
         if len(self.quorums) != 1:
