@@ -1,6 +1,7 @@
 """Check the read side against the log: derive every projection again, beside it, and compare row by row.
 
-A quiet edit of a read table is found so; `definitions` finds what was done to tables, views and functions themselves.
+A quiet edit of a read table is found so, and an index that leads readers past a row, as one that was off while the row
+was written; `definitions` finds what was done to tables, views and functions themselves.
 Runners go on meanwhile: each comparison is made in one snapshot, at the position that the live version has in it.
 """
 
@@ -10,7 +11,7 @@ from typing import Any
 
 from psycopg import Connection, Cursor
 from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from ledger.collecting import rare_collections
 from ledger.storage.keys import Secrets
@@ -30,6 +31,22 @@ SELECT {keys} FROM (
     (TABLE {old} EXCEPT ALL TABLE {new}) UNION ALL (TABLE {new} EXCEPT ALL TABLE {old})
 ) AS wrong ORDER BY {keys} LIMIT 1
 """)
+_INDEXES = """
+SELECT relname, pg_get_expr(indpred, indrelid), ARRAY(
+    SELECT pg_get_indexdef(indexrelid, number, false) FROM generate_series(1, indnkeyatts) AS number ORDER BY number
+)
+FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
+WHERE indrelid = to_regclass(%s) AND indisvalid AND amname = 'btree'
+  AND NOT EXISTS (SELECT FROM pg_depend -- nobody's code is run
+                  WHERE (classid, objid) = ('pg_class'::regclass, indexrelid)
+                    AND refclassid NOT IN ('pg_class'::regclass, 'pg_constraint'::regclass))
+ORDER BY relname
+"""
+_SCANS = """
+SELECT set_config(name, CASE WHEN name = ANY (%s) THEN 'on' ELSE 'off' END, true)
+FROM unnest(ARRAY['enable_seqscan', 'enable_indexscan', 'enable_indexonlyscan', 'enable_bitmapscan', 'enable_sort',
+                  'enable_incremental_sort']) AS name
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +136,8 @@ def _compare(writer: Connection[Any], applier: Applier, definition: Definition, 
         for table, key in definition.keys.items():
             if problem := _difference(cursor, definition, table, key, live.number, number):
                 return problem
+            if problem := _hidden(cursor, definition, table, live.number):
+                return problem
     return None
 
 
@@ -143,6 +162,35 @@ def _difference(
             rows.execute(SQL("SELECT * FROM {} WHERE {}").format(each, where), found).fetchall() for each in (old, new)
         )
     return Problem(definition.name, name, dict(zip(key, found, strict=True)), _say(said, meant))
+
+
+def _hidden(cursor: Cursor[Any], definition: Definition, table: str, live: int) -> Problem | None:
+    """The first index of a table that does not lead to every row: who owns the database can switch it off and on again.
+
+    Rows are counted in the index's order, which no other index has, or only at a higher price. Indexes that call code
+    of somebody's own are none of ours: `definitions` names them.
+    """
+    name = f"{schema_of(definition.name, live)}.{table}"
+    for index, condition, order in cursor.execute(_INDEXES, (name,)).fetchall():
+        rows = SQL("SELECT FROM {} WHERE {}").format(
+            Identifier(schema_of(definition.name, live), table), SQL(condition or "true")
+        )
+        stored = _counted(cursor, rows, ["enable_seqscan"])
+        in_order = SQL("{} ORDER BY {} OFFSET 0").format(rows, SQL(", ").join(map(SQL, order)))
+        found = _counted(cursor, in_order, ["enable_indexscan", "enable_indexonlyscan"])
+        if stored != found:
+            sentence = f"the index {index} leads to {found} of {stored} rows: it was off while one was written"
+            return Problem(definition.name, name, None, sentence)
+    return None
+
+
+def _counted(cursor: Cursor[Any], rows: Composed, scans: list[str]) -> int:
+    """How many `rows` there are where PostgreSQL finds them by these `scans` alone."""
+    with cursor.connection.transaction(force_rollback=True):
+        cursor.execute(_SCANS, (scans,))
+        row = cursor.execute(SQL("SELECT count(*) FROM ({}) AS rows").format(rows)).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _say(said: list[dict[str, Any]], meant: list[dict[str, Any]]) -> str:
