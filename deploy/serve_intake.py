@@ -36,7 +36,7 @@ def serve_intake(settings: Settings) -> None:
         policy = policy_of(settings, ledger.vkey)
         ledger.witness_policy = policy
         collector = None if policy is None else Collector(url, Verifier.parse(ledger.vkey), policy)
-        running.run(_serve_intake(settings, url, ledger, collector, anchor_of(settings)))
+        running.run(_serve_intake(settings, url, ledger, collector, anchor_of(settings, policy)))
 
 
 async def _serve_intake(

@@ -1,4 +1,4 @@
-"""Anchoring: the newest checkpoint that may be published is stamped by a timestamp authority (RFC 3161), now and then.
+"""Anchoring: the newest checkpoint that is published is stamped by a timestamp authority (RFC 3161), now and then.
 
 Crash before the row is stored: the next round asks again. A stamp is stored only once it is verified, so that a wrong
 certificate shows at once and not in court.
@@ -24,8 +24,11 @@ from ledger.lasting import Lasting
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import MAX_RESPONSE, BadTimestamp, certificates, request_for, stamped_at
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note
+from ledger.tlog.policy import Policy
+from projections.site import Damaged, Site
 
 SECONDS = 30.0
 MAX_ROOTS = 2**20
@@ -43,8 +46,8 @@ class Anchor:
     authority: str
     roots: list[Certificate]
     every: timedelta
-    witnessed: bool
-    """Only what witnesses have cosigned is published, so only that is stamped."""
+    site: Site
+    """Only what it publishes is stamped: where witnesses are asked for, what enough of them have cosigned."""
     failure: str | None = None
     stamped_size: int = 0
     gen_time: datetime | None = None
@@ -52,23 +55,25 @@ class Anchor:
     def round(self, now: datetime) -> bool:
         """Whether a checkpoint was stamped: when one is newer than the last stamped and that is long enough ago.
 
-        Raises psycopg.Error where the database is away, BadTimestamp, OSError and HTTPException for the authority.
+        Raises psycopg.Error where the database is away, Damaged where the newest row is no checkpoint, BadTimestamp,
+        OSError and HTTPException for the authority.
         """
         with closing(psycopg.connect(self.url, autocommit=True, row_factory=tuple_row, connect_timeout=5)) as database:
-            newest = database.execute(QUERIES["last_witnessed" if self.witnessed else "last_checkpoint"]).fetchone()
+            note = self.site.checkpoint(database.cursor())
             last = database.execute(QUERIES["last_timestamp"]).fetchone()
             self.stamped_size = 0 if last is None else last[0]
-            if newest is None or newest[0] == 0:
+            if note is None:
                 return False
-            if last is not None and (newest[0] <= last[0] or timedelta(0) <= now - last[1] < self.every):
+            text = Note.parse(note).text
+            size = Checkpoint.parse(text).size
+            if size <= self.stamped_size or (last is not None and timedelta(0) <= now - last[1] < self.every):
                 return False
-            text = Note.parse(newest[1]).text
             request = request_for(text)
             response = _post(self.authority, request.as_bytes())
             self.gen_time = stamped_at(response, text, self.roots, request=request)
-            row = {"size": newest[0], "note": newest[1], "response": response, "stored_at": now}
+            row = {"size": size, "note": note.decode(), "response": response, "stored_at": now}
             database.execute(QUERIES["store_timestamp"], row)
-        self.stamped_size = newest[0]
+        self.stamped_size = size
         return True
 
     def detail(self) -> dict[str, Any]:
@@ -80,8 +85,11 @@ class Anchor:
         }
 
 
-def anchor_of(settings: Settings) -> Anchor | None:
-    """What the settings ask for, None where no authority is named. Raises SetupError with what to do."""
+def anchor_of(settings: Settings, policy: Policy | None = None) -> Anchor | None:
+    """What the settings ask for, for a log that publishes under `policy`, None where no authority is named.
+
+    Raises SetupError with what to do.
+    """
     if settings.timestamp_url is None:
         return None
     assert settings.database_url is not None
@@ -94,7 +102,7 @@ def anchor_of(settings: Settings) -> Anchor | None:
         settings.timestamp_url,
         read_roots(settings.timestamp_roots),
         timedelta(seconds=settings.timestamp_seconds),
-        settings.witness_policy is not None,
+        Site(policy),
     )
 
 
@@ -120,6 +128,9 @@ def keep_stamping(anchor: Anchor, stop: threading.Event) -> None:
         except psycopg.Error as error:
             reason = str(error).strip().split("\n")[0]
             failing.failed(f"the database is away: {reason}")
+        except Damaged as error:  # a row that nobody of ours wrote; once it is gone, this goes on
+            anchor.failure = str(error)
+            failing.failed(anchor.failure)
         except (BadTimestamp, TlogError, OSError, HTTPException) as error:
             anchor.failure = printable(f"{anchor.authority} gives no timestamp: {error}")
             failing.failed(anchor.failure)

@@ -260,7 +260,7 @@ INSERT INTO ledger.witnessed (size, note, stored_at) VALUES (%(size)s, %(note)s,
 ON CONFLICT DO NOTHING;
 
 -- name: last_witnessed
--- Asked by proofs, repeated receipts and, where witnesses are asked for, by whoever publishes.
+-- Asked by repeated receipts.
 SELECT size, note, stored_at FROM ledger.witnessed
 WHERE starts_with(note, (SELECT origin FROM ledger.head) || E'\n') ORDER BY size DESC LIMIT 1;
 

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ from deploy.timestamping import Anchor, anchor_of, read_roots
 from ledger.settings import Settings
 from ledger.storage.sql import QUERIES
 from ledger.timestamps import BadTimestamp, request_for, stamped_at
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.note import Note, Verifier
+from ledger.tlog.policy import Policy
+from ledger.tlog.witness import Cosigner
+from projections.site import Site
 from projections.web.health import health
 from tests.service.serving import dripping, served
 from tests.storage.log import NOON, Log, make, told
@@ -119,7 +125,7 @@ def answering(reply: Any) -> Iterator[str]:
 
 
 def anchor(log: Log, authority: Authority, url: str, hours: int = 1) -> Anchor:
-    return Anchor(log.url, url, read_roots(authority.root), timedelta(hours=hours), witnessed=False)
+    return Anchor(log.url, url, read_roots(authority.root), timedelta(hours=hours), Site())
 
 
 def grow(log: Log, *numbers: int) -> None:
@@ -145,6 +151,24 @@ def test_the_newest_checkpoint_is_stamped_now_and_then_and_verify_judges_the_sta
     assert report.stamped_at is not None
     assert abs(datetime.now(UTC) - report.stamped_at) < timedelta(minutes=5)
     assert log.verify().stamped_size is None, "nobody said whose clock counts"
+
+
+def test_what_too_few_witnesses_have_cosigned_is_not_published_and_not_stamped(log: Log, authority: Authority):
+    """Whoever owns the database can add a row, and with a stamp over many events there would be no other for long."""
+    grow(log, 1)
+    witness = Cosigner("witness.example", b"w" * 32)
+    policy = Policy.parse(f"witness w {witness.vkey} http://witness.example\nquorum w\n")
+    ((note,),) = log.ask("SELECT note FROM ledger.checkpoints WHERE size = 1")
+    checkpoint, signed = open_checkpoint(note, Verifier.parse(log.vkey))
+    many = Checkpoint(checkpoint.origin, 99, bytes(32)).format()
+    cosigned = Note(signed.text, (*signed.signatures, witness.cosign(checkpoint, 1))).format().decode()
+    with answering(authority.reply) as url:
+        stamping = replace(anchor(log, authority, url), site=Site(policy))
+        for size, row, stamped in ((99, note.replace(signed.text, many), False), (1, cosigned, True)):
+            with psycopg.connect(log.url) as owner:
+                owner.execute("INSERT INTO ledger.witnessed VALUES (%s, %s, now())", [size, row])
+            assert stamping.round(NOON) == stamped
+    assert log.ask("SELECT size, note FROM ledger.timestamps") == [(1, cosigned)]
 
 
 def test_a_log_that_goes_on_from_a_longer_one_is_stamped_at_once(log: Log, authority: Authority):
