@@ -9,9 +9,8 @@ import threading
 from functools import cache
 from http.client import HTTPException
 from urllib.error import HTTPError
-from urllib.request import urlopen
 
-from deploy.foreign import read_within
+from deploy.foreign import opened
 from deploy.witness import Answer, Witness, WitnessProblem
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.errors import TlogError
@@ -62,8 +61,8 @@ def fetch_checkpoint(url: str) -> bytes:
 def fetch(url: str, limit: int) -> bytes:
     """At most `limit` bytes of what is at `url`, and one more where there are more. Raises OSError or HTTPException."""
     try:
-        with urlopen(url, timeout=SECONDS) as answer:
-            return read_within(answer, limit, SECONDS)
+        with opened(url, SECONDS) as answer:
+            return answer.read(limit + 1)
     except ValueError as error:  # no address, or one that a redirect leads to
         raise OSError(f"{url}: {error}") from error
 

@@ -1,11 +1,11 @@
 """The log's side of c2sp.org/tlog-witness: ask a witness to cosign a checkpoint, whatever it has cosigned before."""
 
 from collections.abc import Callable, Sequence
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
-from deploy.foreign import printable, read_within
+from deploy.foreign import opened, printable
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.note import MAX_NOTE_SIZE, Note
@@ -70,13 +70,15 @@ def _cosigned(note: Note, answer: bytes, witness: CosignatureVerifier) -> Note:
 def _post(url: str, body: bytes, seconds: float) -> tuple[int, str, bytes]:
     """Status, content type and the first million bytes of the answer."""
     request = Request(url, body, {"Content-Type": "text/plain; charset=utf-8"})
+    answer: HTTPResponse | HTTPError
     try:
         try:
-            answer = urlopen(request, timeout=seconds)
+            answer = opened(request, seconds)
+            status = answer.status
         except HTTPError as error:
-            answer = error
+            answer, status = error, error.code
         with answer:
-            return answer.status, answer.headers.get_content_type(), read_within(answer, MAX_NOTE_SIZE, seconds)
+            return status, answer.headers.get_content_type(), answer.read(MAX_NOTE_SIZE + 1)
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
             raise NotCosigned(f"no answer within {seconds:g} s") from error

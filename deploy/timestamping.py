@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 import psycopg
 import structlog
 from cryptography.x509 import Certificate
 from psycopg.rows import tuple_row
 
-from deploy.foreign import beginning, printable, read_within
+from deploy.foreign import beginning, opened, printable
 from deploy.places import SetupError
 from ledger.lasting import Lasting
 from ledger.settings import Settings
@@ -141,7 +141,7 @@ def keep_stamping(anchor: Anchor, stop: threading.Event) -> None:
 def _post(url: str, body: bytes) -> bytes:
     headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
     try:
-        with urlopen(Request(url, body, headers), timeout=SECONDS) as answer:
-            return read_within(answer, MAX_RESPONSE, SECONDS)
+        with opened(Request(url, body, headers), SECONDS) as answer:
+            return answer.read(MAX_RESPONSE + 1)
     except ValueError as error:  # a redirect to what is no address
         raise OSError(f"{url}: {error}") from error

@@ -5,7 +5,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,34 @@ def dripping() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             over.set()
+
+
+@contextmanager
+def dripping_before_a_body(head: bytes, piece: bytes) -> Iterator[str]:
+    """Where every answer begins with `head`, goes on with `piece` after `piece`, and never comes to its body."""
+    over = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(head)
+            while not over.wait(0.02):
+                connection.sendall(piece)
+
+    def serve() -> None:
+        with suppress(OSError):  # it is shut
+            while True:
+                threading.Thread(target=drip, args=(listening.accept()[0],)).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            over.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            serving.join()
 
 
 @contextmanager
