@@ -146,6 +146,7 @@ FROM pg_catalog.pg_event_trigger AS e
 WHERE NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend
     WHERE classid = 'pg_catalog.pg_event_trigger'::regclass AND objid = e.oid AND deptype = 'e' -- an extension's own
+      AND refobjid >= 16384 AND evtevent <> 'login' -- plpgsql has none, and none has a reason to run at every login
 )
 UNION ALL
 SELECT 'database', format('cast (%%s AS %%s)', castsource::regtype, casttarget::regtype),
@@ -161,11 +162,19 @@ WHERE oid >= 16384 AND pronamespace = 'pg_catalog'::regnamespace
 UNION ALL
 -- What is changed has its row written anew; as the server was made, those below 12000 were written before the others.
 -- Functions that PostgreSQL itself keeps from some (pg_init_privs) are left out: rights on them are given with good reason.
-SELECT 'database', what, 'PostgreSQL''s own, changed by somebody'
+SELECT DISTINCT 'database', what, 'PostgreSQL''s own, changed by somebody'
 FROM (
     SELECT tableoid, oid, xmin, format('function %%s', oid::regprocedure) AS what FROM pg_catalog.pg_proc
     UNION ALL
     SELECT tableoid, oid, xmin, format('type %%s', oid::regtype) FROM pg_catalog.pg_type
+    UNION ALL
+    SELECT tableoid, oid, xmin, format('operator %%s', oid::regoperator) FROM pg_catalog.pg_operator
+    UNION ALL
+    SELECT tableoid, aggfnoid, xmin, format('function %%s', aggfnoid::regprocedure) FROM pg_catalog.pg_aggregate
+    UNION ALL
+    SELECT tableoid, oid, xmin, format('cast (%%s AS %%s)', castsource::regtype, casttarget::regtype) FROM pg_catalog.pg_cast
+    UNION ALL
+    SELECT tableoid, oid, xmin, format('comparison %%s', amproc::regprocedure) FROM pg_catalog.pg_amproc
 ) AS own
 WHERE oid < 12000
   AND xmin::text::bigint > (SELECT min(xmin::text::bigint) FROM pg_catalog.pg_proc WHERE oid >= 12000 AND oid < 16384)

@@ -138,6 +138,13 @@ ATTACKS = [
         "event trigger watching",
     ),
     (
+        "CREATE FUNCTION public.quiet() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; "
+        "CREATE EVENT TRIGGER watching ON ddl_command_start EXECUTE FUNCTION public.quiet(); "
+        "ALTER EXTENSION plpgsql ADD EVENT TRIGGER watching",
+        "database",
+        "event trigger watching",
+    ),
+    (
         "ALTER ROLE ledger_appender SET session_replication_role = replica",
         "role ledger_appender",
         "setting session_replication_role",
@@ -197,6 +204,28 @@ ATTACKS = [
         "ALTER TYPE bytea SET (SEND = public.other)",
         "database",
         "type bytea",
+    ),
+    (
+        "UPDATE pg_operator SET oprcode = 'textne'::regproc WHERE oid = '=(text,text)'::regoperator",
+        "database",
+        "operator =(text,text)",
+    ),
+    (
+        "UPDATE pg_aggregate SET agginitval = '7' WHERE aggfnoid = 'count()'::regprocedure",
+        "database",
+        "function count()",
+    ),
+    (
+        "UPDATE pg_cast SET castfunc = 'float8(bigint)'::regprocedure "
+        "WHERE (castsource, casttarget) = ('bigint'::regtype, 'float8'::regtype)",
+        "database",
+        "cast (bigint AS double precision)",
+    ),
+    (
+        "UPDATE pg_amproc SET amproc = 'btint8cmp'::regproc "
+        "WHERE amproc = 'timestamptz_cmp(timestamptz,timestamptz)'::regprocedure",
+        "database",
+        "comparison btint8cmp(bigint,bigint)",
     ),
     (
         "GRANT SET ON PARAMETER session_replication_role TO mallory",
