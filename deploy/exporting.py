@@ -18,11 +18,12 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
+from deploy.foreign import beginning
 from ledger.storage.tree import TreeReader, subtree_root
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed
 from ledger.tlog.merkle import Frontier, leaf_hash
-from ledger.tlog.note import Note
+from ledger.tlog.note import MAX_NOTE_SIZE, Note
 from ledger.tlog.policy import Policy
 from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, parse_bundle, split_tile, tile_path, tile_width, tiles_between
 from projections.site import Site
@@ -82,7 +83,7 @@ def _published(reader: TreeReader, checkpoint: Checkpoint, directory: Path) -> i
     if not path.exists():
         return 0
     try:
-        earlier = Checkpoint.parse(Note.parse(path.read_bytes()).text)
+        earlier = Checkpoint.parse(Note.parse(beginning(path, MAX_NOTE_SIZE)).text)
     except Malformed as error:
         raise ExportRefused(f"{path} is not a checkpoint: choose another directory") from error
     if earlier.origin != checkpoint.origin or earlier.size > checkpoint.size:
@@ -125,7 +126,7 @@ def _write_tiles(
             roots.append(subtree_root(split_tile(content)))
         path = directory / tile_path(*tile)
         covered = tile.width <= tile_width(tile.level, tile.index, published)
-        if covered and path.exists() and path.read_bytes() != content:
+        if covered and path.exists() and beginning(path, len(content)) != content:
             raise ExportRefused(f"{path} is not of this log: choose another directory")
         written += _write(path, content)
         if tile.level == 0:
@@ -150,7 +151,7 @@ def _bundle(site: Site, cursor: Cursor, tile: Tile, leaf_hashes: bytes) -> bytes
 
 def _write(path: Path, content: bytes) -> bool:
     """`path` holds `content`, whole or not at all, also after a power cut; False where it did already."""
-    if path.exists() and path.read_bytes() == content:
+    if path.exists() and beginning(path, len(content)) == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")

@@ -83,6 +83,12 @@ def test_an_export_refuses_what_it_cannot_stand_for(database: str, tmp_path: Pat
         with pytest.raises(ExportRefused, match=reason):
             export()
         (tmp_path / tile).write_bytes(good)
+    for endless, reason in (("tile/0/000", "not of this log"), ("checkpoint", "not a checkpoint")):
+        (tmp_path / endless).rename(tmp_path / "kept")
+        (tmp_path / endless).symlink_to("/dev/zero")
+        with pytest.raises(ExportRefused, match=reason):
+            export()
+        (tmp_path / "kept").rename(tmp_path / endless)
     export()
 
 
