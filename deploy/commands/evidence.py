@@ -37,12 +37,19 @@ def pinned(text: str) -> str:
         raise typer.BadParameter(f"{text!r} is {error}, as `promise-ledger vkey` prints it") from error
 
 
-def policy_in(path: Path | None) -> Policy | None:
-    """The witness policy in that file, None where none is named."""
+def policy_in(path: Path | None, vkey: str | None = None) -> Policy | None:
+    """The witness policy in that file, None where none is named; for the log of the key `vkey` where that is given."""
+    if path is None:
+        return None
     try:
-        return None if path is None else Policy.parse(beginning(path, MAX_POLICY_SIZE))
+        policy = Policy.parse(beginning(path, MAX_POLICY_SIZE))
     except TlogError as error:
         raise typer.BadParameter(f"{path} is no witness policy (c2sp.org/tlog-policy): {error}") from error
+    if vkey is not None and policy.logs:
+        name = Verifier.parse(vkey).name  # which outlasts each key
+        if name not in {log.verifier.name for log in policy.logs}:
+            raise typer.BadParameter(f"{path} is for another log: no line `log …` names {name}")
+    return policy
 
 
 @app.command()

@@ -71,13 +71,14 @@ def verify_command(
     with at_hand(data_dir) as settings:
         kept = [_kept(place) for place in against or ()]
         guarded = _guarded(settings)
-        policy = policy_in(policy_file or settings.witness_policy)
+        vkey = vkey or vkey_of(settings)
+        policy = policy_in(policy_file or settings.witness_policy, vkey)
         roots = timestamp_roots or settings.timestamp_roots
         kek, digest = keys.key_encryption_key(settings), keys.digest_key(settings)
         with bar("verifying") as advance:
             report = verify(
                 database(settings),
-                vkey=vkey or vkey_of(settings),
+                vkey=vkey,
                 guard=(lambda: read_guard(settings.guard_path)) if guarded else None,
                 key_encryption_key=None if kek is None else kek.secret,
                 kept=kept,

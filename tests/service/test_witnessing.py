@@ -411,6 +411,26 @@ def test_verify_says_how_far_the_witnesses_cover_and_finds_what_they_did_not_sig
         assert problem.table == "witnessed"
 
 
+def test_verify_judges_by_no_policy_of_another_log(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    watched.grow(1)
+    watched.collector().round()
+    for name, value in (("DATABASE_URL", watched.log.url), ("DATA_DIR", str(watched.log.settings.data_dir))):
+        monkeypatch.setenv(f"LEDGER_{name}", value)
+    given = tmp_path / "given"
+    rotated = Signer(Verifier.parse(watched.log.vkey).name, b"n" * 32).vkey
+    for vkey in (watched.log.vkey, rotated):
+        given.write_text(f"log {OTHER.vkey}\nlog {vkey}\n{watched.path.read_text()}")
+        said = _said(capsys, monkeypatch, "verify", "--policy", str(given), "--json")
+        assert orjson.loads(said)["witnessed_size"] == 1
+    given.write_text(f"log {OTHER.vkey}\n{watched.path.read_text()}")
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert "is for another log" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 OTHER = Signer("other.example", b"o" * 32)
 
 
