@@ -15,6 +15,7 @@ an older copy was restored, it does what is left to do. One eraser works at a ti
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -102,26 +103,32 @@ class Eraser:
         self._clock = clock
         self._looked = -1  # the size of the log up to which nothing is left to do; at first everything is looked at
         self._read = 0  # the last dead letter that was looked at
-        self._destroyed: str | None = None  # a transaction after the last one that destroyed something
+        self._destroyed: dict[str, str] = {}  # of each customer a transaction after the last that destroyed something
+        self._removed: Counter[str] = Counter()  # of each customer the dead letters that are gone
 
     def round(self) -> int:
-        """What the log orders is destroyed and on record as such; how many erasures were completed now.
+        """What the log orders is destroyed and on record as such; how many erasures were completed now, without those
+        that wait for a longer reader than others.
 
         Raises NotErased, database errors, and what the dead letters raise; the next round begins again.
         """
         with self._alone():
             size = self._size()
-            if due := self.due(size):
+            due = free = self.due(size)
+            if due:
                 self.sign(due)
                 for order in due:
                     self.destroy(order)
                 traces = self.traces(due)
-                letters = self.forget_letters(traces)
-                self.scrub()
-                for order in due:
-                    self.complete(order, traces[order.customer_id].texts, letters.get(order.customer_id, 0))
-            self._looked = size
-        return len(due)
+                self._removed.update(self.forget_letters(traces))
+                seen = self.scrub()
+                free = [order for order in due if order.customer_id not in seen]
+                for order in free:
+                    self.complete(order, traces[order.customer_id].texts, self._removed[order.customer_id])
+                    del self._destroyed[order.customer_id], self._removed[order.customer_id]
+            if free == due:
+                self._looked = size
+        return len(free)
 
     def forget_late_letters(self) -> int:
         """Dead letters that came since the last look and name an erased customer are gone; how many these were.
@@ -154,8 +161,8 @@ class Eraser:
             gone = self._connection.execute(QUERIES["destroy_keys"], parameters).rowcount
             gone += self._connection.execute(QUERIES["destroy_sealed"], parameters).rowcount
             gone += self._read_tables.purge(self._connection, order.customer_id)
-        if gone or self._destroyed is None:
-            self._destroyed = str(self._value("transaction"))
+        if gone or order.customer_id not in self._destroyed:
+            self._destroyed[order.customer_id] = str(self._value("transaction"))
 
     def traces(self, due: Sequence[Order]) -> dict[str, Traces]:
         """What leads to each customer, from one pass over the log: a command may name their promise and not them."""
@@ -181,8 +188,10 @@ class Eraser:
 
         return self._letters.forget(whose, after=0)[0]
 
-    def scrub(self) -> None:
-        """Step 5: the bytes of what was destroyed are no longer in the files of the tables."""
+    def scrub(self) -> set[str]:
+        """Step 5: the bytes of what was destroyed are no longer in the files of the tables. But those of the customers
+        that it returns may be: somebody may still look at them.
+        """
         warnings: list[str] = []
 
         def hear(notice: Diagnostic) -> None:
@@ -191,7 +200,7 @@ class Eraser:
         self._connection.add_notice_handler(hear)
         try:
             self._connection.execute(f"SET lock_timeout = {_SCRUB_LOCK_MS}")
-            self._scrub_keys(warnings)
+            seen = self._scrub_keys(warnings)
             self._connection.execute(QUERIES["scrub_sealed"])
             self._read_tables.scrub(self._connection)
         except psycopg.errors.LockNotAvailable as error:
@@ -202,17 +211,24 @@ class Eraser:
                 self._connection.execute("RESET lock_timeout")
         if warnings:
             raise NotErased(f"the space of destroyed keys is not given back: {warnings[0]}")
+        return seen
 
-    def _scrub_keys(self, warnings: Sequence[str]) -> None:
-        """The same of the keys, and no transaction is left that began before they were destroyed: for as long as one
-        may look, VACUUM keeps deleted rows in every table, be they read or not.
+    def _scrub_keys(self, warnings: Sequence[str]) -> set[str]:
+        """The same of the keys. Of those whom it returns a transaction is left that began before theirs were destroyed:
+        for as long as one may look, VACUUM keeps deleted rows in every table, be they read or not.
         """
+        seen: set[str] = set()
         for _ in range(_SCRUBS):
             self._connection.execute(QUERIES["scrub_keys"])
-            if warnings or not self._value("still_seen", destroyed=self._destroyed):
-                return
+            asked = {"destroyed": " ".join({*self._destroyed.values()})}
+            before = {row[0] for row in self._connection.execute(QUERIES["still_seen"], asked).fetchall()}
+            seen = {customer_id for customer_id, destroyed in self._destroyed.items() if destroyed in before}
+            if warnings or not seen:
+                return set()
             time.sleep(_SCRUB_SECONDS)
-        raise NotErased(_WAITS)
+        if len(seen) == len(self._destroyed):
+            raise NotErased(_WAITS)
+        return seen
 
     def complete(self, order: Order, texts: int, letters: int) -> None:
         """Step 6: it is on record that the erasure was carried out, and what it took."""

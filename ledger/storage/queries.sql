@@ -195,10 +195,10 @@ VACUUM (FULL) ledger.customer_keys;
 SELECT pg_current_xact_id()::xid::text;
 
 -- name: still_seen
--- Asked by the eraser after VACUUM (FULL): whether that may have kept rows that were deleted before the transaction
--- `destroyed`, because one that began earlier may still look at them. relfrozenxid is what it went by.
-SELECT age(relfrozenxid) > age(%(destroyed)s::text::xid) FROM pg_catalog.pg_class
-WHERE oid = 'ledger.customer_keys'::regclass;
+-- Asked by the eraser after VACUUM (FULL): which of the transactions `destroyed` that may have kept rows for that were
+-- deleted before, because one that began earlier may still look at them. relfrozenxid is what it went by.
+SELECT destroyed FROM unnest(string_to_array(%(destroyed)s, ' ')) AS destroyed, pg_catalog.pg_class
+WHERE oid = 'ledger.customer_keys'::regclass AND age(relfrozenxid) > age(destroyed::xid);
 
 -- name: scrub_sealed
 -- The same for sealed texts: nobody can open them without the key, so their space is only freed, and nobody waits.

@@ -339,6 +339,41 @@ def test_an_erasure_is_not_completed_while_somebody_can_still_look_back(told: Er
         assert b"It snows." not in row["bytes"]
 
 
+def test_an_erasure_does_not_wait_for_whom_only_a_later_one_waits_for(told: Erasing) -> None:
+    """Else none of them would be completed where an order comes more often than a long report ends."""
+    first = looking(told.url)
+    assert told.erase("C-1") == "recorded"
+    eraser = told.eraser()
+    with pytest.raises(NotErased, match="long reader"):
+        eraser.round()
+    with looking(told.url):
+        assert told.erase("C-2") == "recorded"
+        with pytest.raises(NotErased, match="long reader"):
+            eraser.round()
+        first.close()
+        assert eraser.round() == 1
+        assert [each["through_leaf"] for each in told.completions()] == [told.order("C-1").leaf_index]
+        with pytest.raises(NotErased, match="long reader"):
+            eraser.round()
+    assert eraser.round() == 1
+    assert len(told.completions()) == 2
+
+
+def test_dead_letters_that_were_removed_before_an_erasure_had_to_wait_are_counted(
+    told: Erasing, no_letters: None
+) -> None:
+    told.bury(b'{"data":{"customer_id":"C-1"}')
+    with looking(told.url):
+        assert told.erase() == "recorded"
+        eraser = told.eraser()
+        with pytest.raises(NotErased, match="long reader"):
+            eraser.round()
+        assert deadletters.dead_letters(told.broker_url) == []
+        told.bury(b'{"data":{"promise_id":"P-1"}')
+    assert eraser.round() == 1
+    assert [each["letters"] for each in told.completions()] == [2]
+
+
 def test_a_pack_that_is_being_made_has_its_name_before_the_erasure_is_completed(
     told: Erasing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
