@@ -66,10 +66,16 @@ async def run(
             if connection is None:
                 connection = await asyncio.to_thread(connect, database_url)
                 eraser = Eraser(ledger, connection, read_tables, Letters(broker_url))
-            progress.completed += await asyncio.to_thread(eraser.round)
+            waits: NotErased | None = None
+            try:
+                progress.completed += await asyncio.to_thread(eraser.round)
+            except NotErased as error:
+                waits = error  # and the letters of those who were erased before do not
             if time.monotonic() >= letters_at:
                 await asyncio.to_thread(eraser.forget_late_letters)
                 letters_at = time.monotonic() + LETTERS_SECONDS
+            if waits is not None:
+                raise waits
             progress.failure = None
         except _FAILURES as error:
             failure = " ".join(str(error).split())

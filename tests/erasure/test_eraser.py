@@ -565,3 +565,32 @@ def test_an_erasure_waits_for_who_began_before_and_not_for_who_begins_meanwhile(
     with looking(told.url) as before:
         assert told.erase() == "recorded"
         asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_late_dead_letters_of_one_go_while_the_erasure_of_another_waits(
+    told: Erasing, no_letters: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(erasing, "LETTERS_SECONDS", 0.01)
+    assert told.erase("C-1") == "recorded"
+    assert told.eraser().round() == 1
+
+    async def story() -> None:
+        stop, progress = asyncio.Event(), erasing.Progress()
+        url = told.url.replace("postgres@", "ledger_eraser@", 1)
+        working = asyncio.create_task(
+            erasing.run(told.ledger, url, told.broker_url, texts, stop, progress=progress, seconds=0.01)
+        )
+        while progress.failure is None:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(told.bury, b'{"data":{"customer_id":"C-1","case_id":"C-4"}')
+        while await asyncio.to_thread(deadletters.dead_letters, told.broker_url):
+            await asyncio.sleep(0.01)
+        stop.set()
+        await working
+        assert progress.failure is not None
+
+    told.make(9, customer_id="C-4")
+    with looking(told.url):
+        assert told.erase("C-2") == "recorded"
+        asyncio.run(asyncio.wait_for(story(), 30))
