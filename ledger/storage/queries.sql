@@ -194,9 +194,13 @@ VACUUM (FULL) ledger.customer_keys;
 -- Asked by the eraser after it destroyed something: a transaction that began later.
 SELECT pg_current_xact_id()::xid::text;
 
+-- name: freeze_keys
+-- Asked by the eraser, outside of transactions: relfrozenxid becomes the oldest transaction that may still look.
+VACUUM (FREEZE) ledger.customer_keys;
+
 -- name: still_seen
--- Asked by the eraser after VACUUM (FULL): which of the transactions `destroyed` that may have kept rows for that were
--- deleted before, because one that began earlier may still look at them. relfrozenxid is what it went by.
+-- Asked by the eraser after that: which of the transactions `destroyed` VACUUM keeps rows for that were deleted before,
+-- because one that began earlier may still look at them. relfrozenxid is what it went by.
 SELECT destroyed FROM unnest(string_to_array(%(destroyed)s, ' ')) AS destroyed, pg_catalog.pg_class
 WHERE oid = 'ledger.customer_keys'::regclass AND age(relfrozenxid) > age(destroyed::xid);
 

@@ -374,6 +374,25 @@ def test_dead_letters_that_were_removed_before_an_erasure_had_to_wait_are_counte
     assert [each["letters"] for each in told.completions()] == [2]
 
 
+def test_an_erasure_that_waits_writes_no_table_anew_and_nobody_waits_behind_it(told: Erasing) -> None:
+    """It may wait for hours and looks every few seconds: of 200,000 customers a copy of the keys is 30 MB of WAL."""
+    file = "SELECT pg_relation_filenode('ledger.customer_keys') AS number"
+    assert told.erase() == "recorded"
+    with looking(told.url), psycopg.connect(told.url) as reader:
+        before = told.ask(file)
+        reader.execute("SELECT * FROM ledger.customer_keys")
+        eraser = told.eraser()
+        for _ in range(2):
+            with pytest.raises(NotErased, match="long reader"):
+                eraser.round()
+        reader.close()
+        with pytest.raises(NotErased, match="long reader"):
+            eraser.round()
+        assert told.ask(file) == before
+    assert eraser.round() == 1
+    assert told.ask(file) != before
+
+
 def test_a_pack_that_is_being_made_has_its_name_before_the_erasure_is_completed(
     told: Erasing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
