@@ -117,8 +117,12 @@ class Eraser:
             due = free = self.due(size)
             if due:
                 self.sign(due)
+                waits = all(order.customer_id in self._destroyed for order in due)
                 for order in due:
                     self.destroy(order)
+                if waits:  # the dead letters were looked through, and are once more when it can go on
+                    with self._vacuuming() as warnings:
+                        self._seen(warnings)
                 traces = self.traces(due)
                 self._removed.update(self.forget_letters(traces))
                 seen = self.scrub()
@@ -192,31 +196,17 @@ class Eraser:
         """Step 5: the bytes of what was destroyed are no longer in the files of the tables. But those of the customers
         that it returns may be: somebody may still look at them.
         """
-        warnings: list[str] = []
-
-        def hear(notice: Diagnostic) -> None:
-            warnings.append(str(notice.message_primary))
-
-        self._connection.add_notice_handler(hear)
-        try:
-            self._connection.execute(f"SET lock_timeout = {_SCRUB_LOCK_MS}")
-            seen = self._scrub_keys(warnings)
+        with self._vacuuming() as warnings:
+            seen = self._seen(warnings)
+            self._connection.execute(QUERIES["scrub_keys"])
             self._connection.execute(QUERIES["scrub_sealed"])
             self._read_tables.scrub(self._connection)
-        except psycopg.errors.LockNotAvailable as error:
-            raise NotErased(_WAITS) from error
-        finally:
-            self._connection.remove_notice_handler(hear)
-            if not self._connection.closed:
-                self._connection.execute("RESET lock_timeout")
-        if warnings:
-            raise NotErased(f"the space of destroyed keys is not given back: {warnings[0]}")
         return seen
 
-    def _scrub_keys(self, warnings: Sequence[str]) -> set[str]:
-        """The same of the keys. Of those whom it returns a transaction is left that began before theirs were destroyed:
-        for as long as one may look, VACUUM keeps deleted rows in every table, be they read or not. So it is asked first
-        in a way that copies nothing and that nobody waits behind.
+    def _seen(self, warnings: Sequence[str]) -> set[str]:
+        """Of whom a transaction is left that began before theirs was destroyed: for as long as one may look, VACUUM
+        keeps deleted rows in every table, be they read or not. Asked in a way that copies nothing and that nobody waits
+        behind. Raises NotErased where that is so of all of them.
         """
         for _ in range(_LOOKS):
             self._connection.execute(QUERIES["freeze_keys"])
@@ -229,8 +219,28 @@ class Eraser:
         else:
             if len(seen) == len(self._destroyed):
                 raise NotErased(_WAITS)
-        self._connection.execute(QUERIES["scrub_keys"])
         return seen
+
+    @contextmanager
+    def _vacuuming(self) -> Iterator[Sequence[str]]:
+        """What PostgreSQL warns of while the block vacuums; afterwards NotErased is raised where there is any."""
+        warnings: list[str] = []
+
+        def hear(notice: Diagnostic) -> None:
+            warnings.append(str(notice.message_primary))
+
+        self._connection.add_notice_handler(hear)
+        try:
+            self._connection.execute(f"SET lock_timeout = {_SCRUB_LOCK_MS}")
+            yield warnings
+        except psycopg.errors.LockNotAvailable as error:
+            raise NotErased(_WAITS) from error
+        finally:
+            self._connection.remove_notice_handler(hear)
+            if not self._connection.closed:
+                self._connection.execute("RESET lock_timeout")
+        if warnings:
+            raise NotErased(f"the space of destroyed keys is not given back: {warnings[0]}")
 
     def complete(self, order: Order, texts: int, letters: int) -> None:
         """Step 6: it is on record that the erasure was carried out, and what it took."""

@@ -393,6 +393,30 @@ def test_an_erasure_that_waits_writes_no_table_anew_and_nobody_waits_behind_it(t
     assert told.ask(file) != before
 
 
+def test_an_erasure_that_waits_looks_through_the_dead_letters_before_and_after(
+    told: Erasing, no_letters: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not every few seconds: 10,000 of them take eight, and a pass over the log goes with it."""
+    looks: list[int] = []
+    forget = deadletters.forget
+
+    def counted(*asked: Any, **after: int) -> Any:
+        looks.append(len(looks))
+        return forget(*asked, **after)
+
+    monkeypatch.setattr(deadletters, "forget", counted)
+    assert told.erase() == "recorded"
+    with looking(told.url):
+        eraser = told.eraser()
+        for _ in range(3):
+            with pytest.raises(NotErased, match="long reader"):
+                eraser.round()
+            assert looks == [0]
+        told.bury(b'{"data":{"promise_id":"P-1"}')
+    assert eraser.round() == 1
+    assert deadletters.dead_letters(told.broker_url) == []
+
+
 def test_a_pack_that_is_being_made_has_its_name_before_the_erasure_is_completed(
     told: Erasing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
