@@ -68,7 +68,13 @@ def export_pack(
 
 
 def _require_ours(directory: Path, signer: Signer) -> None:
-    """There is nothing at `directory`, or a pack that this log's owner signed, with nothing beside it."""
+    """There is nothing at `directory`, or a pack that this log's owner signed, with nothing beside it; and a new folder
+    can take its name.
+    """
+    if directory.is_mount() or Path.cwd().is_relative_to(directory.resolve()):
+        raise ExportRefused(
+            f"{directory} is a mount point or where you are, and cannot be replaced: name a folder in it"
+        )
     if not directory.exists() or not any(directory.iterdir()):
         return
     try:

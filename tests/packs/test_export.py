@@ -126,6 +126,17 @@ def test_a_pack_is_for_its_owner_alone_and_replaces_only_one_of_the_same_log(log
     assert sorted(path.name for path in tmp_path.iterdir()) == ["case", "new"]
 
 
+def test_a_pack_takes_no_place_that_cannot_be_replaced(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whoever stood in it would see an empty folder; and of a mount point the words would lie beside it."""
+    (tmp_path / "here" / "within").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "within")
+    for directory in (Path(), tmp_path / "here", Path("/proc")):
+        with pytest.raises(ExportRefused, match="name a folder in it"):
+            export(log, directory)
+    assert [path.name for path in tmp_path.rglob("*")] == ["here", "within"]
+    assert (export(log, Path("pack"), "promise", "P-1") / "README.md").exists()
+
+
 def test_a_log_that_is_not_what_was_signed_is_not_exported(readable: str, data_dir: Path, tmp_path: Path):
     changes = (
         "UPDATE ledger.events SET state = replace(convert_from(state, 'UTF8'), 'phone', 'email')::bytea",
