@@ -5,7 +5,9 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from psycopg import Connection
 
 from deploy.exporting import NOT_SIGNED, ExportRefused
 from deploy.pack import verify_pack
@@ -63,7 +65,7 @@ def export_pack(
         text = verify_pack.manifest_of(signer.name, files)
         files["manifest"] = Note(text, (signer.signature(text),)).format()
         _require_checkable(files)
-        shown = _publish(directory, files, signer.vkey)
+        shown = _publish(directory, files, signer.vkey, connection)
     return Exported(len(shown.raw), shown.opened, shown.erased, shown.lost, shown.size, signer.vkey)
 
 
@@ -90,8 +92,11 @@ def _require_checkable(files: dict[str, bytes]) -> None:
         raise ExportRefused(f"the pack would have {size} bytes, and can have {largest}: select less, or use --sample")
 
 
-def _publish(directory: Path, files: dict[str, bytes], vkey: str) -> verify_pack.Pack:
-    """What the pack shows, once it is there. Crash: at worst the old pack and the new one lie beside the name."""
+def _publish(directory: Path, files: dict[str, bytes], vkey: str, connection: Connection[Any]) -> verify_pack.Pack:
+    """What the pack shows, once it is there. Crash: at worst the old pack and the new one lie beside the name.
+
+    The `connection`, whose snapshot it is from, is still there by then: no erasure was completed meanwhile.
+    """
     directory = directory.resolve()
     directory.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.new-", dir=directory.parent))
@@ -101,6 +106,7 @@ def _publish(directory: Path, files: dict[str, bytes], vkey: str) -> verify_pack
             shown = verify_pack.check(str(fresh), vkey)
         except verify_pack.Wrong as wrong:
             raise ExportRefused(f"{NOT_SIGNED}: {wrong}") from wrong
+        connection.execute("SELECT")
         old = fresh.with_name(fresh.name.replace(".new-", ".old-"))
         if directory.exists():
             directory.rename(old)

@@ -439,6 +439,28 @@ def test_a_pack_that_is_being_made_has_its_name_before_the_erasure_is_completed(
     assert export_pack(told.url, told.secrets, pack, Wanted("customer", "C-1")).texts == 0
 
 
+def test_a_pack_that_was_ended_so_that_an_erasure_need_not_wait_never_appears(
+    told: Erasing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eraser, check, pack = told.eraser(), verify_pack.check, tmp_path / "pack"
+    others = "pid <> pg_backend_pid() AND datname = current_database() AND application_name <> 'promise-ledger eraser'"
+
+    def meanwhile(directory: str, vkey: str | None) -> verify_pack.Pack:
+        assert told.erase() == "recorded"
+        shown = check(directory, vkey)
+        told.ask(
+            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND {others}"
+        )
+        assert eraser.round() == 1
+        return shown
+
+    monkeypatch.setattr(verify_pack, "check", meanwhile)
+    told.ledger.start()
+    with pytest.raises(psycopg.OperationalError):
+        export_pack(told.url, told.secrets, pack, Wanted("customer", "C-1"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_eraser_without_a_size_of_the_log_says_so(told: Erasing) -> None:
     assert told.erase() == "recorded"
     told.connection.execute("ALTER TABLE ledger.head ALTER size DROP NOT NULL; UPDATE ledger.head SET size = NULL")
