@@ -107,7 +107,8 @@ class Ledger:
         goes on), with other `secrets` than they name where these are given. Close it, or use it as a context manager.
 
         Raises psycopg.OperationalError where the database is away, NoLog before `migrate`, KeyProblem without its
-        secrets or where another key signs this log by now, Fork where database and guard contradict.
+        secrets or where another key signs this log by now, Fork where database and guard contradict, KeyUnwrapFailed
+        where words would be sealed under another key than those that are there.
         """
         assert settings.database_url is not None, "the settings name no database"
         psycopg.connect(settings.database_url, connect_timeout=10).close()  # says why it cannot; a pool does not
@@ -123,22 +124,21 @@ class Ledger:
         try:
             if start:
                 ledger.start()
+                with recorder.datastore.get_connection() as connection:
+                    ledger._keyring.refuse_another(connection.cursor(row_factory=tuple_row))
         except BaseException:
             ledger.close()
             raise
         return ledger
 
     def start(self) -> Signed:
-        """Sign the head as found, also what a crash left unsigned. Raises Fork where it must not be signed, and
-        KeyUnwrapFailed where words would be sealed under another key than those that are there.
-        """
+        """Sign the head as found, also what a crash left unsigned. Raises Fork where it must not be signed."""
         head = self._recorder.head()
         with self._recorder.datastore.get_connection() as connection:
             cursor = connection.cursor(row_factory=tuple_row)
             stored = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
             _require_events(cursor, head)
             log_keys.refuse_replaced(cursor, self._verifier)  # read after the head: what follows is not signed here
-            self._keyring.refuse_another(cursor)
         with self._answering:
             return self._signer.start(
                 head.size, head.frontier.root(), has_checkpoints=stored is not None, authentic=head.authentic

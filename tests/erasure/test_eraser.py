@@ -86,6 +86,16 @@ def test_erased_is_told_from_unknown_and_from_those_who_are_not(told: Erasing) -
         told.catch_up()
 
 
+def test_an_erasure_needs_no_key_that_opens(told: Erasing) -> None:
+    told.erase()
+    with psycopg.connect(told.url) as connection:
+        connection.execute(
+            "UPDATE ledger.customer_keys SET wrapped = set_byte(wrapped, 20, 0) WHERE customer_id = 'C-2'"
+        )
+    assert told.eraser().round() == 1
+    assert told.left() == {}
+
+
 def test_late_events_are_fenced_and_their_words_are_nowhere(told: Erasing) -> None:
     late = {"promise_id": "P-1", "reason": "It snows on."}
     with Ledger.open(told.settings, clock=lambda: told.now) as other:
