@@ -13,6 +13,8 @@ from ledger.tlog.note import Note, Signer, Verifier
 STORE_INTERVAL = timedelta(seconds=1)
 RECOVER = "run `promise-ledger recover`, which says what happened and what can be done"
 
+_WRITTEN_OVER = f"the fork guard holds less than this service has signed; {RECOVER}"
+
 
 class Fork(RuntimeError):
     """The database and the last signed checkpoint contradict each other: nothing is signed, an operator must decide."""
@@ -95,7 +97,7 @@ class CheckpointSigner:
                 self._require_consistent(last)
             note = self._sign(Checkpoint(self._signer.name, size, root))
             self._guard.write(note)
-        signed = Signed(size, root, note)
+            self._opened = signed = Signed(size, root, note)
         self._unstored = signed
         now = self._clock()
         if self._stored_at is None or not timedelta(0) <= now - self._stored_at < STORE_INTERVAL:
@@ -158,14 +160,18 @@ class CheckpointSigner:
             note = self._guard.read()
         except GuardDamaged as error:
             raise Fork(str(error)) from error
-        if note is None:
-            return None
         if self._opened is not None and self._opened.note == note:  # verified before: two reads a batch, one check
             return self._opened
+        if note is None:
+            if self._opened is not None:
+                raise Fork(_WRITTEN_OVER)
+            return None
         try:
             checkpoint, _ = open_checkpoint(note, self._verifier)
         except TlogError as error:
             raise Fork(f"the fork guard is of another log, or of another key than keys/log: {RECOVER}") from error
+        if self._opened is not None and checkpoint.size < self._opened.size:
+            raise Fork(_WRITTEN_OVER)
         self._opened = opened = Signed(checkpoint.size, checkpoint.root, note)
         return opened
 

@@ -140,6 +140,19 @@ def test_a_guard_that_goes_away_under_a_running_service_is_missed_at_the_next_ap
     assert len(log.states()) == 1
 
 
+@pytest.mark.parametrize("then", ["emptied", "an older copy"])
+def test_a_guard_that_is_written_over_under_a_running_service_is_missed_at_the_next_append(log: Log, then: str):
+    ledger = log.open()
+    told(ledger, make(1))
+    path = log.settings.guard_path
+    older = path.read_bytes()
+    told(ledger, make(2), make(3))
+    path.write_bytes(b"" if then == "emptied" else older)  # the same file, as `cp` leaves it
+    with pytest.raises(Fork, match="holds less than this service has signed; run `promise-ledger recover`"):
+        ledger.append([make(4)])
+    assert len(log.states()) == 3
+
+
 def test_a_guard_that_is_missing_beside_an_empty_log_that_was_signed_is_not_believed(log: Log):
     filled(log, 0)
     remove(log)
