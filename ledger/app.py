@@ -138,6 +138,7 @@ class Ledger:
             cursor = connection.cursor(row_factory=tuple_row)
             stored = cursor.execute(QUERIES["last_checkpoint"]).fetchone()
             _require_events(cursor, head)
+            _refuse_ended(cursor, self.origin)
             log_keys.refuse_replaced(cursor, self._verifier)  # read after the head: what follows is not signed here
         with self._answering:
             return self._signer.start(

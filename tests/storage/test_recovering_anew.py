@@ -200,6 +200,25 @@ def test_keys_and_a_guard_from_before_a_log_went_on_anew_are_not_taken_for_those
     place.check_clean(301, vkey)
 
 
+@pytest.mark.parametrize("at", ["begin", "key"])
+def test_an_eraser_that_was_not_seen_at_work_signs_nothing_more_under_the_name_that_ended(
+    place: Place, monkeypatch: pytest.MonkeyPatch, at: str
+):
+    with place.open() as frozen:
+        told(frozen, make(900))
+        path = place.settings.guard_path
+        signed = path.read_bytes()
+        with monkeypatch.context() as broken:
+            kill(broken, at)
+            with pytest.raises(Killed):
+                place.anew()
+        assert path.read_bytes() == signed
+        with pytest.raises(Fork, match="has ended and goes on as example/again"):
+            frozen.start()
+        assert path.read_bytes() == signed
+    place.check_clean(302, place.anew())
+
+
 def test_a_guard_of_another_log_puts_no_false_name_on_record(place: Place):
     own = read_guard(place.settings.guard_path)
     place.settings.guard_path.unlink()
