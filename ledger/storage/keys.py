@@ -269,12 +269,17 @@ def _write_new(path: Path) -> None:
 
 def _load(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            secret, about = file.read(SECRET_SIZE + 1), os.fstat(file.fileno())
+        with open(path, "rb", opener=_at_once) as file:
+            about = os.fstat(file.fileno())
+            secret = file.read(SECRET_SIZE + 1) if stat.S_ISREG(about.st_mode) else b""
     except FileNotFoundError as error:
         raise KeyProblem(f"the key file {path} is missing: put it back from its backup") from error
     except PermissionError as error:
         raise KeyProblem(f"the key file {path} cannot be read by this user") from error
+    except OSError as error:
+        raise KeyProblem(f"the key file {path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(about.st_mode):
+        raise KeyProblem(f"the key file {path} is no file, but a pipe or a device: put the 32 bytes there")
     _require_kept(path.parent)
     _require_owned(path, about)
     mounted = about.st_uid == 0 != os.geteuid()  # by root for our group, as PostgreSQL takes its ssl_key_file
@@ -285,6 +290,11 @@ def _load(path: Path) -> bytes:
         size = about.st_size
         raise KeyProblem(f"the key file {path} holds {size} bytes, not 32: put it back from its backup")
     return secret
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opened without waiting for whoever may write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _require_kept(directory: Path) -> None:

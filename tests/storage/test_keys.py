@@ -116,10 +116,22 @@ def short(path: Path) -> None:
     path.write_bytes(b"s" * 31)
 
 
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir(0o700)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
+        (pipe, "is no file, but a pipe or a device"),
+        (directory, "cannot be read: Is a directory"),
         (missing, "is missing: put it back"),
         (open_to_the_group, r"readable for others \(mode 640\)"),
         (open_to_others, r"readable for others \(mode 604\)"),
