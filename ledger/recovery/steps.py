@@ -39,7 +39,7 @@ from ledger.recovery.records import ended_logs
 from ledger.recovery.rows import BEGINNING_OF_TIME, Restored, restored
 from ledger.settings import Settings
 from ledger.storage import keys
-from ledger.storage.guard import ForkGuard, flush_directory
+from ledger.storage.guard import ForkGuard, flush_directory, put_aside
 from ledger.storage.log_keys import KeyRange
 from ledger.storage.recorder import Append, LogRecorder, authenticator, open_datastore
 from ledger.storage.sql import QUERIES
@@ -140,7 +140,7 @@ class Recovery:
             keys.replace_log_key(directory, f"log.{archived}")
         if fresh.exists():
             if guard.exists():
-                guard.replace(guard.with_name(f"guard.{archived}"))
+                put_aside(guard, archived)
             fresh.replace(guard)
             flush_directory(guard.parent)
         return Signer(origin, keys.secrets_of(self.settings).log).vkey
@@ -237,7 +237,7 @@ class Recovery:
                 "a checkpoint from after the rotation with --against"
             )
         if self.found.guard in ("damaged", "foreign") and path.exists():
-            path.replace(path.with_name(f"guard.{self.found.guard}"))
+            put_aside(path, self.found.guard)
         with self._ledger(self.signer, path) as ledger:
             appended = ledger.append([submission], within=self._alone(within))
             if not self.found.guard_fits:

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 
 SLOT_SIZE = 4096
@@ -103,6 +104,12 @@ def read_guard(path: Path) -> bytes | None:
         return guard.read()
     finally:
         guard.close()
+
+
+def put_aside(path: Path, why: str) -> None:
+    """The guard at `path` is called `guard.<why>`; `guard.<why>.2`, `.3` … where that is taken: it stays evidence."""
+    numbered = (path.with_name(f"guard.{why}.{number}") for number in count(2))
+    path.rename(next(each for each in chain([path.with_name(f"guard.{why}")], numbered) if not os.path.lexists(each)))
 
 
 def _parse(slot: bytes) -> tuple[int, bytes] | None:

@@ -59,6 +59,16 @@ def damage(guard: Path) -> None:
     guard.write_bytes(bytes(byte ^ 1 for byte in guard.read_bytes()))
 
 
+def test_no_guard_that_was_put_aside_is_lost_with_the_next_one(place: Place):
+    path = place.settings.guard_path
+    for number in range(3):
+        path.write_bytes(b"%d" % number)
+        place.guard()
+    found = [path.with_name(name).read_bytes() for name in ("guard.damaged", "guard.damaged.2", "guard.damaged.3")]
+    assert found == [b"0", b"1", b"2"]
+    place.check_clean(303)
+
+
 @pytest.mark.parametrize(("harm", "words"), [(lose, "missing"), (damage, "damaged")])
 def test_a_guard_that_is_gone_is_written_again_from_what_was_kept(
     place: Place, harm: Callable[[Path], None], words: str
