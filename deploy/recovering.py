@@ -17,6 +17,7 @@ from consumers.lost import Command
 from deploy.copies import published, read_checkpoint, site
 from ledger.clock import Clock, system_clock
 from ledger.domain.erasures import EraseSubject, ErasureRequested
+from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
 from ledger.receipts import ProvenEvent
 from ledger.recovery.copies import Copies, Missing, find_missing, read_entry
 from ledger.recovery.diagnosis import GUARD, Found, Guard
@@ -27,7 +28,7 @@ from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys
 from ledger.storage.guard import GuardDamaged, read_guard
 from ledger.storage.log_keys import KeyRange, read_rotations, refuse_replaced
-from ledger.storage.recorder import authenticator
+from ledger.storage.recorder import authenticator, refuse_another_digest_key
 from ledger.storage.sql import QUERIES
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import TlogError
@@ -150,6 +151,7 @@ def _case(
         unfinished=unfinished,
         replaced=_replaced(connection, signer) if unfinished is None and stored.authentic else None,
         ended=signer.name if unfinished is None and signer.name in earlier - {stored.origin} else None,
+        other_keys=_other_keys(connection, secrets),
     )
     return Case(settings, connection, secrets, signer, found, receipts.lost, receipts.hashes, opened_sites)
 
@@ -160,6 +162,21 @@ def _replaced(connection: Connection, signer: Signer) -> str | None:
     except keys.KeyProblem as problem:
         return str(problem)
     return None
+
+
+def _other_keys(connection: Connection, secrets: keys.Secrets) -> list[str]:
+    """Why nothing can be sealed, or no command known again, with the keys that are here."""
+    keyring = Keyring(secrets.kek, reread=secrets.key_encryption_keys)
+    found = []
+    for refuse in (
+        keyring.refuse_another,
+        lambda cursor: refuse_another_digest_key(cursor, authenticator(secrets.digest)),
+    ):
+        try:
+            refuse(connection.cursor())
+        except (keys.KeyProblem, KeyUnwrapFailed) as problem:
+            found.append(str(problem))
+    return found
 
 
 def _guard(settings: Settings) -> tuple[Guard, bytes | None]:

@@ -35,7 +35,14 @@ from ledger.settings import MAX_BATCH, Settings
 from ledger.storage import keys, log_keys
 from ledger.storage.entries import StoredEntry, decode
 from ledger.storage.guard import ForkGuard
-from ledger.storage.recorder import Append, Head, LogRecorder, authenticator, open_datastore
+from ledger.storage.recorder import (
+    Append,
+    Head,
+    LogRecorder,
+    authenticator,
+    open_datastore,
+    refuse_another_digest_key,
+)
 from ledger.storage.signer import RECOVER, CheckpointSigner, Fork, Signed
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import TreeReader
@@ -107,8 +114,8 @@ class Ledger:
         goes on), with other `secrets` than they name where these are given. Close it, or use it as a context manager.
 
         Raises psycopg.OperationalError where the database is away, NoLog before `migrate`, KeyProblem without its
-        secrets or where another key signs this log by now, Fork where database and guard contradict, KeyUnwrapFailed
-        where words would be sealed under another key than those that are there.
+        secrets, where another key signs this log by now, or where another one made its digests; Fork where database
+        and guard contradict, KeyUnwrapFailed where words would be sealed under another key than those that are there.
         """
         assert settings.database_url is not None, "the settings name no database"
         psycopg.connect(settings.database_url, connect_timeout=10).close()  # says why it cannot; a pool does not
@@ -125,7 +132,9 @@ class Ledger:
             if start:
                 ledger.start()
                 with recorder.datastore.get_connection() as connection:
-                    ledger._keyring.refuse_another(connection.cursor(row_factory=tuple_row))
+                    cursor = connection.cursor(row_factory=tuple_row)
+                    ledger._keyring.refuse_another(cursor)
+                    refuse_another_digest_key(cursor, recorder.authenticate)
         except BaseException:
             ledger.close()
             raise

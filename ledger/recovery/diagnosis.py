@@ -29,6 +29,8 @@ class Found:
     """The name of the keys here and of the guard, where the database has long gone on as another log."""
     replaced: str | None = None
     """Why no service starts: the log names another key than the one here as the one that signs it now."""
+    other_keys: Sequence[str] = ()
+    """Which of the other keys here are not those of this log, in sentences."""
 
     @property
     def newest(self) -> Kept | None:
@@ -67,6 +69,9 @@ class Diagnosis:
 def diagnose(found: Found) -> Diagnosis:
     """What is so, what is wrong with it, what can be done."""
     problems, commands = _verdict(found)
+    problems += found.other_keys
+    if found.other_keys and not commands:
+        commands.append("put the keys of this log in place, then promise-ledger recover")
     if found.lost:
         problems.append(
             f"{found.lost} commands have a receipt for events that are not here: their senders are to be asked again"

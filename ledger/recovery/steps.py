@@ -41,7 +41,7 @@ from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.storage.guard import ForkGuard, flush_directory, put_aside
 from ledger.storage.log_keys import KeyRange
-from ledger.storage.recorder import Append, LogRecorder, authenticator, open_datastore
+from ledger.storage.recorder import Append, LogRecorder, authenticator, open_datastore, refuse_another_digest_key
 from ledger.storage.sql import QUERIES
 from ledger.tlog.note import Signer, Verifier
 
@@ -85,6 +85,7 @@ class Recovery:
                 f"{newest.where} covers {newest.size} events and the database holds {self.found.stored.size}: the "
                 "guard is not all that is amiss; `promise-ledger recover` says what fits"
             )
+        refuse_another_digest_key(self.connection.cursor(), authenticator(self.secrets.digest))
         self._carry_on(self._command("guard", newest, None), newest, lambda append: None)
 
     def entries(self, missing: Missing) -> None:

@@ -18,7 +18,9 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Identifier
 
 from ledger.erasure.keyring import NewKey
+from ledger.key_provider import KeyProblem
 from ledger.mac import hmac_sha256, keyed
+from ledger.storage.entries import MalformedEntry, decode
 from ledger.storage.signer import RECOVER, Fork
 from ledger.storage.sql import QUERIES
 from ledger.storage.tree import RightEdge, TileRow
@@ -99,6 +101,29 @@ def authenticator(digest_key: bytes) -> Authenticate:
     """MACs of heads, under a key derived from one that is not in the database."""
     mac = keyed(hmac_sha256(digest_key, b"promise-ledger/head/v1"))
     return lambda size, frontier, recorded_at: mac(f"{size}|{recorded_at.isoformat()}|".encode() + frontier)
+
+
+def refuse_another_digest_key(cursor: Cursor[Any], authenticate: Authenticate) -> None:
+    """Raises KeyProblem where the head was written under another digest key than the one of `authenticate`: every
+    command that is sent again would be refused as another one. A time that somebody wrote into the head says nothing.
+    """
+    head = cursor.execute(QUERIES["read_head"]).fetchone()
+    if head is None or head[-1] is None:
+        return
+    size, hashes, mac = head[0], head[1], head[-1]
+    last = cursor.execute(QUERIES["entries"], {"ids": [size]}).fetchone()
+    if last is None or hashes is None:
+        return
+    try:
+        recorded_at = decode(last[0], last[1], bytes(last[2])).happened.recorded_at
+    except MalformedEntry:  # `verify` names it
+        return
+    if mac != authenticate(size, hashes, recorded_at):
+        raise KeyProblem(
+            "the key `digest` is not the one that this log is written under (`promise-ledger keys list`), or somebody "
+            "changed the mark in the log's head: put back the `digest` of this log; where that is here, restore the "
+            "newest backup of the database"
+        )
 
 
 class Append:

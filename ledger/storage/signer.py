@@ -138,7 +138,8 @@ class CheckpointSigner:
         else:
             raise Fork(
                 f"the log's head over {size} events was not written by a service of this log: somebody changed it or "
-                "appended by hand; run `promise-ledger verify`, then `promise-ledger recover`"
+                "appended by hand, or the key `digest` here is not the one of this log; run `promise-ledger verify`, "
+                "then `promise-ledger recover`"
             )
 
     def _sign(self, checkpoint: Checkpoint) -> bytes:

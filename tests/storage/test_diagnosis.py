@@ -103,6 +103,11 @@ CASES: dict[str, tuple[Found, str, list[str]]] = {
         "the recovery of this log as y.example began, and is not finished",
         ['promise-ledger recover anew --origin y.example --grounds "WHY"'],
     ),
+    "another kek": (
+        replace(WELL, other_keys=["the data key of customer C-1 does not open: …"]),
+        "the data key of customer C-1 does not open",
+        ["put the keys of this log in place, then promise-ledger recover"],
+    ),
     "lost commands": (
         replace(WELL, lost=2),
         "2 commands have a receipt for events that are not here: their senders are to be asked again",

@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.tlog.note import Signer
 from tests.storage.log import Log, make, told
+from tests.storage.place import Place
 
 NAMES = ("log", "kek", "digest")
 SEEDS = {name: os.urandom(32) for name in NAMES}
@@ -219,6 +221,11 @@ def with_keys(log: Log, **given: str) -> Settings:
     return log.settings.model_copy(update={name: SecretStr(text) for name, text in given.items()})
 
 
+def with_another_digest_key(log: Log) -> Settings:
+    (log.settings.keys_dir / "digest").unlink()
+    return with_keys(log, key_digest=os.urandom(32).hex())
+
+
 def rotated(log: Log, settings: Settings) -> str:
     with Ledger.open(settings, clock=lambda: log.now) as ledger:
         return rotation.rotate(ledger, keys.secrets_of(settings), clock=lambda: log.now)
@@ -280,6 +287,40 @@ def test_a_key_encryption_key_of_another_log_seals_nothing(begun: Log) -> None:
     with Ledger.open(begun.settings, clock=lambda: begun.now) as ledger:  # one damaged key is not another one for all
         told(ledger, make(3))
     assert begun.ask("SELECT count(*) FROM ledger.customer_keys") == [(3,)]
+
+
+def test_a_digest_key_of_another_log_answers_nobody(begun: Log) -> None:
+    """Under it every command that is sent again would be refused, on record, as another one under its id."""
+    begun.now += timedelta(microseconds=1001)
+    with Ledger.open(begun.settings, clock=lambda: begun.now) as ledger:
+        told(ledger, make(2), make(3))
+    other = with_another_digest_key(begun)
+    with pytest.raises(keys.KeyProblem, match="the key `digest` is not the one that this log is written under"):
+        Ledger.open(other, clock=lambda: begun.now)
+    begun.settings.guard_path.unlink()
+    with Place(begun, other).case() as case, pytest.raises(keys.KeyProblem, match="the key `digest` is not the one"):
+        case.recovery("ticket 88").guard()
+    Place(begun, begun.settings.model_copy(update={"key_digest": SecretStr(begun.secrets.digest.hex())})).guard()
+    begun.check_clean(4)
+    begun.ask("UPDATE ledger.head SET mac = NULL RETURNING 1")
+    with Ledger.open(other, clock=lambda: begun.now) as ledger:
+        assert told(ledger, make(4))[0]["status"] == "recorded"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("kek", "the data key of customer C-1 does not open"), ("digest", "the key `digest` is not the one that")],
+)
+def test_recover_says_which_key_is_not_the_one_of_this_log(begun: Log, name: str, sentence: str) -> None:
+    place = Place(begun, begun.settings)
+    assert place.diagnosis().problems == ()
+    place.settings = (
+        with_another_digest_key(begun) if name == "digest" else with_keys(begun, key_kek=os.urandom(32).hex())
+    )
+    diagnosis = place.diagnosis()
+    (problem,) = diagnosis.problems
+    assert problem.startswith(sentence)
+    assert diagnosis.commands == ("put the keys of this log in place, then promise-ledger recover",)
 
 
 def test_an_old_key_whose_place_nothing_takes_is_refused(tmp_path: Path) -> None:
