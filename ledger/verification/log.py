@@ -252,7 +252,12 @@ class _Run:
         if self._authenticate is None or size == 0 or (mac is None and size <= self.signed.size):
             return
         if mac != self._authenticate(size, frontier, recorded_at.astimezone(UTC)):
-            raise Wrong("head", "the head was not written by a service of this log: somebody appended by hand", size)
+            raise Wrong(
+                "head",
+                "the head was not written by a service of this log: somebody appended by hand, or the key `digest` "
+                "here is another log's",
+                size,
+            )
 
 
 def _is_within(expected: Expected, size: int) -> None:

@@ -297,6 +297,9 @@ def test_a_digest_key_of_another_log_answers_nobody(begun: Log) -> None:
     other = with_another_digest_key(begun)
     with pytest.raises(keys.KeyProblem, match="the key `digest` is not the one that this log is written under"):
         Ledger.open(other, clock=lambda: begun.now)
+    problem = begun.verify(digest_key=keys.secrets_of(other).digest).problem
+    assert problem is not None
+    assert problem.message.endswith("somebody appended by hand, or the key `digest` here is another log's")
     begun.settings.guard_path.unlink()
     with Place(begun, other).case() as case, pytest.raises(keys.KeyProblem, match="the key `digest` is not the one"):
         case.recovery("ticket 88").guard()
