@@ -219,6 +219,29 @@ def test_an_eraser_that_was_not_seen_at_work_signs_nothing_more_under_the_name_t
     place.check_clean(302, place.anew())
 
 
+def test_a_service_that_tries_to_start_between_two_guards_destroys_neither(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    """It makes an empty file where the guard is missing."""
+    path, replace = place.settings.guard_path, Path.replace
+    signed = read_guard(path)
+
+    def die(self: Path, target: Path) -> Path:
+        if target == path:
+            raise Killed
+        return replace(self, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", die)
+        with pytest.raises(Killed):
+            place.anew()
+    with pytest.raises(Fork, match="the fork guard is missing"):
+        place.open()
+    vkey = place.anew()
+    assert read_guard(path.with_name(f"guard.{_key_id(place.log.vkey)}")) == signed
+    place.check_clean(301, vkey)
+
+
 def test_a_guard_of_another_log_puts_no_false_name_on_record(place: Place):
     own = read_guard(place.settings.guard_path)
     place.settings.guard_path.unlink()
