@@ -17,6 +17,7 @@ from consumers import deadletters
 from ledger.app import Fork, Ledger
 from ledger.erasure.eraser import Eraser, NotErased, ReadTables, Whose
 from ledger.key_provider import KeyProblem
+from ledger.lasting import unforeseen
 
 TICK_SECONDS: Final = 1.0
 LETTERS_SECONDS: Final = 15.0
@@ -77,8 +78,8 @@ async def run(
             if waits is not None:
                 raise waits
             progress.failure = None
-        except _FAILURES as error:
-            failure = " ".join(str(error).split())
+        except Exception as error:  # one that nobody foresaw shows in health, and is tried again, like any other
+            failure = " ".join(str(error).split()) if isinstance(error, _FAILURES) else unforeseen(error)
             if isinstance(error, psycopg.errors.InsufficientPrivilege):
                 failure = f"{_NO_PRIVILEGE} ({error.diag.message_primary})"
             if progress.failure is None:

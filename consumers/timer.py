@@ -22,11 +22,12 @@ from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
 from consumers.channels import TIMER_SOURCE
-from ledger.app import Ledger, Submission
+from ledger.app import Fork, Ledger, Submission
 from ledger.clock import system_clock
 from ledger.domain.deadlines import reached
 from ledger.domain.dispatch import COMMANDS
 from ledger.key_provider import KeyProblem
+from ledger.lasting import unforeseen
 from ledger.settings import MAX_BATCH
 from ledger.storage.sql import queries
 
@@ -35,7 +36,7 @@ _MARGIN: Final = timedelta(milliseconds=5)
 """Never ask the ledger before its own clock agrees: what is refused as moot is not announced again."""
 _MOST_ID: Final = 128
 _SQL = queries(Path(__file__).with_name("timer.sql"))
-_FAILURES: Final = (KeyProblem, psycopg.Error, eventsourcing.persistence.PersistenceError)
+_FAILURES: Final = (Fork, KeyProblem, psycopg.Error, eventsourcing.persistence.PersistenceError)
 _log = structlog.get_logger("timer")
 
 
@@ -69,8 +70,8 @@ async def run(
                 connection = await asyncio.to_thread(_connect, database_url)
             progress.announced += await asyncio.to_thread(tick, ledger, connection, system_clock())
             progress.failure = None
-        except _FAILURES as error:
-            failure = " ".join(str(error).split())
+        except Exception as error:  # one that nobody foresaw shows in health, and is tried again, like any other
+            failure = " ".join(str(error).split()) if isinstance(error, _FAILURES) else unforeseen(error)
             if progress.failure is None:
                 _log.warning("nothing can be announced", error=failure)
             progress.failure = failure

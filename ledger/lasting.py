@@ -1,9 +1,11 @@
 """A failure that lasts, as the log of a part tells it: at once, then ever more rarely, and when it is over."""
 
 import time
+import traceback
 from collections.abc import Callable
 from typing import Final
 
+import psycopg
 from structlog.typing import FilteringBoundLogger
 
 FIRST_REST_SECONDS: Final = 2.0
@@ -33,3 +35,12 @@ class Lasting:
         if self._rest:
             self._log.info(f"no more: {self._what}", **about)
         self._rest = 0.0
+
+
+def unforeseen(error: Exception) -> str:
+    """The kind of an error and where it was raised, and nothing of what it says: that may be somebody's words."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    kind = type(error).__name__
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        kind = f"{kind} ({error.sqlstate})"
+    return f"{kind} in {where.name}, line {where.lineno}"

@@ -8,7 +8,6 @@ the leaf at which a projection stopped, and it commits on a connection of its ow
 not. What it guarantees (position and rows move together, never back) is what `move` under `lock` guarantees here.
 """
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from psycopg import Connection, Cursor
 
 from ledger.erasure.keyring import KeyUnwrapFailed
 from ledger.erasure.sealing import SealBroken
+from ledger.lasting import unforeseen
 from ledger.storage.keys import Secrets
 from projections.log import Log, MissingLeaf
 from projections.texts import UnknownKey
@@ -150,8 +150,4 @@ def reason_of(error: Exception) -> str:
     """Why, without a word of what the event holds: our own sentence, or the kind of error and where it was raised."""
     if isinstance(error, _SAFE):
         return str(error)
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    kind = type(error).__name__
-    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
-        kind = f"{kind} ({error.sqlstate})"
-    return f"{kind} in {where.name}, line {where.lineno}"
+    return unforeseen(error)

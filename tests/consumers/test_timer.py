@@ -255,3 +255,27 @@ def test_the_loop_outlives_a_database_that_goes_away(settings: Settings) -> None
         await ticking
 
     asyncio.run(story())
+
+
+def test_the_loop_outlives_a_fork_guard_that_is_gone_for_a_while(world: Timed) -> None:
+    """And whatever else the ledger refuses: nobody would look at a timer that ended."""
+    world.make("P-1")
+    world.project()
+    world.now = datetime.now(UTC)
+    guard = world.settings.guard_path
+    elsewhere = guard.rename(guard.with_name("elsewhere"))
+
+    async def story() -> None:
+        stop, progress = asyncio.Event(), Progress()
+        ticking = asyncio.create_task(run(world.ledger, world.url, stop, progress=progress, seconds=0.01))
+        while progress.failure is None:
+            await asyncio.sleep(0.01)
+        assert "fork guard" in progress.failure
+        elsewhere.rename(guard)
+        while progress.announced == 0:
+            await asyncio.sleep(0.01)
+        assert progress.failure is None
+        stop.set()
+        await ticking
+
+    asyncio.run(asyncio.wait_for(story(), 30))

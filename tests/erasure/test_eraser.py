@@ -616,6 +616,36 @@ def test_an_eraser_without_its_role_says_what_to_give_it_and_goes_on_once_it_has
     assert told.left() == {}
 
 
+def test_an_eraser_outlives_what_nobody_foresaw_and_repeats_no_word_of_it(
+    told: Erasing, no_letters: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        stop, progress = asyncio.Event(), erasing.Progress()
+        eraser = told.url.replace("postgres@", "ledger_eraser@", 1)
+        working = asyncio.create_task(
+            erasing.run(told.ledger, eraser, told.broker_url, texts, stop, progress=progress, seconds=0.01)
+        )
+        while progress.failure is None:
+            await asyncio.sleep(0.01)
+        assert progress.failure.startswith("KeyError in purge")
+        assert "snows" not in progress.failure
+        monkeypatch.undo()
+        while not progress.completed:
+            await asyncio.sleep(0.01)
+        stop.set()
+        await working
+        assert progress.failure is None
+
+    def purge(connection: object, customer_id: str) -> int:
+        raise KeyError("It snows.")
+
+    monkeypatch.setattr(texts, "purge", purge)
+    monkeypatch.setattr(erasing, "RETRY_SECONDS", 0.01)
+    assert told.erase() == "recorded"
+    asyncio.run(asyncio.wait_for(story(), 60))
+    assert told.left() == {}
+
+
 def test_an_erasure_waits_for_who_began_before_and_not_for_who_begins_meanwhile(
     told: Erasing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
