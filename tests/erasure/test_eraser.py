@@ -1,21 +1,14 @@
-"""The eraser: what it destroys and what stays, a crash between any two of its steps, restored copies, dead letters."""
+"""The eraser: what it destroys and what stays, a crash between any two of its steps, restored copies."""
 
-import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 import psycopg
 import pytest
 from psycopg import Connection
 
-from consumers import deadletters, erasing
 from consumers.erasing import Letters, connect
-from deploy.pack import verify_pack
-from deploy.pack.publishing import export_pack
-from deploy.pack.selecting import Wanted
 from ledger.app import Fork, Ledger
 from ledger.erasure.eraser import Eraser, NotErased
 from ledger.erasure.orders import orders
@@ -26,19 +19,11 @@ from ledger.tlog.spelling import hash_of
 from projections import queries, runner, texts
 from projections.disclosures import DISCLOSURES
 from tests.erasure.conftest import READ, Erasing, tell
-from tests.projections.world import at, wait_for
+from tests.projections.world import at
 from tests.storage.log import copied, copy_directory
 
 MARK = "[erased on 2026-03-01]"
 OTHERS = {"keys": 1, "sealed": 1, "texts": 1}
-
-
-def looking(url: str) -> Connection[Any]:
-    """A connection whose transaction sees the database as it is now, until it is closed."""
-    connection = psycopg.connect(url)
-    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-    connection.execute("SELECT size FROM ledger.head")
-    return connection
 
 
 def prove(world: Erasing, receipt: Receipt) -> None:
@@ -237,8 +222,6 @@ RESTORED = {
     "sealed texts alone": ("sealed",),
     "projected texts": ("texts",),
 }
-
-
 RESTORE = {
     "customer_keys": """UPDATE ledger.customer_keys AS k SET wrapped = old.wrapped, destroyed_at = NULL
                         FROM pg_temp.customer_keys AS old
@@ -321,156 +304,6 @@ def test_a_text_gone_while_its_key_is_there_is_found_also_during_an_erasure(told
     assert told.found() == ("sealed", 0)
 
 
-def test_space_is_not_waited_for_while_somebody_reads_for_long(told: Erasing) -> None:
-    assert told.erase() == "recorded"
-    eraser = told.eraser()
-    with psycopg.connect(told.url) as reader:
-        reader.execute("SELECT * FROM ledger.customer_keys")
-        with pytest.raises(NotErased, match="long reader"):
-            eraser.round()
-        assert told.left() == {}
-        assert told.completions() == []
-    assert eraser.round() == 1
-
-
-def test_an_erasure_is_not_completed_while_somebody_can_still_look_back(told: Erasing) -> None:
-    """Whoever began before, reading something else, keeps the deleted rows in the files, and can even ask for them."""
-    with looking(told.url) as before:
-        assert told.erase() == "recorded"
-        eraser = told.eraser()
-        with pytest.raises(NotErased, match="long reader"):
-            eraser.round()
-        assert (told.left(), told.completions()) == ({}, [])
-        before.close()
-        assert eraser.round() == 1
-        told.connection.execute("CHECKPOINT")
-        read = "SELECT pg_read_binary_file(pg_relation_filepath(%s)) AS bytes"
-        (row,) = told.ask(read, "read_texts_v1.texts")
-        assert b"It snows." not in row["bytes"]
-
-
-def test_an_erasure_does_not_wait_for_whom_only_a_later_one_waits_for(told: Erasing) -> None:
-    """Else none of them would be completed where an order comes more often than a long report ends."""
-    first = looking(told.url)
-    assert told.erase("C-1") == "recorded"
-    eraser = told.eraser()
-    with pytest.raises(NotErased, match="long reader"):
-        eraser.round()
-    with looking(told.url):
-        assert told.erase("C-2") == "recorded"
-        with pytest.raises(NotErased, match="long reader"):
-            eraser.round()
-        first.close()
-        assert eraser.round() == 1
-        assert [each["through_leaf"] for each in told.completions()] == [told.order("C-1").leaf_index]
-        with pytest.raises(NotErased, match="long reader"):
-            eraser.round()
-    assert eraser.round() == 1
-    assert len(told.completions()) == 2
-
-
-def test_dead_letters_that_were_removed_before_an_erasure_had_to_wait_are_counted(
-    told: Erasing, no_letters: None
-) -> None:
-    told.bury(b'{"data":{"customer_id":"C-1"}')
-    with looking(told.url):
-        assert told.erase() == "recorded"
-        eraser = told.eraser()
-        with pytest.raises(NotErased, match="long reader"):
-            eraser.round()
-        assert deadletters.dead_letters(told.broker_url) == []
-        told.bury(b'{"data":{"promise_id":"P-1"}')
-    assert eraser.round() == 1
-    assert [each["letters"] for each in told.completions()] == [2]
-
-
-def test_an_erasure_that_waits_writes_no_table_anew_and_nobody_waits_behind_it(told: Erasing) -> None:
-    """It may wait for hours and looks every few seconds: of 200,000 customers a copy of the keys is 30 MB of WAL."""
-    file = "SELECT pg_relation_filenode('ledger.customer_keys') AS number"
-    assert told.erase() == "recorded"
-    with looking(told.url), psycopg.connect(told.url) as reader:
-        before = told.ask(file)
-        reader.execute("SELECT * FROM ledger.customer_keys")
-        eraser = told.eraser()
-        for _ in range(2):
-            with pytest.raises(NotErased, match="long reader"):
-                eraser.round()
-        reader.close()
-        with pytest.raises(NotErased, match="long reader"):
-            eraser.round()
-        assert told.ask(file) == before
-    assert eraser.round() == 1
-    assert told.ask(file) != before
-
-
-def test_an_erasure_that_waits_looks_through_the_dead_letters_before_and_after(
-    told: Erasing, no_letters: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And not every few seconds: 10,000 of them take eight, and a pass over the log goes with it."""
-    looks: list[int] = []
-    forget = deadletters.forget
-
-    def counted(*asked: Any, **after: int) -> Any:
-        looks.append(len(looks))
-        return forget(*asked, **after)
-
-    monkeypatch.setattr(deadletters, "forget", counted)
-    assert told.erase() == "recorded"
-    with looking(told.url):
-        eraser = told.eraser()
-        for _ in range(3):
-            with pytest.raises(NotErased, match="long reader"):
-                eraser.round()
-            assert looks == [0]
-        told.bury(b'{"data":{"promise_id":"P-1"}')
-    assert eraser.round() == 1
-    assert deadletters.dead_letters(told.broker_url) == []
-
-
-def test_a_pack_that_is_being_made_has_its_name_before_the_erasure_is_completed(
-    told: Erasing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its words were read before the order: nobody finds it later and thinks that it was made afterwards."""
-    eraser, check, pack = told.eraser(), verify_pack.check, tmp_path / "pack"
-
-    def meanwhile(directory: str, vkey: str | None) -> verify_pack.Pack:
-        assert told.erase() == "recorded"
-        with pytest.raises(NotErased, match="long reader"):
-            eraser.round()
-        assert not pack.exists()
-        return check(directory, vkey)
-
-    monkeypatch.setattr(verify_pack, "check", meanwhile)
-    told.ledger.start()
-    assert export_pack(told.url, told.secrets, pack, Wanted("customer", "C-1")).texts > 0
-    assert (told.left(), told.completions()) == ({}, [])
-    assert eraser.round() == 1
-    monkeypatch.undo()
-    assert export_pack(told.url, told.secrets, pack, Wanted("customer", "C-1")).texts == 0
-
-
-def test_a_pack_that_was_ended_so_that_an_erasure_need_not_wait_never_appears(
-    told: Erasing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    eraser, check, pack = told.eraser(), verify_pack.check, tmp_path / "pack"
-    others = "pid <> pg_backend_pid() AND datname = current_database() AND application_name <> 'promise-ledger eraser'"
-
-    def meanwhile(directory: str, vkey: str | None) -> verify_pack.Pack:
-        assert told.erase() == "recorded"
-        shown = check(directory, vkey)
-        told.ask(
-            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND {others}"
-        )
-        assert eraser.round() == 1
-        return shown
-
-    monkeypatch.setattr(verify_pack, "check", meanwhile)
-    told.ledger.start()
-    with pytest.raises(psycopg.OperationalError):
-        export_pack(told.url, told.secrets, pack, Wanted("customer", "C-1"))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_eraser_without_a_size_of_the_log_says_so(told: Erasing) -> None:
     assert told.erase() == "recorded"
     told.connection.execute("ALTER TABLE ledger.head ALTER size DROP NOT NULL; UPDATE ledger.head SET size = NULL")
@@ -511,191 +344,3 @@ def test_of_two_erasers_one_works_and_whoever_keeps_both_from_it_is_named(told: 
             other.round()
     assert "keys" in told.left()
     assert other.round() == 1
-
-
-LETTERS = {
-    "the customer": b'{"customer_id":"C-1","text":"sesame"',
-    "escaped": b'{"customer_id":"\\u0043-1","text":"sesame"}',
-    "in a form": b"customer=C%2D1&text=sesame&other=C-2",
-    "in a sentence": b"Customer C-1. said sesame",
-    "in base64": b'{"data_base64":"eyJjdXN0b21lcl9pZCI6IkMtMSIsInRleHQiOiJzZXNhbWUifQ=="}',
-    "in UTF-16": '{"customer_id":"C-1"}'.encode("utf-16-le"),
-    "a promise of theirs": b'{"promise_id":"P-1","text":"sesame"',
-    "a stream of theirs": b'["promise:P-2"]',
-}
-OTHER_LETTERS = {"another": b'{"customer_id":"C-2"}', "a longer id": b"xC-1 C-1x C-2"}
-NOBODYS_LETTERS = {
-    "a customer never heard of": b'{"customer_id":"C-10","text":"sesame"}',
-    "a longer id": b"C-1x said sesame",
-    "no text": b"\xff\x00",
-    "somebody erased before": b'{"customer_id":"C-3","text":"sesame"}',
-}
-
-
-def test_dead_letters_of_the_customer_go_and_those_of_others_stay(told: Erasing, no_letters: None) -> None:
-    """And with them go those that nobody can be told from: the words may be theirs."""
-    told.make(5, customer_id="C-3")
-    assert told.erase("C-3") == "recorded"
-    told.eraser().round()
-    for body in (*LETTERS.values(), *NOBODYS_LETTERS.values(), *OTHER_LETTERS.values()):
-        told.bury(body)
-    told.bury(b"{}", ce_subject="C-1")
-    told.bury(b'{"customer_id":"C-2","text":"sesame, sesa', body_bytes=70_000)  # cut, as earlier versions did
-    assert told.erase() == "recorded"
-    told.eraser().round()
-    assert [letter.body for letter in deadletters.dead_letters(told.broker_url)] == list(OTHER_LETTERS.values())
-    assert sorted(each["letters"] for each in told.completions()) == [0, len(LETTERS) + 1]
-
-
-def test_dead_letters_that_come_later_go_as_well(told: Erasing, no_letters: None) -> None:
-    assert told.erase() == "recorded"
-    eraser = told.eraser()
-    eraser.round()
-    for body in (LETTERS["the customer"], OTHER_LETTERS["another"], NOBODYS_LETTERS["no text"]):
-        told.bury(body)
-    assert eraser.forget_late_letters() == 1
-    assert eraser.forget_late_letters() == 0
-    told.bury(LETTERS["the customer"])
-    assert (eraser.forget_late_letters(), told.eraser().forget_late_letters()) == (1, 0)
-    assert len(deadletters.dead_letters(told.broker_url)) == 2
-
-
-def test_dead_letters_that_an_older_copy_of_the_queue_brought_back_go_at_the_next_start(
-    told: Erasing, no_letters: None
-) -> None:
-    assert told.erase() == "recorded"
-    told.eraser().round()
-    for body in (LETTERS["a promise of theirs"], OTHER_LETTERS["another"], NOBODYS_LETTERS["no text"]):
-        told.bury(body)
-    assert told.eraser().forget_late_letters() == 1
-    assert len(deadletters.dead_letters(told.broker_url)) == 2
-
-
-def test_appends_go_on_while_an_erasure_is_carried_out(told: Erasing) -> None:
-    """Staged: the eraser waits for a batch of the read side, and holds nobody else up."""
-    assert told.erase() == "recorded"
-    with told.connection_of_tuples().transaction(), psycopg.connect(told.url) as held:
-        held.execute("SELECT FROM projection.versions WHERE name = 'texts' FOR UPDATE")
-        working = threading.Thread(target=told.eraser().round)
-        working.start()
-        wait_for(lambda: told.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != [])
-        told.make(7, customer_id="C-7")
-        told.make(8, customer_id="C-2")
-        held.rollback()
-        working.join()
-    assert told.left() == {}
-
-
-def test_an_eraser_without_its_role_says_what_to_give_it_and_goes_on_once_it_has(
-    told: Erasing, no_letters: None
-) -> None:
-    async def story() -> None:
-        stop, progress = asyncio.Event(), erasing.Progress()
-        appender = told.url.replace("postgres@", "ledger_appender@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, appender, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while progress.failure is None:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await working
-        assert "LEDGER_ERASER_URL" in progress.failure
-        stop, progress = asyncio.Event(), erasing.Progress()
-        eraser = told.url.replace("postgres@", "ledger_eraser@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, eraser, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while not progress.completed:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await working
-        assert progress.failure is None
-
-    assert told.erase() == "recorded"
-    asyncio.run(asyncio.wait_for(story(), 60))
-    assert told.left() == {}
-
-
-def test_an_eraser_outlives_what_nobody_foresaw_and_repeats_no_word_of_it(
-    told: Erasing, no_letters: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def story() -> None:
-        stop, progress = asyncio.Event(), erasing.Progress()
-        eraser = told.url.replace("postgres@", "ledger_eraser@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, eraser, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while progress.failure is None:
-            await asyncio.sleep(0.01)
-        assert progress.failure.startswith("KeyError in purge")
-        assert "snows" not in progress.failure
-        monkeypatch.undo()
-        while not progress.completed:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await working
-        assert progress.failure is None
-
-    def purge(connection: object, customer_id: str) -> int:
-        raise KeyError("It snows.")
-
-    monkeypatch.setattr(texts, "purge", purge)
-    monkeypatch.setattr(erasing, "RETRY_SECONDS", 0.01)
-    assert told.erase() == "recorded"
-    asyncio.run(asyncio.wait_for(story(), 60))
-    assert told.left() == {}
-
-
-def test_an_erasure_waits_for_who_began_before_and_not_for_who_begins_meanwhile(
-    told: Erasing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else reports that overlap would put it off for ever."""
-    monkeypatch.setattr(erasing, "RETRY_SECONDS", 0.01)
-
-    async def story() -> None:
-        stop, progress = asyncio.Event(), erasing.Progress()
-        url = told.url.replace("postgres@", "ledger_eraser@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, url, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while progress.failure is None:
-            await asyncio.sleep(0.01)
-        with looking(told.url):
-            before.close()
-            while not progress.completed:
-                await asyncio.sleep(0.01)
-        stop.set()
-        await working
-
-    with looking(told.url) as before:
-        assert told.erase() == "recorded"
-        asyncio.run(asyncio.wait_for(story(), 60))
-
-
-def test_late_dead_letters_of_one_go_while_the_erasure_of_another_waits(
-    told: Erasing, no_letters: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(erasing, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(erasing, "LETTERS_SECONDS", 0.01)
-    assert told.erase("C-1") == "recorded"
-    assert told.eraser().round() == 1
-
-    async def story() -> None:
-        stop, progress = asyncio.Event(), erasing.Progress()
-        url = told.url.replace("postgres@", "ledger_eraser@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, url, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while progress.failure is None:
-            await asyncio.sleep(0.01)
-        await asyncio.to_thread(told.bury, b'{"data":{"customer_id":"C-1","case_id":"C-4"}')
-        while await asyncio.to_thread(deadletters.dead_letters, told.broker_url):
-            await asyncio.sleep(0.01)
-        stop.set()
-        await working
-        assert progress.failure is not None
-
-    told.make(9, customer_id="C-4")
-    with looking(told.url):
-        assert told.erase("C-2") == "recorded"
-        asyncio.run(asyncio.wait_for(story(), 30))
