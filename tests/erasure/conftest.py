@@ -3,8 +3,8 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 import pytest
 from nats.js.errors import NotFoundError
 
+from consumers import erasing
 from consumers.channels import DEADLETTERS
 from consumers.erasing import Letters, connect
 from consumers.provision import provision
@@ -35,6 +36,12 @@ READ = (texts.TEXTS, TIMELINE, PROMISES, FOLLOWUPS)
 """What these tests look at; tests/service/test_forgetting.py looks at everything."""
 
 
+async def until(reached: Callable[[], object]) -> None:
+    """Wait, in a test whose time is limited."""
+    while not reached():
+        await asyncio.sleep(0.01)
+
+
 class Erasing(World):
     """The world, an eraser's connection to it as the role ledger_eraser, and the queue."""
 
@@ -49,6 +56,20 @@ class Erasing(World):
         url = self.url.replace("postgres@", "ledger_eraser@", 1)
         connection = self._erasers.enter_context(connect(url))
         return Eraser(ledger or self.ledger, connection, texts, Letters(self.broker_url), clock=lambda: self.now)
+
+    @asynccontextmanager
+    async def at_work(self, role: str = "ledger_eraser") -> AsyncIterator[erasing.Progress]:
+        """An eraser at work as the intake runs it, until the block ends: what health would see of it."""
+        stop, progress = asyncio.Event(), erasing.Progress()
+        url = self.url.replace("postgres@", f"{role}@", 1)
+        working = asyncio.create_task(
+            erasing.run(self.ledger, url, self.broker_url, texts, stop, progress=progress, seconds=0.01)
+        )
+        try:
+            yield progress
+        finally:
+            stop.set()
+            await working
 
     def close(self) -> None:
         self._erasers.close()

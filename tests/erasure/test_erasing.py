@@ -8,7 +8,7 @@ import pytest
 
 from consumers import deadletters, erasing
 from projections import texts
-from tests.erasure.conftest import Erasing
+from tests.erasure.conftest import Erasing, until
 from tests.projections.world import wait_for
 
 LETTERS = {
@@ -88,25 +88,11 @@ def test_an_eraser_without_its_role_says_what_to_give_it_and_goes_on_once_it_has
     told: Erasing, no_letters: None
 ) -> None:
     async def story() -> None:
-        stop, progress = asyncio.Event(), erasing.Progress()
-        appender = told.url.replace("postgres@", "ledger_appender@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, appender, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while progress.failure is None:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await working
-        assert "LEDGER_ERASER_URL" in progress.failure
-        stop, progress = asyncio.Event(), erasing.Progress()
-        eraser = told.url.replace("postgres@", "ledger_eraser@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, eraser, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while not progress.completed:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await working
+        async with told.at_work("ledger_appender") as progress:
+            await until(lambda: progress.failure)
+        assert "LEDGER_ERASER_URL" in str(progress.failure)
+        async with told.at_work() as progress:
+            await until(lambda: progress.completed)
         assert progress.failure is None
 
     assert told.erase() == "recorded"
@@ -118,20 +104,12 @@ def test_an_eraser_outlives_what_nobody_foresaw_and_repeats_no_word_of_it(
     told: Erasing, no_letters: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
-        stop, progress = asyncio.Event(), erasing.Progress()
-        eraser = told.url.replace("postgres@", "ledger_eraser@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, eraser, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while progress.failure is None:
-            await asyncio.sleep(0.01)
-        assert progress.failure.startswith("KeyError in purge")
-        assert "snows" not in progress.failure
-        monkeypatch.undo()
-        while not progress.completed:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await working
+        async with told.at_work() as progress:
+            await until(lambda: progress.failure)
+            assert str(progress.failure).startswith("KeyError in purge")
+            assert "snows" not in str(progress.failure)
+            monkeypatch.undo()
+            await until(lambda: progress.completed)
         assert progress.failure is None
 
     def purge(connection: object, customer_id: str) -> int:

@@ -13,8 +13,7 @@ from deploy.pack import verify_pack
 from deploy.pack.publishing import export_pack
 from deploy.pack.selecting import Wanted
 from ledger.erasure.eraser import NotErased
-from projections import texts
-from tests.erasure.conftest import Erasing
+from tests.erasure.conftest import Erasing, until
 
 
 def looking(url: str) -> Connection[Any]:
@@ -182,19 +181,11 @@ def test_an_erasure_waits_for_who_began_before_and_not_for_who_begins_meanwhile(
     monkeypatch.setattr(erasing, "RETRY_SECONDS", 0.01)
 
     async def story() -> None:
-        stop, progress = asyncio.Event(), erasing.Progress()
-        url = told.url.replace("postgres@", "ledger_eraser@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, url, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while progress.failure is None:
-            await asyncio.sleep(0.01)
-        with looking(told.url):
-            before.close()
-            while not progress.completed:
-                await asyncio.sleep(0.01)
-        stop.set()
-        await working
+        async with told.at_work() as progress:
+            await until(lambda: progress.failure)
+            with looking(told.url):
+                before.close()
+                await until(lambda: progress.completed)
 
     with looking(told.url) as before:
         assert told.erase() == "recorded"
@@ -210,18 +201,11 @@ def test_late_dead_letters_of_one_go_while_the_erasure_of_another_waits(
     assert told.eraser().round() == 1
 
     async def story() -> None:
-        stop, progress = asyncio.Event(), erasing.Progress()
-        url = told.url.replace("postgres@", "ledger_eraser@", 1)
-        working = asyncio.create_task(
-            erasing.run(told.ledger, url, told.broker_url, texts, stop, progress=progress, seconds=0.01)
-        )
-        while progress.failure is None:
-            await asyncio.sleep(0.01)
-        await asyncio.to_thread(told.bury, b'{"data":{"customer_id":"C-1","case_id":"C-4"}')
-        while await asyncio.to_thread(deadletters.dead_letters, told.broker_url):
-            await asyncio.sleep(0.01)
-        stop.set()
-        await working
+        async with told.at_work() as progress:
+            await until(lambda: progress.failure)
+            await asyncio.to_thread(told.bury, b'{"data":{"customer_id":"C-1","case_id":"C-4"}')
+            while await asyncio.to_thread(deadletters.dead_letters, told.broker_url):
+                await asyncio.sleep(0.01)
         assert progress.failure is not None
 
     told.make(9, customer_id="C-4")
