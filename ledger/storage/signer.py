@@ -157,21 +157,22 @@ class CheckpointSigner:
             self._stored_at, self._unstored = now, None
 
     def _last_signed(self) -> Signed | None:
+        known = self._opened  # before the guard is read: another thread may sign in between
         try:
             note = self._guard.read()
         except GuardDamaged as error:
             raise Fork(str(error)) from error
-        if self._opened is not None and self._opened.note == note:  # verified before: two reads a batch, one check
-            return self._opened
+        if known is not None and known.note == note:  # verified before: two reads a batch, one check
+            return known
         if note is None:
-            if self._opened is not None:
+            if known is not None:
                 raise Fork(_WRITTEN_OVER)
             return None
         try:
             checkpoint, _ = open_checkpoint(note, self._verifier)
         except TlogError as error:
             raise Fork(f"the fork guard is of another log, or of another key than keys/log: {RECOVER}") from error
-        if self._opened is not None and checkpoint.size < self._opened.size:
+        if known is not None and checkpoint.size < known.size:
             raise Fork(_WRITTEN_OVER)
         self._opened = opened = Signed(checkpoint.size, checkpoint.root, note)
         return opened
