@@ -437,3 +437,23 @@ def test_a_time_that_somebody_wrote_into_the_head_is_never_signed(log: Log):
         (receipt,) = told(again, make(3))
         assert receipt["recorded_at"].startswith("2026-03-01T12:00:00")
     log.check_clean(3)
+
+
+def test_a_guard_that_another_thread_signs_into_meanwhile_is_not_taken_for_written_over(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+):
+    ledger = log.open()
+    told(ledger, make(1))
+    guard = ledger._signer._guard
+    read, signed = guard.read, []
+
+    def reading() -> bytes | None:
+        note = read()
+        if not signed:
+            signed.append(2)
+            told(ledger, make(2))
+        return note
+
+    monkeypatch.setattr(guard, "read", reading)
+    ledger._signer.refuse_behind(1)
+    assert signed == [2]
