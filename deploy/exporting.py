@@ -26,9 +26,9 @@ from ledger.tlog.merkle import Frontier, leaf_hash
 from ledger.tlog.note import MAX_NOTE_SIZE, Note
 from ledger.tlog.policy import Policy
 from ledger.tlog.tiles import ENTRIES, WIDTH, Tile, parse_bundle, split_tile, tile_path, tile_width, tiles_between
+from projections.proving import NOT_SIGNED
 from projections.site import Site
 
-NOT_SIGNED = "the log in the database is not the one that was signed, see `promise-ledger verify`"
 Cursor = psycopg.Cursor[Any]
 
 

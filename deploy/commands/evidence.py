@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from deploy.exporting import NOT_SIGNED, export_tiles
+from deploy.exporting import export_tiles
 from deploy.finding import at_hand
 from deploy.foreign import beginning
 from deploy.tables import counted
@@ -17,13 +17,11 @@ from ledger.storage import keys
 from ledger.storage.guard import read_guard
 from ledger.storage.log_keys import key_ranges, read_rotations
 from ledger.storage.sql import QUERIES
-from ledger.storage.tree import TreeReader
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.errors import BadProof, TlogError
+from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note, Signer, Verifier
 from ledger.tlog.policy import MAX_POLICY_SIZE, Policy
-from ledger.tlog.proof_file import ProofFile
-from ledger.tlog.proofs import verify_inclusion
+from projections.proving import NotSigned, proof_of
 from projections.site import Damaged, Site
 
 app = typer.Typer()
@@ -67,23 +65,14 @@ def prove(leaf_index: Annotated[int, typer.Argument(min=0)], data_dir: DataDir =
         size = _size_of(note)
         if leaf_index >= size:
             fail(f"leaf {leaf_index} is not under a checkpoint: the newest covers {size} events")
-        proof = _proof(connection, leaf_index, _parsed(note))
-    text = ProofFile(leaf_index, tuple(proof), note).format()
+        try:
+            text = proof_of(connection.cursor(), leaf_index, note).format()
+        except NotSigned as error:
+            fail(str(error))
     if as_json:
         print_json({"leaf_index": leaf_index, "size": size, "witnessed": witnessed, "proof": text})
     else:
         sys.stdout.write(text)
-
-
-def _proof(connection: psycopg.Connection[Any], leaf_index: int, signed: Checkpoint) -> list[bytes]:
-    """The proof of that leaf, which leads to the signed root."""
-    reader = TreeReader(connection.cursor())
-    try:
-        proof = reader.inclusion_proof(leaf_index, signed.size)
-        verify_inclusion(reader.node(0, leaf_index), leaf_index, signed.size, proof, signed.root)
-    except (LookupError, BadProof):
-        fail(NOT_SIGNED)
-    return proof
 
 
 def _size_of(note: bytes) -> int:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 from psycopg import Connection
 
-from deploy.exporting import NOT_SIGNED, ExportRefused
+from deploy.exporting import ExportRefused
 from deploy.pack import verify_pack
 from deploy.pack.handovers import Handovers, handovers
 from deploy.pack.readme import readme
@@ -38,6 +38,7 @@ from ledger.tlog.proof_file import ProofFile
 from projections.findings.anew import derive
 from projections.findings.facts import Finding
 from projections.findings.registry import FINDINGS
+from projections.proving import NOT_SIGNED
 
 PROMISES = (
     *("promise_id", "customer_id", "kind", "owner", "standing", "fulfilment", "timeliness", "due_at"),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from deploy.exporting import NOT_SIGNED, ExportRefused
+from deploy.exporting import ExportRefused
 from deploy.pack import verify_pack
 from deploy.pack.contents import Source, contents
 from deploy.pack.selecting import Sample, Wanted, select
@@ -21,6 +21,7 @@ from ledger.tlog.errors import TlogError
 from ledger.tlog.note import Note, Signer
 from ledger.tlog.policy import Policy
 from ledger.verification.report import connect
+from projections.proving import NOT_SIGNED
 
 
 class Exported(NamedTuple):

@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
 
-from deploy.exporting import NOT_SIGNED, ExportRefused
+from deploy.exporting import ExportRefused
 from deploy.pack import verify_pack
 from ledger.storage.sql import queries
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.errors import Malformed
 from ledger.tlog.note import Note
+from projections.proving import NOT_SIGNED
 
 SQL = queries(Path(__file__).with_suffix(".sql"))
 
