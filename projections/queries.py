@@ -2,26 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 
 import orjson
 from psycopg import Connection
 from psycopg.rows import dict_row
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from ledger.erasure.keyring import DataKey, Erased, Keyring, reader
 from ledger.erasure.sealing import unseal
 from ledger.key_provider import WrappingKey
 from ledger.recovery.records import lost_mark, records
 from ledger.storage.entries import decode, plain_data
+from ledger.storage.sql import QUERIES
 
 Row = dict[str, Any]
 
-_TRAIL = SQL("""
+_FROM_THE_LOG = SQL("""
 SELECT e.notification_id - 1, e.topic, e.state, s.key_version, s.ciphertext
 FROM ledger.events AS e LEFT JOIN ledger.sealed AS s ON s.leaf_index = e.notification_id - 1
-WHERE e.originator_id = %s ORDER BY e.originator_version
 """)
+_STREAM = _FROM_THE_LOG + SQL("WHERE e.originator_id = %s ORDER BY e.originator_version LIMIT %s OFFSET %s")
+_LEAF = _FROM_THE_LOG + SQL("WHERE e.notification_id = %s + 1")
 
 
 def keyring(key_encryption_key: bytes | WrappingKey | None) -> Keyring:
@@ -30,6 +32,48 @@ def keyring(key_encryption_key: bytes | WrappingKey | None) -> Keyring:
     Without the key a trail shows no texts; the read tables do all the same.
     """
     return Keyring(key_encryption_key)
+
+
+class Report(NamedTuple):
+    """A view in `audit` in the order in which it is shown; as of a moment its rows are those of `audit.<past>`."""
+
+    view: LiteralString
+    order: LiteralString
+    past: LiteralString
+    only: LiteralString = "true"
+    """The condition on rows that belong to it."""
+
+
+OUTSTANDING = Report("outstanding_promises", "due_at, promise_id", "outstanding_as_of")
+PROMISES = Report("promises", "due_at, promise_id", "promises_as_of")
+FOLLOWUPS = Report("followups_due", "due_at, followup_id", "followups_due_as_of")
+DISCLOSURES = Report("disclosures", "made_at, disclosure_id", "disclosures_as_of")
+FALSEHOODS = DISCLOSURES._replace(only="(falsified_at IS NOT NULL OR contaminated)")
+FINDINGS = Report(
+    "findings",
+    "array_position(ARRAY['high', 'medium', 'low'], severity), opened_at, code, subject, customer_id",
+    "findings_as_of",
+)
+CONCERNS = Report("concerns", "raised_at, concern_id", "concerns_as_of")
+CONCERN_MATRIX = Report("concern_matrix", "customer_id, problem_id", "concern_matrix_as_of")
+PROBLEMS = Report("problems", "known_since, problem_id", "problems_as_of")
+AFFECTED_CUSTOMERS = Report("affected_customers", "problem_id, customer_id", "affected_customers_as_of")
+UNDISCLOSED_PROBLEMS = Report(
+    "undisclosed_problems", "known_since, problem_id, customer_id", "undisclosed_problems_as_of"
+)
+OUTAGES = Report("outages", "declared_at, outage_id", "outages_as_of")
+OUTAGE_NOTES = Report("outage_notes", "captured_at, capture_id", "outage_notes_as_of")
+DELIVERY_TIMES = Report("delivery_times", "kind NULLS FIRST, owner NULLS FIRST", "delivery_times_as_of")
+
+
+class Part(NamedTuple):
+    """Which of the rows to give: at most `limit` (None: all) after the first `offset`."""
+
+    limit: int | None = None
+    offset: int = 0
+
+
+ALL: Final = Part()
 
 
 def outstanding(
@@ -41,9 +85,7 @@ def outstanding(
     known_at: datetime | None = None,
 ) -> list[Row]:
     """What is owed, soonest due first: now, or as of a moment (`as_of`) and as far as known at another (`known_at`)."""
-    where = {"customer_id": customer}
-    rows = _asked(connection, "outstanding_promises", "outstanding_as_of", where, as_of, known_at, "due_at, promise_id")
-    return _with_marks(connection, keys, rows)
+    return rows_of(connection, keys, OUTSTANDING, {"customer_id": customer}, as_of=as_of, known_at=known_at)
 
 
 def followups(
@@ -54,8 +96,7 @@ def followups(
     known_at: datetime | None = None,
 ) -> list[Row]:
     """Follow-ups not completed, soonest due first; as of other moments like `outstanding`."""
-    where = {"customer_id": customer}
-    return _asked(connection, "followups_due", "followups_due_as_of", where, as_of, known_at, "due_at, followup_id")
+    return _asked(connection, FOLLOWUPS, {"customer_id": customer}, as_of, known_at, ALL)
 
 
 def findings(
@@ -67,26 +108,7 @@ def findings(
     known_at: datetime | None = None,
 ) -> list[Row]:
     """Findings that are open, gravest first, then in the order in which they opened; as of other moments as above."""
-    order = "array_position(ARRAY['high', 'medium', 'low'], severity), opened_at, code, subject, customer_id"
-    where = {"customer_id": customer, "code": code}
-    return _asked(connection, "findings", "findings_as_of", where, as_of, known_at, order)
-
-
-class Report(NamedTuple):
-    """A view in `audit`, whose rows as of a moment `audit.<view>_as_of` gives, in the order in which they are shown."""
-
-    view: LiteralString
-    order: LiteralString
-
-
-CONCERNS = Report("concerns", "raised_at, concern_id")
-CONCERN_MATRIX = Report("concern_matrix", "customer_id, problem_id")
-PROBLEMS = Report("problems", "known_since, problem_id")
-AFFECTED_CUSTOMERS = Report("affected_customers", "problem_id, customer_id")
-UNDISCLOSED_PROBLEMS = Report("undisclosed_problems", "known_since, problem_id, customer_id")
-OUTAGES = Report("outages", "declared_at, outage_id")
-OUTAGE_NOTES = Report("outage_notes", "captured_at, capture_id")
-DELIVERY_TIMES = Report("delivery_times", "kind NULLS FIRST, owner NULLS FIRST")
+    return _asked(connection, FINDINGS, {"customer_id": customer, "code": code}, as_of, known_at, ALL)
 
 
 def rows_of(
@@ -97,10 +119,54 @@ def rows_of(
     *,
     as_of: datetime | None = None,
     known_at: datetime | None = None,
+    part: Part = ALL,
 ) -> list[Row]:
     """The rows of a report where its columns have the values given (None: any); as of other moments as above."""
-    rows = _asked(connection, report.view, f"{report.view}_as_of", where or {}, as_of, known_at, report.order)
-    return _with_marks(connection, keys, rows)
+    return _with_marks(connection, keys, _asked(connection, report, where or {}, as_of, known_at, part))
+
+
+def counts_of(
+    connection: Connection[Any],
+    report: Report,
+    columns: Sequence[LiteralString],
+    *,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+) -> list[Row]:
+    """How many rows of a report have which values of `columns`: those, and `rows`; none for no rows."""
+    names = SQL(", ").join(map(Identifier, columns))
+    source, parameters = _source(report, as_of, known_at)
+    query = SQL("SELECT {}, count(*) AS rows FROM {} WHERE {} GROUP BY {} ORDER BY {}").format(
+        names, source, SQL(report.only), names, names
+    )
+    return _rows(connection, query, parameters)
+
+
+def meanings(connection: Connection[Any], report: Report) -> dict[str, str]:
+    """What each column of a report's view means, as docs/audit-sql.md has it."""
+    query = SQL("""
+    SELECT attname AS name, col_description(attrelid, attnum) AS meaning FROM pg_attribute
+    WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+    """)
+    return {row["name"]: row["meaning"] or "" for row in _rows(connection, query, [f"audit.{report.view}"])}
+
+
+def streams_of(connection: Connection[Any], kinds: Sequence[str], about: str) -> list[str]:
+    """Streams of those kinds with that id, and whose name it is; a customer has one also where nothing is in it."""
+    query = SQL("""
+    SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS asked (name, place)
+    WHERE EXISTS (SELECT FROM ledger.events WHERE originator_id = name COLLATE "C")
+       OR starts_with(name, 'customer:')
+       AND EXISTS (SELECT FROM audit.customer_timeline WHERE customer_id = substr(name, 10))
+    ORDER BY place
+    """)
+    named = [*(f"{kind}:{about}" for kind in kinds), about]
+    return [row["name"] for row in _rows(connection, query, [named])]
+
+
+def erased_mark(connection: Connection[Any], keys: Keyring, customer_id: str) -> str | None:
+    """What stands in place of the customer's words since their erasure is in effect; None where it is not."""
+    return _erased(connection, keys, [customer_id]).get(customer_id)
 
 
 def timeline(
@@ -110,14 +176,16 @@ def timeline(
     *,
     as_of: datetime | None = None,
     known_at: datetime | None = None,
+    newest_first: bool = False,
+    part: Part = ALL,
 ) -> list[Row]:
     """Everything that happened with the customer, in the order of the log; `text` has the words of each event."""
     query = SQL("""
     SELECT * FROM audit.customer_timeline WHERE customer_id = %s
       AND occurred_at <= coalesce(%s, 'infinity'::timestamptz) AND recorded_at <= coalesce(%s, 'infinity'::timestamptz)
-    ORDER BY leaf_index
-    """)
-    rows = _rows(connection, query, (customer, as_of, known_at))
+    ORDER BY leaf_index {} LIMIT %s OFFSET %s
+    """).format(SQL("DESC" if newest_first else "ASC"))
+    rows = _rows(connection, query, (customer, as_of, known_at, *part))
     erased = _erased(connection, keys, [customer]).get(customer)
     recoveries = records(connection)
     for row in rows:
@@ -145,10 +213,23 @@ def customer(
     }
 
 
-def trail(connection: Connection[Any], keys: Keyring, stream: str) -> list[Row]:
+def trail(connection: Connection[Any], keys: Keyring, stream: str, *, part: Part = ALL) -> list[Row]:
     """Every event of one stream, in order, from the log itself and no read table; texts opened where they may be."""
+    return _from_the_log(connection, keys, _STREAM, (stream, *part))
+
+
+def event(connection: Connection[Any], keys: Keyring, leaf_index: int) -> Row | None:
+    """One event as `trail` gives it, with the bytes that are hashed (`entry`); None where the log is not that long."""
+    found = _from_the_log(connection, keys, _LEAF, (leaf_index,))
+    if not found:
+        return None
+    entry = reader(connection).execute(QUERIES["range"], {"first": leaf_index, "stop": leaf_index + 1}).fetchone()
+    return None if entry is None else found[0] | {"entry": bytes(entry[2])}
+
+
+def _from_the_log(connection: Connection[Any], keys: Keyring, query: Composed, parameters: Sequence[Any]) -> list[Row]:
     cursor = reader(connection)
-    found = cursor.execute(_TRAIL, (stream,)).fetchall()
+    found = cursor.execute(query, parameters).fetchall()
     entries = [(decode(leaf, topic, state), version, sealed) for leaf, topic, state, version, sealed in found]
     keyed = keys.find(cursor, {e.event.customer_id: None for e, _, _ in entries if e.event.customer_id is not None})
     rows, recoveries = [], records(connection)
@@ -193,25 +274,28 @@ def trail(connection: Connection[Any], keys: Keyring, stream: str) -> list[Row]:
 
 def _asked(
     connection: Connection[Any],
-    view: str,
-    function: str,
+    report: Report,
     where: Mapping[str, str | None],
     as_of: datetime | None,
     known_at: datetime | None,
-    order: LiteralString,
+    part: Part,
 ) -> list[Row]:
-    """The rows of `audit.<view>`, or of `audit.<function>` where a moment is given; None in `where`: any value."""
-    source: Composable = SQL("audit.{}").format(Identifier(view))
-    parameters: list[Any] = []
-    if as_of is not None or known_at is not None:
-        source = SQL("audit.{}(%s::timestamptz, %s::timestamptz)").format(Identifier(function))
-        parameters += [as_of, known_at]
+    """The rows of a report, of its past where a moment is given; None in `where`: any value."""
+    source, parameters = _source(report, as_of, known_at)
     wanted = {column: value for column, value in where.items() if value is not None}
-    conditions = SQL(" AND ").join(SQL("{} = %s").format(Identifier(column)) for column in wanted)
-    query = SQL("SELECT * FROM {} WHERE {} ORDER BY {}").format(
-        source, conditions if wanted else SQL("true"), SQL(order)
+    conditions = SQL(" AND ").join([SQL(report.only), *(SQL("{} = %s").format(Identifier(each)) for each in wanted)])
+    query = SQL("SELECT * FROM {} WHERE {} ORDER BY {} LIMIT %s OFFSET %s").format(
+        source, conditions, SQL(report.order)
     )
-    return _rows(connection, query, [*parameters, *wanted.values()])
+    return _rows(connection, query, [*parameters, *wanted.values(), *part])
+
+
+def _source(report: Report, as_of: datetime | None, known_at: datetime | None) -> tuple[Composable, list[Any]]:
+    """What to select a report from, and its parameters."""
+    if as_of is None and known_at is None:
+        return SQL("audit.{}").format(Identifier(report.view)), []
+    past = SQL("audit.{}(%s::timestamptz, %s::timestamptz)").format(Identifier(report.past))
+    return past, [as_of, known_at]
 
 
 def _with_marks(connection: Connection[Any], keys: Keyring, rows: list[Row]) -> list[Row]:

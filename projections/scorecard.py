@@ -37,6 +37,15 @@ class Measure(NamedTuple):
     out_of: int
     small: bool
 
+    @property
+    def shown(self) -> str:
+        """The value for people: a share in percent, less than two days in hours."""
+        if self.value is None:
+            return "-"
+        if self.unit == "share":
+            return f"{self.value * 100:.1f} %"
+        return f"{self.value:.1f} d" if abs(self.value) >= 2 else f"{self.value * 24:.3g} h"
+
 
 def scorecard(
     connection: Connection[Any],

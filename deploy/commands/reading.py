@@ -169,14 +169,7 @@ def scorecard_command(
 
 
 def _figure(measure: Measure) -> dict[str, Any]:
-    """One measure as it is shown: a share in percent, less than two days in hours."""
-    value = measure.value
-    if value is None:
-        shown = "-"
-    elif measure.unit == "share":
-        shown = f"{value * 100:.1f} %"
-    else:
-        shown = f"{value:.1f} d" if abs(value) >= 2 else f"{value * 24:.3g} h"
+    """One measure as it is shown."""
     group = dict.fromkeys(("owner", "kind", "customer"), measure.group_id)
     name, note = measure.measure.replace("_", " "), "small" if measure.small else None
-    return {**group, **measure._asdict(), "measure": name, "value": shown, "note": note}
+    return {**group, **measure._asdict(), "measure": name, "value": measure.shown, "note": note}
