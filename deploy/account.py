@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy import story
+from deploy.console import console_address, http_url
 from deploy.tables import show
 from ledger.app import Submission
 from ledger.clock import system_clock
@@ -63,7 +64,9 @@ def give(out: Console, settings: Settings, url: str, vkey: str) -> None:
         _card(out, scorecard(connection))
     out.rule("verification")
     _verified(out, url, vkey, settings, secrets)
-    out.print(f"health and metrics: http://127.0.0.1:{settings.http_port}/health and /metrics")
+    out.print("the same as pages, for whoever opens this address:")
+    out.print(Text(f"  {console_address(settings, http_url(settings))}", "cyan"))
+    out.print(f"health and metrics: {http_url(settings)}/health and /metrics")
     out.print("ask on, each with .venv/bin/promise-ledger before it:")
     grid = Table.grid(padding=(0, 2))
     for command, why in _ASK_ON:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 COMMANDS: Final = {
-    **dict.fromkeys(("up", "serve"), "running:app"),
+    **dict.fromkeys(("up", "serve", "console"), "running:app"),
     **dict.fromkeys(("migrate", "health", "rebuild"), "care:app"),
     **dict.fromkeys(("record", "note", "import", "schema"), "sending:app"),
     "check": "checking:app",

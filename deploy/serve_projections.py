@@ -9,18 +9,30 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvicorn
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
 
 from consumers import checking, running
+from deploy.console import token_of
 from deploy.heartbeat import beat
 from deploy.places import SetupError
 from deploy.service_user import refuse_others
 from deploy.witnessing import read_policy
 from ledger.collecting import collect_rarely
+from ledger.erasure.keyring import Keyring
 from ledger.settings import Settings
 from ledger.storage import keys
+from ledger.tlog.policy import Policy
+from projections import queries
 from projections.findings.disclosure_check import Checker
 from projections.runner import Runner
+from projections.site import Site
 from projections.web.app import create_app
+from projections.web.console.access import Access
+from projections.web.console.pages import Console
+from projections.web.console.routes import routes as console_routes
+from projections.web.health import health
 from projections.web.tiles import open_pool
 
 
@@ -39,11 +51,10 @@ def serve_projections(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     pool = open_pool(url)
-    config = uvicorn.Config(
-        create_app(url, pool, None if settings.witness_policy is None else read_policy(settings.witness_policy)),
-        log_config=None,
-    )
-    server = uvicorn.Server(config)
+    pages = open_pool(url, "console")  # of its own: nobody who looks at pages keeps a witness from the log
+    policy = None if settings.witness_policy is None else read_policy(settings.witness_policy)
+    app = create_app(url, pool, policy, console_routes(_console(settings, url, pages, policy), _access(settings)))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     threads = [
         threading.Thread(target=beat, args=(url, "projections", dict, stop)),
         threading.Thread(target=beat, args=(url, "checks", lambda: _checks_detail(checks), stop)),
@@ -62,8 +73,30 @@ def serve_projections(settings: Settings) -> None:
             thread.join()
         answering.shutdown()
         pool.close()
+        pages.close()
         listening.close()
     answered.result()
+
+
+def _console(
+    settings: Settings, url: str, pool: ConnectionPool[Connection[TupleRow]], policy: Policy | None
+) -> Console:
+    def open_keyring() -> Keyring:
+        kek = keys.key_encryption_key(settings)
+        return queries.keyring(None if kek is None else kek.secret)
+
+    sites = [Site(policy), Site()] if policy is not None else [Site()]
+    return Console(pool, open_keyring, lambda: health(url), sites)
+
+
+def _access(settings: Settings) -> Access:
+    def token() -> str | None:
+        try:
+            return token_of(settings)
+        except SetupError:  # said by `promise-ledger console`, which is what whoever is turned away is told to ask
+            return None
+
+    return Access(token)
 
 
 def _listening(port: int) -> socket.socket:

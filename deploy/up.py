@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from deploy.console import http_url, make_token
 from deploy.embedded import Nats, Postgres, free_port
 from deploy.migrating import make_ready
 from deploy.places import SetupError, hold, prepare
@@ -103,7 +104,8 @@ def up(settings: Settings, *, nats_port: int = 4222, demo: bool = False) -> int:
     with hold(data_dir):
         try:
             settings = _start(settings.model_copy(update={"data_dir": data_dir}), nats_port, parts)
-            say(f"ready: data in {data_dir}, queue at {settings.broker_url}, {http_url(settings)}")
+            at = f"queue at {settings.broker_url}, {http_url(settings)}"
+            say(f"ready: data in {data_dir}, {at} (pages: `promise-ledger console`)")
             if demo:
                 threading.Thread(target=_play, args=[settings], daemon=True).start()
             _watch(parts)
@@ -129,6 +131,7 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
     settings = settings.model_copy(update=where)
     for _ in make_ready(settings):
         pass
+    make_token(settings)
     _write_run_file(settings)
     environment = os.environ | {
         "LEDGER_DATA_DIR": str(data_dir),
@@ -153,10 +156,10 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
 
 
 def _spared(name: str, environment: dict[str, str]) -> dict[str, str]:
-    """The environment of a service: for the relay, which signs and opens nothing, without the log's secrets."""
-    if name != "relay":
-        return environment
-    return {variable: value for variable, value in environment.items() if not variable.startswith("LEDGER_KEY_")}
+    """The environment of a service: for the relay, which signs and opens nothing, without the log's secrets; the
+    console's token for who serves it."""
+    kept = [*(["LEDGER_KEY_"] if name == "relay" else []), *(["LEDGER_CONSOLE_TOKEN"] if name != "projections" else [])]
+    return {variable: value for variable, value in environment.items() if not variable.startswith(tuple(kept))}
 
 
 def _watch(parts: Sequence[Part]) -> NoReturn:
@@ -199,10 +202,6 @@ def _write_run_file(settings: Settings) -> None:
     fresh = settings.data_dir / "run.json.new"
     fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     fresh.replace(settings.data_dir / "run.json")
-
-
-def http_url(settings: Settings) -> str:
-    return f"http://127.0.0.1:{settings.http_port}"
 
 
 def healthy(http_port: int) -> bool:

@@ -21,7 +21,12 @@ class Settings(BaseSettings):
         default=None, description="PostgreSQL as ledger_eraser, for erasures; empty: as database_url says"
     )
     broker_url: str | None = Field(default=None, description="NATS; empty: that of the running `up`")
-    http_port: int = Field(default=8080, ge=0, le=65535, description="/health and /metrics; 0 takes a free port")
+    http_port: int = Field(
+        default=8080, ge=0, le=65535, description="/health, /metrics, log and console; 0 takes a free port"
+    )
+    console_token: SecretStr | None = Field(
+        default=None, description="who has it reads the console; empty: the file console-token of the data directory"
+    )
     witness_policy: Path | None = Field(
         default=None, description="a tlog-policy file: checkpoints are published once its quorum has cosigned them"
     )
@@ -42,7 +47,14 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "database_url", "eraser_url", "broker_url", "witness_policy", "timestamp_url", "timestamp_roots", mode="before"
+        "database_url",
+        "eraser_url",
+        "broker_url",
+        "witness_policy",
+        "timestamp_url",
+        "timestamp_roots",
+        "console_token",
+        mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:

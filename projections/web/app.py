@@ -1,11 +1,11 @@
-"""The read side over HTTP: /health, /metrics, and the log itself (`projections.web.tiles`)."""
+"""The read side over HTTP: /health, /metrics, the log itself (`projections.web.tiles`) and the console."""
 
 from collections.abc import Iterator
 
 import psycopg
 import structlog
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -56,13 +56,22 @@ def _parts(now: Health) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily("ledger_relay_lag_events", "Events not published on the queue yet", lag)
 
 
-def create_app(url: str, pool: ConnectionPool[psycopg.Connection[TupleRow]], policy: Policy | None = None) -> FastAPI:
+def create_app(
+    url: str,
+    pool: ConnectionPool[psycopg.Connection[TupleRow]],
+    policy: Policy | None = None,
+    console: APIRouter | None = None,
+) -> FastAPI:
     """The application over the database at `url`; the log is read through `pool` (`tiles.open_pool`), of the same.
 
-    With a `policy` a checkpoint is published only once enough of its witnesses have cosigned it.
+    With a `policy` a checkpoint is published only once enough of its witnesses have cosigned it. `console`: its routes,
+    where this host has one.
     """
     app = FastAPI(title="promise ledger", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(tiles.routes(pool, policy))
+    if console is not None:
+        app.include_router(console)
+        app.add_api_route("/", lambda: RedirectResponse("/console/"), methods=["GET", "HEAD"])
     registry = CollectorRegistry()
     registry.register(LedgerMetrics(url))
 

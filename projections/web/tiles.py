@@ -34,7 +34,7 @@ POOL_SECONDS = 5.0
 _NOT_WANTED = re.compile(r"\s*q=0(\.0{0,3})?\s*")
 
 
-def open_pool(url: str) -> ConnectionPool[Connection[TupleRow]]:
+def open_pool(url: str, name: str = "tiles") -> ConnectionPool[Connection[TupleRow]]:
     """A few connections that can only read, made when they are asked for. Close it, or use it as a context manager."""
     return ConnectionPool(
         url,
@@ -46,7 +46,7 @@ def open_pool(url: str) -> ConnectionPool[Connection[TupleRow]]:
         configure=_only_read,
         check=ConnectionPool.check_connection,
         open=True,
-        name="tiles",
+        name=name,
     )
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from ledger.tlog.note import Verifier
 from ledger.tlog.proof_file import ProofFile
 from projections.runner import status
 from tests.service.running import running
+from tests.service.serving import ask
 
 ROOT = Path(__file__).parents[2]
 
@@ -382,6 +384,23 @@ def test_what_is_shown_is_spelled_as_it_is(ledger: Command, tmp_path: Path) -> N
     trail = ledger("trail", "promise:P-stove").out
     assert "datetime" not in trail
     assert re.search(r"due_at \d{4}-\d\d-\d\d \d\d:\d\dZ", trail)
+
+
+def test_the_console_opens_at_the_address_that_is_printed(ledger: Command, home: Path) -> None:
+    address = ledger("console").out.strip()
+    assert address in (home.parent / "output").read_text()
+    assert ledger("console", "--json").json == {"address": address}
+    assert stat.S_IMODE((home / "console-token").stat().st_mode) == 0o600
+    port, path = re.fullmatch(r"http://127\.0\.0\.1:(\d+)(/console/enter\?token=.*)", address).groups()  # type: ignore[union-attr]
+    entered = ask(int(port), path)
+    assert entered.status == 303
+    cookie = entered.headers["set-cookie"].partition(";")[0]
+    page = ask(int(port), "/console/stream/customer:C-1042", Cookie=cookie)
+    assert "We had booked the van twice" in page.body.decode()
+    trail = ask(int(port), "/console/stream/promise:P-stove", Cookie=cookie)
+    assert "Your new stove stands in your kitchen" in trail.body.decode()
+    assert ledger("console", "--new").out.strip() != address
+    assert ask(int(port), "/console/", Cookie=cookie).status == 401
 
 
 def test_every_reading_command_gives_json(ledger: Command) -> None:

@@ -1,0 +1,384 @@
+"""The pages of the console, each one snapshot of the database; lists and pages of things are those of `lists`.
+
+/console/                      how the ledger gets on, and what there is to look at
+/console/list/outstanding      a list, with filters and as of other moments
+/console/stream/promise:P-1    a thing: how it stands, and every event of it
+/console/event/17              one event, and its proof
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, LiteralString, get_args
+
+import jinja2
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ledger.domain.model import ID_PATTERN, WANTED
+from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
+from ledger.key_provider import KeyProblem
+from ledger.recovery.records import records
+from ledger.storage.entries import MalformedEntry
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.errors import Malformed
+from ledger.tlog.merkle import leaf_hash
+from ledger.tlog.note import Note
+from projections import queries
+from projections.blast import blast_radius
+from projections.findings.registry import FINDINGS
+from projections.proving import NotSigned, proof_of
+from projections.queries import Part, Row
+from projections.scorecard import By, scorecard
+from projections.site import Damaged, Site
+from projections.web.console.asked import ROWS, Asked, Unclear, moment
+from projections.web.console.cells import cell, label
+from projections.web.console.lists import CUSTOMER, LISTS, THINGS, Section
+from projections.web.health import Health
+
+KINDS: Final = (
+    *("promise", "customer", "disclosure", "problem", "concern", "followup", "outage", "contact", "need", "survey"),
+    *(
+        "apology",
+        "goodwill",
+        "offering",
+        "assumption",
+        "withholding",
+        "policy",
+        "calendar",
+        "exposure",
+        "hold",
+        "source",
+    ),
+)
+"""Of streams, in the order in which a search shows what it found."""
+_FIRST_ON_A_PAGE: Final = Part(ROWS + 1)
+_LONGEST_QUESTION: Final = 300
+_STREAM: Final = re.compile(r"[a-z]+(:[A-Za-z0-9._:-]{1,140})?")
+_FIGURES: Final[Mapping[str, tuple[LiteralString, ...]]] = {
+    "outstanding": ("timeliness",),
+    "findings": ("severity", "code"),
+    "followups": ("overdue",),
+    "falsehoods": ("contaminated",),
+    "problems": ("state",),
+}
+"""Which lists are counted on the first page, and by what."""
+_SAID: Final = {
+    ("overdue", False): "not yet",
+    ("overdue", True): "overdue",
+    ("contaminated", False): "declared false",
+    ("contaminated", True): "rests on such",
+}
+_SEVERITIES: Final = ("high", "medium", "low")
+_COUNT_QUICKLY: Final = "SET LOCAL statement_timeout = '2s'"
+_TEMPLATES: Final = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["label"] = label
+
+
+class Absent(LookupError):
+    """There is nothing of that name, or was nothing then; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is answered: a status, and the HTML."""
+
+    status: int
+    html: str
+
+
+@dataclass(frozen=True)
+class Console:
+    """Pages over one database. `open_keyring` gives what opens the texts of a trail; `sites`: whose checkpoint proves,
+    the one to prefer first."""
+
+    pool: ConnectionPool[Connection[TupleRow]]
+    open_keyring: Callable[[], Keyring]
+    health: Callable[[], Health]
+    sites: Sequence[Site]
+
+    def overview(self, query: Mapping[str, str]) -> Page:
+        """How the ledger gets on, what was signed last, and how much of what there is to look at."""
+        asked = Asked.read(query)
+        with self._snapshot() as connection:
+            figures = {name: self._counts(connection, name, asked) for name in _FIGURES}
+            signed = self._signed(connection)
+        return self._page(
+            "overview.html",
+            asked,
+            "",
+            figures=figures,
+            by=_FIGURES,
+            said=_SAID,
+            health=self.health(),
+            signed=signed,
+        )
+
+    def _counts(self, connection: Connection[Any], name: str, asked: Asked) -> list[Row] | None:
+        """How many rows of a list there are of each sort; None where counting them takes too long for a first page."""
+        try:
+            with connection.transaction():
+                connection.execute(_COUNT_QUICKLY)
+                counts = queries.counts_of(connection, LISTS[name].report, _FIGURES[name], **asked.moments)
+        except psycopg.errors.QueryCanceled:
+            return None
+        return sorted(counts, key=lambda each: _SEVERITIES.index(each["severity"])) if name == "findings" else counts
+
+    def listing(self, name: str, query: Mapping[str, str]) -> Page:
+        """One list of `LISTS`, a page of it."""
+        asked, listing = Asked.read(query), LISTS.get(name)
+        if listing is None:
+            raise Absent(f"there is no list {name}")
+        where = {column: query[column] for column in listing.filters if query.get(column)}
+        with self._snapshot() as connection:
+            rows = queries.rows_of(
+                connection, self.open_keyring(), listing.report, where, part=asked.part, **asked.moments
+            )
+            meanings = queries.meanings(connection, listing.report)
+        rule = FINDINGS.get(where.get("code", "")) if name == "findings" else None
+        return self._page(
+            "list.html", asked, f"list/{name}", listing=listing, rows=rows, where=where, meanings=meanings, rule=rule
+        )
+
+    def stream(self, name: str, query: Mapping[str, str]) -> Page:
+        """A customer, a promise, or whatever else has events under a name: how it stands, and all that happened."""
+        asked = Asked.read(query)
+        if _STREAM.fullmatch(name) is None:
+            raise Absent(f"{name!r} names nothing: a kind, a colon and an id, such as promise:P-1")
+        kind, _, about = name.partition(":")
+        with self._snapshot() as connection:
+            if kind == "customer":
+                return self._customer(connection, about, asked)
+            return self._thing(connection, name, kind, about, asked)
+
+    def _customer(self, connection: Connection[Any], customer_id: str, asked: Asked) -> Page:
+        keys = self.open_keyring()
+        timeline = queries.timeline(connection, keys, customer_id, newest_first=True, part=asked.part, **asked.moments)
+        sections = self._sections(connection, keys, CUSTOMER, customer_id, asked)
+        if not timeline and not any(rows for _, rows in sections):
+            raise Absent(
+                f"there is no customer {customer_id}"
+                if asked.now
+                else f"of customer {customer_id} nothing was known then"
+            )
+        return self._page(
+            "customer.html",
+            asked,
+            f"stream/customer:{customer_id}",
+            customer_id=customer_id,
+            erased=queries.erased_mark(connection, keys, customer_id),
+            sections=sections,
+            timeline=timeline,
+        )
+
+    def _thing(self, connection: Connection[Any], name: str, kind: str, about: str, asked: Asked) -> Page:
+        keys, thing = self.open_keyring(), THINGS.get(kind)
+        events = queries.trail(connection, keys, name, part=asked.part)
+        trail = [row for row in events[:ROWS] if asked.keeps(row)]
+        if not trail and asked.page == 1:
+            raise Absent(f"there is no {name}" if asked.now else f"there was no {name} then")
+        state, sections, meanings = None, [], {}
+        if thing is not None:
+            found = queries.rows_of(
+                connection, keys, thing.report, {f"{kind}_id": about}, part=Part(1), **asked.moments
+            )
+            state = found[0] if found else None
+            meanings = queries.meanings(connection, thing.report)
+            sections = self._sections(connection, keys, thing.sections, about, asked)
+        customer_id = None if state is None else state.get("customer_id")
+        findings = queries.rows_of(
+            connection,
+            keys,
+            LISTS["findings"].report,
+            {"subject": name, "customer_id": customer_id if kind in ("promise", "disclosure", "followup") else None},
+            part=_FIRST_ON_A_PAGE,
+            **asked.moments,
+        )
+        return self._page(
+            "stream.html",
+            asked,
+            f"stream/{name}",
+            name=name,
+            kind=kind,
+            about=about,
+            state=state,
+            meanings=meanings,
+            sections=sections,
+            findings=findings,
+            trail=trail,
+            more=len(events) > ROWS,
+        )
+
+    def _sections(
+        self, connection: Connection[Any], keys: Keyring, sections: Sequence[Section], about: str, asked: Asked
+    ) -> list[tuple[Section, list[Row]]]:
+        return [
+            (
+                section,
+                queries.rows_of(
+                    connection, keys, section.report, {section.column: about}, part=_FIRST_ON_A_PAGE, **asked.moments
+                ),
+            )
+            for section in sections
+        ]
+
+    def blast(self, disclosure_id: str, query: Mapping[str, str]) -> Page:
+        """What rests on a disclosure, who was told it, and which corrections are owed."""
+        asked = Asked.read(query)
+        with self._snapshot() as connection:
+            found = blast_radius(connection, identifier(disclosure_id), **asked.moments)
+        if found is None:
+            raise Absent(
+                f"there is no disclosure {disclosure_id}"
+                if asked.now
+                else f"there was no disclosure {disclosure_id} then"
+            )
+        items = [
+            item._asdict() | {f"{item.kind}_id": item.id} for item in found.items[(asked.page - 1) * ROWS :][: ROWS + 1]
+        ]
+        return self._page("blast.html", asked, f"blast/{disclosure_id}", found=found, items=items)
+
+    def card(self, query: Mapping[str, str]) -> Page:
+        """The scorecard of a period."""
+        asked = Asked.read({"known_at": query.get("known_at", "")})
+        start, stop, by = moment(query.get("from", "")), moment(query.get("to", "")), query.get("by") or None
+        if by is not None and by not in get_args(By):
+            raise Unclear(f"there is no card by {by!r}: {', '.join(get_args(By))}")
+        if start is not None and stop is not None and start > stop:
+            raise Unclear("the period begins later than it ends: nothing lies between them")
+        with self._snapshot() as connection:
+            measures = scorecard(connection, start=start, stop=stop, by=by, known_at=asked.known_at)  # type: ignore[arg-type]
+        return self._page(
+            "scorecard.html", asked, "scorecard", measures=measures, start=start, stop=stop, by=by, groups=get_args(By)
+        )
+
+    def event(self, leaf_index: int) -> Page:
+        """One event: what was recorded, the bytes that are hashed, and under which checkpoint it can be proved."""
+        with self._snapshot() as connection:
+            row = queries.event(connection, self.open_keyring(), leaf_index)
+            signed = self._signed(connection)
+        if row is None:
+            raise Absent(f"there is no event {leaf_index}: the log is not that long")
+        entry = row.pop("entry")
+        del row["text" if row["words"] is not None else "words"]
+        return self._page(
+            "event.html",
+            Asked(),
+            f"event/{leaf_index}",
+            row=row,
+            entry=entry.decode(errors="replace"),
+            leaf_hash=leaf_hash(entry).hex(),
+            signed=signed,
+        )
+
+    def entry(self, leaf_index: int) -> bytes:
+        """The bytes of an event that are hashed. Raises Absent."""
+        with self._snapshot() as connection:
+            row = queries.event(connection, queries.keyring(None), leaf_index)
+        if row is None:
+            raise Absent(f"there is no event {leaf_index}: the log is not that long")
+        entry: bytes = row["entry"]
+        return entry
+
+    def proof(self, leaf_index: int) -> bytes:
+        """The tlog-proof of an event. Raises Absent where no checkpoint covers it, NotSigned."""
+        with self._snapshot() as connection:
+            cursor = connection.cursor()
+            for site in self.sites:
+                note = site.checkpoint(cursor)
+                if note is not None and leaf_index < Checkpoint.parse(Note.parse(note).text).size:
+                    return proof_of(cursor, leaf_index, note).format().encode()
+        raise Absent(f"event {leaf_index} is not under a checkpoint: ask again in a moment, or it is not there")
+
+    def search(self, query: Mapping[str, str]) -> Page | str:
+        """The address of the one thing of that name, or a page of all of them."""
+        asked, question = Asked.read(query), query.get("q", "").strip()[:_LONGEST_QUESTION]
+        found: list[str] = []
+        if re.fullmatch(ID_PATTERN, question) is not None:
+            with self._snapshot() as connection:
+                found = [f"stream/{stream}" for stream in queries.streams_of(connection, KINDS, question)]
+                if (
+                    question.isdigit()
+                    and len(question) < 18
+                    and queries.event(connection, queries.keyring(None), int(question))
+                ):
+                    found.append(f"event/{int(question)}")
+        if len(found) == 1:
+            return asked.address(found[0])
+        return self._page("search.html", asked, "search", question=question, found=found)
+
+    def _signed(self, connection: Connection[Any]) -> dict[str, Any] | None:
+        """The checkpoint that proofs lead to, and how many signatures it has."""
+        note = self.sites[0].checkpoint(connection.cursor())
+        if note is None:
+            return None
+        parsed = Note.parse(note)
+        signed = Checkpoint.parse(parsed.text)
+        return {
+            "origin": signed.origin,
+            "size": signed.size,
+            "root": signed.root.hex(),
+            "signatures": [signature.name for signature in parsed.signatures],
+            "recoveries": [each.sentence for each in records(connection)],
+        }
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection[TupleRow]]:
+        """A connection in one transaction, which sees one state of the database."""
+        with self.pool.connection() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield connection
+
+    def _page(self, template: str, asked: Asked, path: str, **about: Any) -> Page:
+        show = partial(cell, asked=asked)
+        html = _TEMPLATES.get_template(template).render(
+            asked=asked, path=path, cell=show, lists=LISTS, rules=FINDINGS, most=ROWS, **about
+        )
+        return Page(200, html)
+
+
+def identifier(text: str) -> str:
+    """`text`, which may be an id. Raises Absent."""
+    if re.fullmatch(ID_PATTERN, text) is None:
+        raise Absent(f"{text!r} is no id: {WANTED[ID_PATTERN]}")
+    return text
+
+
+def trouble(error: Exception) -> Page:
+    """The page that says what was wrong. Raises what is nobody's fault but ours."""
+    match error:
+        case Unclear():
+            status, sentence = 400, str(error)
+        case Absent():
+            status, sentence = 404, str(error)
+        case psycopg.errors.QueryCanceled():
+            status, sentence = 503, "this took longer than 10 s: narrow it down, or ask in SQL"
+        case psycopg.errors.UndefinedColumn() | psycopg.errors.UndefinedFunction() | psycopg.errors.UndefinedTable():
+            status, sentence = 503, "the read tables are of another release: `promise-ledger health` says what to do"
+        case psycopg.Error() | PoolTimeout():
+            status, sentence = 503, "the database does not answer"
+        case KeyProblem() | KeyUnwrapFailed() | Damaged() | NotSigned():
+            status, sentence = 500, str(error)
+        case Malformed() | MalformedEntry():
+            status, sentence = 500, f"what is stored is no log ({error}): run `promise-ledger verify`"
+        case _:
+            raise error
+    return Page(
+        status, _TEMPLATES.get_template("trouble.html").render(sentence=sentence, asked=Asked(), lists=LISTS, path="")
+    )
+
+
+def enter_page(*, closed: bool) -> Page:
+    """What whoever has not shown the token is shown."""
+    return Page(401, _TEMPLATES.get_template("enter.html").render(closed=closed))
