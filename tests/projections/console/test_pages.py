@@ -1,6 +1,7 @@
 """The pages say what the read tables and the log say, of then as well as of now, and show words as words alone."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from urllib.parse import quote, urlsplit
 
@@ -20,7 +21,7 @@ from projections.web.console.routes import routes
 from projections.web.health import health
 from projections.web.tiles import open_pool
 from tests.projections.console.conftest import TOKEN, Browser, browsing
-from tests.projections.world import World, at
+from tests.projections.world import World, at, wait_for
 from tests.service.serving import ask, served
 
 
@@ -87,6 +88,41 @@ def test_a_list_can_be_asked_for_one_value_and_says_so(browser: Browser) -> None
     assert 'name="customer_id" value="C-1"' in html
     assert "None." in browser.said("list/outstanding?customer_id=nobody")
     assert "A promise is past due and not claimed kept." in browser.said("list/findings?code=overdue")
+
+
+def test_what_was_not_true_is_what_was_falsified_and_what_rests_on_it(world: World) -> None:
+    world.make(1)
+    manner = {"customer_id": "C-1", "owner": "u-1", "apology": False, "channel": "email", "basis": "known"}
+    for number, rests_on in ((1, []), (2, ["D-1"]), (3, [])):
+        told = {
+            "disclosure_id": f"D-{number}",
+            "about": {"promise_id": "P-1"},
+            "text": "So it is.",
+            "based_on": rests_on,
+        }
+        assert world.tell("disclosure.make", number, **told, **manner) == "recorded"
+    untrue = {"disclosure_id": "D-1", "known_since": at(4), "why": "It was not so."}
+    assert world.tell("disclosure.falsify", 5, **untrue) == "recorded"
+    world.catch_up()
+    with browsing(world) as browser:
+        assert re.findall(r">(D-\d)</a>", browser.page("list/falsehoods")) == ["D-1", "D-2"]
+        assert "None then." in browser.said(f"list/falsehoods?as_of={quote(at(4).isoformat())}")
+
+
+def test_a_page_is_one_moment_of_the_database(world: World) -> None:
+    """Between two of its questions what it has not asked yet is changed, and it does not see that."""
+    world.make(1, due_at=1)
+    world.catch_up()
+    live = {row["name"]: row["number"] for row in world.ask("SELECT name, number FROM projection.versions WHERE live")}
+    other = world.connection_of_tuples()
+    with browsing(world) as browser, ThreadPoolExecutor(1) as asking:
+        with other.transaction():
+            other.execute(f"LOCK TABLE read_followups_v{live['followups']}.followups".encode())
+            page = asking.submit(browser.said, "stream/customer:C-1")
+            wait_for(lambda: world.ask("SELECT FROM pg_locks WHERE NOT granted") != [])
+            world.tamper(f"DELETE FROM read_findings_v{live['findings']}.findings")
+        assert "no-warning" in page.result()
+        assert "no-warning" not in browser.said("stream/customer:C-1")
 
 
 def test_what_is_no_filter_is_no_filter(browser: Browser) -> None:
