@@ -282,9 +282,16 @@ class LogRecorder(PostgresApplicationRecorder):
         return list(range(first, first + len(rows)))
 
 
+class _Datastore(PostgresDatastore):
+    """The library's own, but for types that it asks the server for and that no database of ours has."""
+
+    def register_type_adapters(self) -> None:
+        """Nothing: they are arguments of the library's functions, in whose place events are copied."""
+
+
 def open_datastore(url: str, *, pool_size: int = 2, schema: str = SCHEMA) -> PostgresDatastore:
     """eventsourcing's connection pool for `url` (postgresql://…, all of it), with text stream ids."""
-    datastore = PostgresDatastore(
+    datastore = _Datastore(
         dbname="",
         host="",
         port="",
