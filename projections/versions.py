@@ -166,7 +166,8 @@ def show(cursor: Cursor[Any], definition: Definition, number: int) -> None:
     """Make the views in `audit` show this version.
 
     Views are replaced in place, so that whatever others built on them stays. Where a release changed their columns
-    PostgreSQL cannot do that: then they are made anew, and `install` makes anew what of ours rested on them.
+    PostgreSQL cannot do that: then they are made anew, and `install` makes anew what of ours rested on them. Who may
+    read them is for the caller to say, once all are there: the query `grants`.
     """
     changing(cursor)
     use(cursor, definition.name, number)
@@ -179,7 +180,6 @@ def show(cursor: Cursor[Any], definition: Definition, number: int) -> None:
             cursor.execute(SQL("DROP VIEW IF EXISTS audit.{} CASCADE").format(Identifier(view)))
         cursor.execute(definition.sql["views"])
     cursor.execute(QUERIES["share_comments"])
-    cursor.execute(QUERIES["grants"])
 
 
 def drop(cursor: Cursor[Any], name: str, number: int) -> None:
@@ -203,6 +203,7 @@ def exclusive(connection: Connection[Any]) -> None:
 def switch(cursor: Cursor[Any], definition: Definition, old: int, new: int) -> None:
     """Show version `new` instead of `old`, which is gone afterwards: all in the caller's transaction."""
     show(cursor, definition, new)
+    cursor.execute(QUERIES["grants"])
     drop(cursor, definition.name, old)
     cursor.execute(QUERIES["make_live"], {"name": definition.name, "number": new})
 
@@ -222,6 +223,7 @@ def install(url: str, definitions: Sequence[Definition]) -> list[str]:
         for each in definitions:
             if not _install(cursor, each, *live.get(each.name, (None, None)), mixed=bool(behind)):
                 behind.append(each.name)
+        cursor.execute(QUERIES["grants"])
         return behind
 
 
@@ -271,6 +273,7 @@ def make_anew(cursor: Cursor[Any], definitions: Sequence[Definition], live: Mapp
     for definition in definitions:
         cursor.execute(QUERIES["number_before"], {"name": definition.name, "number": live[definition.name] - 1})
         _install(cursor, definition, None, None)
+    cursor.execute(QUERIES["grants"])
 
 
 def schemas(live: Mapping[str, int]) -> list[str]:

@@ -109,13 +109,18 @@ DO $$
 DECLARE silent record;
 BEGIN
     FOR silent IN
-        SELECT DISTINCT ON (v.relname, a.attname) v.relname, a.attname, col_description(o.oid, b.attnum) AS said
-        FROM pg_class AS v
-        JOIN pg_attribute AS a ON a.attrelid = v.oid AND a.attnum > 0 AND col_description(v.oid, a.attnum) IS NULL
-        JOIN pg_class AS o ON o.relnamespace = v.relnamespace AND o.relkind = 'v'
-        JOIN pg_attribute AS b ON b.attrelid = o.oid AND b.attname = a.attname AND col_description(o.oid, b.attnum) <> ''
-        WHERE v.relnamespace = 'audit'::regnamespace AND v.relkind = 'v'
-        ORDER BY v.relname, a.attname, o.relname = 'promises' DESC, o.relname = 'promise_history' DESC, o.relname
+        WITH shown AS (
+            SELECT v.relname, a.attname, d.description
+            FROM pg_class AS v
+            JOIN pg_attribute AS a ON a.attrelid = v.oid AND a.attnum > 0
+            LEFT JOIN pg_description AS d
+                ON d.objoid = v.oid AND d.classoid = 'pg_class'::regclass AND d.objsubid = a.attnum
+            WHERE v.relnamespace = 'audit'::regnamespace AND v.relkind = 'v'
+        )
+        SELECT DISTINCT ON (v.relname, v.attname) v.relname, v.attname, o.description AS said
+        FROM shown AS v JOIN shown AS o ON o.attname = v.attname AND o.description <> ''
+        WHERE v.description IS NULL
+        ORDER BY v.relname, v.attname, o.relname = 'promises' DESC, o.relname = 'promise_history' DESC, o.relname
     LOOP
         EXECUTE format('COMMENT ON COLUMN audit.%I.%I IS %L', silent.relname, silent.attname, silent.said);
     END LOOP;
