@@ -47,7 +47,6 @@ class StateFold:
         self._history = Table.find(cursor, history)
         self._key = f"{prefix}_id"
         self._known: dict[str, tuple[Any, ...]] = {}  # stream: a row of `current`, its state in front as one value
-        self._current.stage(cursor)
         origin = ("case_id", "made_leaf_index", "leaf_index")
         expected = (*state._fields, *origin, *beside)
         assert self._current.columns == expected, f"{current} has other columns than its state"

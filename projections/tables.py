@@ -18,13 +18,17 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnu
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Table:
-    """A read table of the version in use. Rows are tuples in the order of its columns."""
+    """A read table of the version in use. Rows are tuples in the order of its columns.
+
+    For one connection, and of no use after a transaction of it that was rolled back.
+    """
 
     name: str
     columns: tuple[str, ...]
     types: tuple[int, ...]
+    _staged: bool = False
 
     @classmethod
     def find(cls, cursor: Cursor[Any], name: str) -> "Table":
@@ -37,18 +41,22 @@ class Table:
         if rows:
             _copy(cursor, self.name, self.types, rows)
 
-    def stage(self, cursor: Cursor[Any]) -> None:
-        """Make the staging table that `upsert` needs, once for a connection and version."""
-        staging = Identifier(f"incoming_{self.name}")
-        cursor.execute(SQL("DROP TABLE IF EXISTS pg_temp.{}").format(staging))
-        cursor.execute(SQL("CREATE TEMPORARY TABLE {} (LIKE {})").format(staging, Identifier(self.name)))
-
     def upsert(self, cursor: Cursor[Any], key: str, rows: Sequence[Sequence[Any]]) -> None:
         """Add rows, or replace those with the same `key`; no key stands twice in `rows`."""
         if rows:
-            cursor.execute(SQL("TRUNCATE pg_temp.{}").format(Identifier(f"incoming_{self.name}")))
+            self._stage(cursor)
             _copy(cursor, f"incoming_{self.name}", self.types, rows)
             cursor.execute(self._merge(key))
+
+    def _stage(self, cursor: Cursor[Any]) -> None:
+        """The staging table is there and empty; made when it is first needed, which for most it never is."""
+        staging = Identifier(f"incoming_{self.name}")
+        if self._staged:
+            cursor.execute(SQL("TRUNCATE pg_temp.{}").format(staging))
+            return
+        cursor.execute(SQL("DROP TABLE IF EXISTS pg_temp.{}").format(staging))
+        cursor.execute(SQL("CREATE TEMPORARY TABLE {} (LIKE {})").format(staging, Identifier(self.name)))
+        self._staged = True
 
     def _merge(self, key: str) -> Composed:
         others = [Identifier(column) for column in self.columns if column != key]

@@ -59,8 +59,6 @@ class Tables(Past):
         self._customers = Table.find(cursor, "tails")
         self._links = Table.find(cursor, "links")
         self._linked: list[tuple[str, str, str, int]] = []
-        self._memory.stage(cursor)
-        self._customers.stage(cursor)
         assert self._customers.columns == Customer._fields, "tails has other columns than its record"
 
     def link(self, kind: str, source: str, target: str, leaf_index: int) -> None:
