@@ -1,9 +1,10 @@
 """Fixtures for all tests: one PostgreSQL and one NATS a session, a fresh migrated database a test."""
 
+import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from deploy.embedded import Nats, Postgres
+from ledger.collecting import collect_rarely
 
 _numbers = count()
 _used: list[str] = []
@@ -22,6 +24,17 @@ MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 * 2**30
 WAITING = "service"
 SLOW_FIRST = ("importing", "projections", "storage", "consumers", "erasure", "packs")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is loaded and collected stays: it is looked through for garbage once and never again, as in the services."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        collect_rarely()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
