@@ -29,7 +29,7 @@ def serving(service: Service) -> Iterator[None]:
 
     thread = threading.Thread(target=asyncio.run, args=(story(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     try:
         yield
     finally:

@@ -40,7 +40,7 @@ def test_bad_messages_that_cannot_be_buried_wait_alone_and_health_says_why(servi
                 good.append(await sender.send(body(promise(promise_id=f"P-{number}"), id=f"c-{number}")))
             async with service.running():
                 for future in good:
-                    assert (await asyncio.wait_for(future, 5))["status"] == "recorded"
+                    assert (await asyncio.wait_for(future, 30))["status"] == "recorded"
                 await until(lambda: says(service, FULL))
                 later = await sender.ask(body(promise(promise_id="P-later"), id="c-later"))
                 assert later["status"] == "recorded"

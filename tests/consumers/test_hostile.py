@@ -56,7 +56,7 @@ def test_no_message_stops_the_intake_or_harms_its_neighbours(service: Service) -
             assert await sender.stored("LEDGER_COMMANDS") == 2 * len(RAW) + 6
             async with service.running():
                 for future in waiting:
-                    assert (await asyncio.wait_for(future, 5))["status"] == "recorded"
+                    assert (await asyncio.wait_for(future, 30))["status"] == "recorded"
             assert await sender.stored("LEDGER_COMMANDS") == 0
             assert await sender.stored("LEDGER_DEADLETTERS") == 2 * len(RAW)
 
@@ -121,7 +121,7 @@ def test_an_intake_that_starts_before_nats_waits_for_it_and_may_be_stopped(servi
             await asyncio.sleep(0.5)
             assert not serving.done()
             stop.set()
-            await asyncio.wait_for(serving, 5)
+            await asyncio.wait_for(serving, 30)
 
     asyncio.run(story())
 

@@ -225,9 +225,8 @@ def test_the_service_provisions_nothing(service: Service) -> None:
     async def story() -> None:
         async with service.sender() as sender:
             await sender.js.delete_consumer("LEDGER_COMMANDS", "intake")
-            with pytest.raises(NotProvisioned, match="promise-ledger migrate"):
-                async with service.running():
-                    await asyncio.sleep(1)
+            with Ledger.open(service.settings) as ledger, pytest.raises(NotProvisioned, match="promise-ledger migrate"):
+                await asyncio.wait_for(serve(service.settings, ledger, asyncio.Event()), 30)
             assert await sender.js.consumers_info("LEDGER_COMMANDS") == []
 
     asyncio.run(story())

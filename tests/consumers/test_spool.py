@@ -193,7 +193,7 @@ def test_two_who_write_wait_for_each_other(spool: Spool) -> None:
         thread.join(0.2)
         assert thread.is_alive()
         assert b"c-2" not in spool.path.read_bytes()
-    thread.join(10)
+    thread.join(30)
     assert bodies(spool) == [FIRST, SECOND]
 
 

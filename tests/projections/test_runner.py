@@ -402,5 +402,5 @@ class running:
         self._stop.set()
         with psycopg.connect(self._world.url, autocommit=True) as connection:
             connection.execute("NOTIFY events")  # wakes it, whatever the poll is
-        self._thread.join(10)
+        self._thread.join(30)
         assert not self._thread.is_alive()
