@@ -21,11 +21,14 @@ KINDS: Final[Mapping[str, str]] = {
     "followup_id": "followup",
     "outage_id": "outage",
     "offering_id": "offering",
+    "withholding_id": "withholding",
 }
 """What an id under such a name is the id of."""
 STREAMS: Final = ("stream", "subject")
 EVENTS: Final = ("leaf_index", "made_leaf_index", "opened_by", "closed_by")
 WORDS: Final = ("text", "condition_text")
+WITHHOLDINGS: Final = ("disclosure.withheld", "problem.customer_withheld")
+"""Events whose `disclosure_id` is a withholding: the disclosure that is made in the end may bear the same id."""
 _AN_ALARM: Final = frozenset({"overdue", "contaminated", "repeated", "late_against_original", "known_false_since"})
 """What is bad news where it is so at all."""
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
@@ -75,6 +78,13 @@ def _members(name: str, value: Mapping[str, Any], asked: Asked) -> Markup:
     said = [(key, words(item) if name == "words" else cell(key, item, asked)) for key, item in value.items()]
     rows = [Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(label(key), item) for key, item in said if item]
     return Markup('<dl class="inside">{}</dl>').format(Markup("").join(rows))
+
+
+def facts(topic: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an event of that type says, each id under the name of what it is the id of."""
+    if topic not in WITHHOLDINGS:
+        return data
+    return {"withholding_id" if name == "disclosure_id" else name: value for name, value in data.items()}
 
 
 def words(text: str) -> Markup:

@@ -37,7 +37,7 @@ from projections.queries import Part, Row
 from projections.scorecard import By, scorecard
 from projections.site import Damaged, Site
 from projections.web.console.asked import ROWS, Asked, Unclear, moment
-from projections.web.console.cells import cell, label
+from projections.web.console.cells import cell, facts, label
 from projections.web.console.lists import CUSTOMER, LISTS, THINGS, Section
 from projections.web.health import Health
 
@@ -185,7 +185,7 @@ class Console:
     def _thing(self, connection: Connection[Any], name: str, kind: str, about: str, asked: Asked) -> Page:
         keys, thing = self.open_keyring(), THINGS.get(kind)
         events = queries.trail(connection, keys, name, part=asked.part)
-        trail = [row for row in events[:ROWS] if asked.keeps(row)]
+        trail = [row | {"data": facts(row["type"], row["data"])} for row in events[:ROWS] if asked.keeps(row)]
         if not trail and asked.page == 1:
             raise Absent(f"there is no {name}" if asked.now else f"there was no {name} then")
         state, sections, meanings = None, [], {}
@@ -276,7 +276,7 @@ class Console:
             "event.html",
             Asked(),
             f"event/{leaf_index}",
-            row=row,
+            row=row | {"data": facts(row["type"], row["data"])},
             entry=entry.decode(errors="replace"),
             leaf_hash=leaf_hash(entry).hex(),
             signed=signed,
