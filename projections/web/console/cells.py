@@ -26,6 +26,8 @@ KINDS: Final[Mapping[str, str]] = {
 """What an id under such a name is the id of."""
 STREAMS: Final = ("stream", "subject")
 EVENTS: Final = ("leaf_index", "made_leaf_index", "opened_by", "closed_by")
+LINKED: Final = frozenset({*KINDS, *STREAMS, *EVENTS, "code"})
+"""Whatever is a link wherever it stands."""
 WORDS: Final = ("text", "condition_text")
 WITHHOLDINGS: Final = ("disclosure.withheld", "problem.customer_withheld")
 """Events whose `disclosure_id` is a withholding: the disclosure that is made in the end may bear the same id."""

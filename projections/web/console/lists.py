@@ -1,20 +1,35 @@
 """The lists of the console: each a report that the command line has too, with the columns that a page shows."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
+from ledger.domain.lifecycle import Fulfilment, Standing
+from ledger.domain.promise_messages import Kind
+from ledger.domain.promise_state import Timeliness
 from projections import queries
+from projections.findings.registry import FINDINGS
 from projections.queries import Report
+
+Values = tuple[str, ...]
+ANY: Final[Values] = ()
 
 
 class Listing(NamedTuple):
-    """One list. `filters`: the columns of which one value may be asked for."""
+    """One list. `filters`: the columns of which one value may be asked for, and the values that there are."""
 
     title: str
     about: str
     report: Report
     columns: tuple[str, ...]
-    filters: tuple[str, ...]
+    filters: Mapping[str, Values]
+
+
+_PROMISE_AXES: Final[Mapping[str, Values]] = {
+    "kind": get_args(Kind),
+    "timeliness": get_args(Timeliness),
+    "standing": get_args(Standing),
+    "fulfilment": get_args(Fulfilment),
+}
 
 
 LISTS: Final[Mapping[str, Listing]] = {
@@ -22,18 +37,18 @@ LISTS: Final[Mapping[str, Listing]] = {
         "Outstanding promises",
         "What we still owe, soonest due first.",
         queries.OUTSTANDING,
-        ("promise_id", "customer_id", "kind", "text", "owner", "due_at", "standing", "fulfilment", "timeliness"),
-        ("customer_id", "owner", "kind", "timeliness", "standing", "fulfilment", "case_id"),
+        ("promise_id", "due_at", "timeliness", "owner", "customer_id", "kind", "text", "standing", "fulfilment"),
+        {"customer_id": ANY, "owner": ANY, "case_id": ANY, **_PROMISE_AXES},
     ),
     "followups": Listing(
         "Follow-ups due",
         "Whom we still have to go back to, soonest due first.",
         queries.FOLLOWUPS,
         (
-            *("followup_id", "customer_id", "owner", "due_at", "overdue", "attempts"),
+            *("followup_id", "due_at", "overdue", "owner", "customer_id", "attempts"),
             *("about_promise_id", "about_concern_id", "about_problem_id", "about_disclosure_id"),
         ),
-        ("customer_id", "owner", "case_id"),
+        {"customer_id": ANY, "owner": ANY, "case_id": ANY},
     ),
     "falsehoods": Listing(
         "Not true",
@@ -49,14 +64,14 @@ LISTS: Final[Mapping[str, Listing]] = {
             "contaminated",
             "corrected_by",
         ),
-        ("customer_id", "owner", "made_by", "case_id"),
+        {"customer_id": ANY, "owner": ANY, "made_by": ANY, "case_id": ANY},
     ),
     "findings": Listing(
         "Findings",
         "Rules of honest dealing that are broken, gravest first, each with the event that proves it.",
         queries.FINDINGS,
         ("code", "severity", "subject", "customer_id", "opened_at", "opened_by", "detail"),
-        ("code", "severity", "customer_id", "case_id"),
+        {"code": tuple(FINDINGS), "severity": ("high", "medium", "low"), "customer_id": ANY, "case_id": ANY},
     ),
     "problems": Listing(
         "Problems",
@@ -66,14 +81,19 @@ LISTS: Final[Mapping[str, Listing]] = {
             *("problem_id", "owner", "severity", "state", "known_since", "text"),
             *("affected", "told", "withheld", "undisclosed", "verified"),
         ),
-        ("owner", "state", "case_id"),
+        {"owner": ANY, "state": ("open", "claimed", "verified"), "case_id": ANY},
     ),
     "concerns": Listing(
         "Concerns",
         "What customers raised, and how far we have come with it.",
         queries.CONCERNS,
         ("concern_id", "customer_id", "problem_id", "state", "raised_at", "acknowledged_at", "addressed_at", "text"),
-        ("customer_id", "problem_id", "state", "case_id"),
+        {
+            "customer_id": ANY,
+            "problem_id": ANY,
+            "state": ("raised", "acknowledged", "addressed", "confirmed", "withdrawn"),
+            "case_id": ANY,
+        },
     ),
     "outages": Listing(
         "Outages",
@@ -89,7 +109,7 @@ LISTS: Final[Mapping[str, Listing]] = {
             "customers_to_follow_up",
             "list_done",
         ),
-        ("tool",),
+        {"tool": ANY},
     ),
 }
 

@@ -16,6 +16,7 @@ from typing import Any, Final, LiteralString, get_args
 
 import jinja2
 import psycopg
+from markupsafe import Markup
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -37,8 +38,8 @@ from projections.queries import Part, Row
 from projections.scorecard import By, scorecard
 from projections.site import Damaged, Site
 from projections.web.console.asked import ROWS, Asked, Unclear, moment
-from projections.web.console.cells import cell, facts, label
-from projections.web.console.lists import CUSTOMER, LISTS, THINGS, Section
+from projections.web.console.cells import LINKED, cell, facts, label, link
+from projections.web.console.lists import CUSTOMER, LISTS, THINGS, Listing, Section
 from projections.web.health import Health
 
 KINDS: Final = (
@@ -140,7 +141,7 @@ class Console:
         asked, listing = Asked.read(query), LISTS.get(name)
         if listing is None:
             raise Absent(f"there is no list {name}")
-        where = {column: query[column] for column in listing.filters if query.get(column)}
+        where = _narrowed(listing, query)
         with self._snapshot() as connection:
             rows = queries.rows_of(
                 connection, self.open_keyring(), listing.report, where, part=asked.part, **asked.moments
@@ -148,7 +149,15 @@ class Console:
             meanings = queries.meanings(connection, listing.report)
         rule = FINDINGS.get(where.get("code", "")) if name == "findings" else None
         return self._page(
-            "list.html", asked, f"list/{name}", listing=listing, rows=rows, where=where, meanings=meanings, rule=rule
+            "list.html",
+            asked,
+            f"list/{name}",
+            cell=partial(_narrowing, name=name, where=where, asked=asked),
+            listing=listing,
+            rows=rows,
+            where=where,
+            meanings=meanings,
+            rule=rule,
         )
 
     def stream(self, name: str, query: Mapping[str, str]) -> Page:
@@ -341,11 +350,26 @@ class Console:
             yield connection
 
     def _page(self, template: str, asked: Asked, path: str, **about: Any) -> Page:
-        show = partial(cell, asked=asked)
-        html = _TEMPLATES.get_template(template).render(
-            asked=asked, path=path, cell=show, lists=LISTS, rules=FINDINGS, most=ROWS, **about
-        )
+        shown = {"cell": partial(cell, asked=asked)} | about
+        html = _TEMPLATES.get_template(template).render(asked=asked, path=path, lists=LISTS, most=ROWS, **shown)
         return Page(200, html)
+
+
+def _narrowed(listing: Listing, query: Mapping[str, str]) -> dict[str, str]:
+    """What a list is asked for by column. Raises Unclear for a value that a column never has: "None" would mislead."""
+    where = {column: value for column in listing.filters if (value := query.get(column, "").strip())}
+    for column, value in where.items():
+        if (values := listing.filters[column]) and value not in values:
+            raise Unclear(f"there is no {label(column)} {value!r}: {', '.join(values)}")
+    return where
+
+
+def _narrowing(column: str, value: Any, *, name: str, where: Mapping[str, str], asked: Asked) -> Markup:
+    """A cell of the list `name`; what is no link yet leads to the rows that have the same there."""
+    shown = cell(column, value, asked)
+    if value is None or column not in LISTS[name].filters or column in where or column in LINKED:
+        return shown
+    return link(asked.address(f"list/{name}", **{**where, column: value}), shown)
 
 
 def identifier(text: str) -> str:
