@@ -1,6 +1,6 @@
 """What the command line and the pages ask. Rows are dicts; texts are the words, `[erased on 2026-11-21]` or None."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
@@ -109,6 +109,26 @@ def findings(
 ) -> list[Row]:
     """Findings that are open, gravest first, then in the order in which they opened; as of other moments as above."""
     return _asked(connection, FINDINGS, {"customer_id": customer, "code": code}, as_of, known_at, ALL)
+
+
+def closed_findings(
+    connection: Connection[Any],
+    where: Mapping[str, str | None],
+    *,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+    part: Part = ALL,
+) -> list[Row]:
+    """Findings that were open once and are closed, last closed first; `where` and the moments as in `rows_of`."""
+    wanted = {column: value for column, value in where.items() if value is not None}
+    query = SQL("""
+    SELECT code, severity, subject, customer_id, case_id, opened_at, closed_at, opened_by, closed_by, detail
+    FROM audit.finding_history
+    WHERE NOT prevented AND closed_at <= coalesce(%s::timestamptz, %s::timestamptz, now())
+      AND greatest(opened_recorded_at, closed_recorded_at) <= coalesce(%s, 'infinity'::timestamptz) AND {}
+    ORDER BY closed_at DESC, code, subject, opened_by LIMIT %s OFFSET %s
+    """).format(_having(wanted))
+    return _rows(connection, query, [as_of, known_at, known_at, *wanted.values(), *part])
 
 
 def rows_of(
@@ -283,11 +303,15 @@ def _asked(
     """The rows of a report, of its past where a moment is given; None in `where`: any value."""
     source, parameters = _source(report, as_of, known_at)
     wanted = {column: value for column, value in where.items() if value is not None}
-    conditions = SQL(" AND ").join([SQL(report.only), *(SQL("{} = %s").format(Identifier(each)) for each in wanted)])
-    query = SQL("SELECT * FROM {} WHERE {} ORDER BY {} LIMIT %s OFFSET %s").format(
-        source, conditions, SQL(report.order)
+    query = SQL("SELECT * FROM {} WHERE {} AND {} ORDER BY {} LIMIT %s OFFSET %s").format(
+        source, SQL(report.only), _having(wanted), SQL(report.order)
     )
     return _rows(connection, query, [*parameters, *wanted.values(), *part])
+
+
+def _having(columns: Iterable[str]) -> Composable:
+    """The condition that each of these has the value given for it."""
+    return SQL(" AND ").join([SQL("true"), *(SQL("{} = %s").format(Identifier(each)) for each in columns)])
 
 
 def _source(report: Report, as_of: datetime | None, known_at: datetime | None) -> tuple[Composable, list[Any]]:

@@ -175,6 +175,9 @@ class Console:
         keys = self.open_keyring()
         timeline = queries.timeline(connection, keys, customer_id, newest_first=True, part=asked.part, **asked.moments)
         sections = self._sections(connection, keys, CUSTOMER, customer_id, asked)
+        closed = queries.closed_findings(
+            connection, {"customer_id": customer_id}, part=_FIRST_ON_A_PAGE, **asked.moments
+        )
         if not timeline and not any(rows for _, rows in sections):
             raise Absent(
                 f"there is no customer {customer_id}"
@@ -188,6 +191,7 @@ class Console:
             customer_id=customer_id,
             erased=queries.erased_mark(connection, keys, customer_id),
             sections=sections,
+            closed=closed,
             timeline=timeline,
         )
 
@@ -206,14 +210,14 @@ class Console:
             meanings = queries.meanings(connection, thing.report)
             sections = self._sections(connection, keys, thing.sections, about, asked)
         customer_id = None if state is None else state.get("customer_id")
+        about_it = {
+            "subject": name,
+            "customer_id": customer_id if kind in ("promise", "disclosure", "followup") else None,
+        }
         findings = queries.rows_of(
-            connection,
-            keys,
-            LISTS["findings"].report,
-            {"subject": name, "customer_id": customer_id if kind in ("promise", "disclosure", "followup") else None},
-            part=_FIRST_ON_A_PAGE,
-            **asked.moments,
+            connection, keys, LISTS["findings"].report, about_it, part=_FIRST_ON_A_PAGE, **asked.moments
         )
+        closed = queries.closed_findings(connection, about_it, part=_FIRST_ON_A_PAGE, **asked.moments)
         return self._page(
             "stream.html",
             asked,
@@ -225,6 +229,7 @@ class Console:
             meanings=meanings,
             sections=sections,
             findings=findings,
+            closed=closed,
             trail=trail,
             more=len(events) > ROWS,
         )
