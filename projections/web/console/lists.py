@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple, get_args
 
-from ledger.domain.lifecycle import Fulfilment, Standing
+from ledger.domain.lifecycle import EndedAs, Fulfilment, Standing
 from ledger.domain.promise_messages import Kind
 from ledger.domain.promise_state import Timeliness
 from projections import queries
@@ -31,6 +31,10 @@ _PROMISE_AXES: Final[Mapping[str, Values]] = {
     "fulfilment": get_args(Fulfilment),
 }
 
+_DISCLOSURES: Final = (
+    *("disclosure_id", "customer_id", "text", "made_by", "made_at", "channel"),
+    *("known_false_since", "contaminated", "corrected_by"),
+)
 
 LISTS: Final[Mapping[str, Listing]] = {
     "outstanding": Listing(
@@ -39,6 +43,16 @@ LISTS: Final[Mapping[str, Listing]] = {
         queries.OUTSTANDING,
         ("promise_id", "due_at", "timeliness", "owner", "customer_id", "kind", "text", "standing", "fulfilment"),
         {"customer_id": ANY, "owner": ANY, "case_id": ANY, **_PROMISE_AXES},
+    ),
+    "promises": Listing(
+        "All promises",
+        "Whatever was promised, soonest due first, and how it ended: kept late, broken and superseded ones too.",
+        queries.PROMISES,
+        (
+            *("promise_id", "due_at", "timeliness", "ended_as", "ended_at", "late_against_original"),
+            *("owner", "customer_id", "kind", "text"),
+        ),
+        {"customer_id": ANY, "owner": ANY, "case_id": ANY, **_PROMISE_AXES, "ended_as": get_args(EndedAs)},
     ),
     "followups": Listing(
         "Follow-ups due",
@@ -50,21 +64,26 @@ LISTS: Final[Mapping[str, Listing]] = {
         ),
         {"customer_id": ANY, "owner": ANY, "case_id": ANY},
     ),
+    "disclosures": Listing(
+        "All disclosures",
+        "What customers were told, in the order in which they were, and what became of it.",
+        queries.DISCLOSURES,
+        _DISCLOSURES,
+        {"customer_id": ANY, "owner": ANY, "made_by": ANY, "case_id": ANY},
+    ),
     "falsehoods": Listing(
         "Not true",
         "What customers were told that was declared false, or rests on what was.",
         queries.FALSEHOODS,
-        (
-            "disclosure_id",
-            "customer_id",
-            "text",
-            "made_by",
-            "made_at",
-            "known_false_since",
-            "contaminated",
-            "corrected_by",
-        ),
+        _DISCLOSURES,
         {"customer_id": ANY, "owner": ANY, "made_by": ANY, "case_id": ANY},
+    ),
+    "corrections": Listing(
+        "Corrections owed",
+        "Who was told what is not true, and not yet what is so: one row a person and disclosure.",
+        queries.FINDINGS._replace(only="code = 'correction-owed'"),
+        ("subject", "customer_id", "opened_at", "opened_by", "detail"),
+        {"customer_id": ANY, "case_id": ANY},
     ),
     "findings": Listing(
         "Findings",
@@ -82,6 +101,13 @@ LISTS: Final[Mapping[str, Listing]] = {
             *("affected", "told", "withheld", "undisclosed", "verified"),
         ),
         {"owner": ANY, "state": ("open", "claimed", "verified"), "case_id": ANY},
+    ),
+    "undisclosed": Listing(
+        "Undisclosed problems",
+        "Whom a problem touches who was not told of it by us, nor lawfully withheld from.",
+        queries.UNDISCLOSED_PROBLEMS,
+        ("problem_id", "customer_id", "owner", "severity", "known_since", "days_known", "withheld_until"),
+        {"customer_id": ANY, "problem_id": ANY, "owner": ANY},
     ),
     "concerns": Listing(
         "Concerns",
@@ -130,19 +156,20 @@ class Thing(NamedTuple):
     sections: tuple[Section, ...] = ()
 
 
-_DISCLOSURES: Final = (
-    "disclosure_id",
-    "text",
-    "made_by",
-    "made_at",
-    "known_false_since",
-    "contaminated",
-    "corrected_by",
-)
+_FOLLOWED_UP: Final = ("followup_id", "due_at", "overdue", "owner", "attempts")
 
 THINGS: Final[Mapping[str, Thing]] = {
-    "promise": Thing(queries.PROMISES),
-    "disclosure": Thing(queries.DISCLOSURES),
+    "promise": Thing(
+        queries.PROMISES,
+        (
+            Section("What was said of it", queries.DISCLOSURES, "about_promise_id", _DISCLOSURES),
+            Section("Follow-ups due", queries.FOLLOWUPS, "about_promise_id", _FOLLOWED_UP),
+        ),
+    ),
+    "disclosure": Thing(
+        queries.DISCLOSURES,
+        (Section("Follow-ups due", queries.FOLLOWUPS, "about_disclosure_id", _FOLLOWED_UP),),
+    ),
     "problem": Thing(
         queries.PROBLEMS,
         (
@@ -155,7 +182,13 @@ THINGS: Final[Mapping[str, Thing]] = {
             Section("Concerns about it", queries.CONCERNS, "problem_id", LISTS["concerns"].columns),
         ),
     ),
-    "concern": Thing(queries.CONCERNS),
+    "concern": Thing(
+        queries.CONCERNS,
+        (
+            Section("What was said of it", queries.DISCLOSURES, "about_concern_id", _DISCLOSURES),
+            Section("Follow-ups due", queries.FOLLOWUPS, "about_concern_id", _FOLLOWED_UP),
+        ),
+    ),
     "followup": Thing(queries.FOLLOWUPS._replace(view="followups")),
     "outage": Thing(
         queries.OUTAGES,
@@ -178,10 +211,18 @@ THINGS: Final[Mapping[str, Thing]] = {
         ),
     ),
 }
+_ENDED: Final = queries.PROMISES._replace(only="standing = 'ended'")
 CUSTOMER: Final = (
     Section("Outstanding promises", queries.OUTSTANDING, "customer_id", LISTS["outstanding"].columns),
+    Section("Promises that ended", _ENDED, "customer_id", LISTS["promises"].columns),
     Section("Follow-ups due", queries.FOLLOWUPS, "customer_id", LISTS["followups"].columns),
     Section("Findings", queries.FINDINGS, "customer_id", LISTS["findings"].columns),
     Section("What they were told", queries.DISCLOSURES, "customer_id", _DISCLOSURES),
+    Section(
+        "Problems that touch them",
+        queries.AFFECTED_CUSTOMERS,
+        "customer_id",
+        ("problem_id", "known_since", "disclosure", "told_at", "withheld_until", "verified_at", "failed_at"),
+    ),
     Section("Concerns", queries.CONCERNS, "customer_id", LISTS["concerns"].columns),
 )

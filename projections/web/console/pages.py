@@ -75,6 +75,8 @@ _SAID: Final = {
     ("contaminated", False): "declared false",
     ("contaminated", True): "rests on such",
 }
+OF_ONE_CUSTOMER: Final = ("promise", "disclosure", "followup", "concern")
+"""Kinds of which each, and all that is about it, is one customer's: asked for by customer, which is what is indexed."""
 _SEVERITIES: Final = ("high", "medium", "low")
 _COUNT_QUICKLY: Final = "SET LOCAL statement_timeout = '2s'"
 _TEMPLATES: Final = jinja2.Environment(
@@ -201,19 +203,16 @@ class Console:
         trail = [row | {"data": facts(row["type"], row["data"])} for row in events[:ROWS] if asked.keeps(row)]
         if not trail and asked.page == 1:
             raise Absent(f"there is no {name}" if asked.now else f"there was no {name} then")
-        state, sections, meanings = None, [], {}
+        state, meanings = None, {}
         if thing is not None:
             found = queries.rows_of(
                 connection, keys, thing.report, {f"{kind}_id": about}, part=Part(1), **asked.moments
             )
             state = found[0] if found else None
             meanings = queries.meanings(connection, thing.report)
-            sections = self._sections(connection, keys, thing.sections, about, asked)
-        customer_id = None if state is None else state.get("customer_id")
-        about_it = {
-            "subject": name,
-            "customer_id": customer_id if kind in ("promise", "disclosure", "followup") else None,
-        }
+        whose = state.get("customer_id") if state is not None and kind in OF_ONE_CUSTOMER else None
+        sections = self._sections(connection, keys, () if thing is None else thing.sections, about, asked, whose)
+        about_it = {"subject": name, "customer_id": whose}
         findings = queries.rows_of(
             connection, keys, LISTS["findings"].report, about_it, part=_FIRST_ON_A_PAGE, **asked.moments
         )
@@ -235,13 +234,25 @@ class Console:
         )
 
     def _sections(
-        self, connection: Connection[Any], keys: Keyring, sections: Sequence[Section], about: str, asked: Asked
+        self,
+        connection: Connection[Any],
+        keys: Keyring,
+        sections: Sequence[Section],
+        about: str,
+        asked: Asked,
+        whose: str | None = None,
     ) -> list[tuple[Section, list[Row]]]:
+        """The rows of each section; `whose` is the customer of the thing, where all of them can only be theirs."""
         return [
             (
                 section,
                 queries.rows_of(
-                    connection, keys, section.report, {section.column: about}, part=_FIRST_ON_A_PAGE, **asked.moments
+                    connection,
+                    keys,
+                    section.report,
+                    {"customer_id": whose, section.column: about},
+                    part=_FIRST_ON_A_PAGE,
+                    **asked.moments,
                 ),
             )
             for section in sections

@@ -2,6 +2,9 @@
 
 from urllib.parse import quote
 
+import pytest
+
+from projections.web.console.pages import OF_ONE_CUSTOMER
 from tests.projections.console.conftest import browsing
 from tests.projections.console.test_pages import links
 from tests.projections.troubles import detect, tell
@@ -35,3 +38,43 @@ def test_a_finding_that_is_closed_since_stays_on_the_pages_of_what_it_was_about(
             for then in (f"as_of={quote(at(15).isoformat())}", f"known_at={quote(at(29).isoformat())}"):
                 assert "are closed None." in browser.said(f"{path}?{then}"), then
         assert "overdue" not in browser.said("stream/promise:P-2").partition("are closed")[2]
+
+
+def test_a_promise_that_ended_is_on_the_page_of_its_customer_with_how(world: World) -> None:
+    world.make(1, due_at=10, kind="answer")
+    world.now = at(30)
+    tell(world, "promise.claim_kept", 20, promise_id="P-1")
+    tell(world, "promise.verify", 21, promise_id="P-1", verified_by="C-1")
+    world.catch_up()
+    with browsing(world) as browser:
+        ended = browser.said("stream/customer:C-1").partition("Promises that ended")[2]
+        assert "P-1 2026-03-01 22:00 UTC late kept" in ended
+        assert "P-1" in browser.said("list/promises?ended_as=kept&timeliness=late")
+        assert "ended None." in browser.said(f"stream/customer:C-1?as_of={quote(at(15).isoformat())}")
+
+
+def test_what_was_said_of_a_promise_is_on_its_page(world: World) -> None:
+    world.make(1)
+    said = {"text": "It comes later.", "owner": "u-1", "apology": True, "channel": "phone", "basis": "known"}
+    tell(world, "disclosure.make", 1, disclosure_id="D-1", customer_id="C-1", about={"promise_id": "P-1"}, **said)
+    world.catch_up()
+    with browsing(world) as browser:
+        assert "What was said of it" in browser.said("stream/promise:P-1")
+        assert "D-1 C-1 It comes later." in browser.said("stream/promise:P-1")
+
+
+def test_whom_a_problem_touches_knows_of_it_or_not_on_their_page(world: World) -> None:
+    detect(world, "X-1", 0, "C-1", "C-2")
+    world.catch_up()
+    with browsing(world) as browser:
+        touched = browser.said("stream/customer:C-2").partition("Problems that touch them")[2]
+        assert "X-1 2026-03-01 12:00 UTC undisclosed" in touched
+
+
+@pytest.mark.parametrize("kind", OF_ONE_CUSTOMER)
+def test_what_is_found_about_a_thing_of_one_customer_touches_that_customer(everything: World, kind: str) -> None:
+    others = everything.ask(
+        f"SELECT f.code, f.subject FROM audit.finding_history AS f JOIN audit.{kind}s AS t "
+        f"ON f.subject = '{kind}:' || t.{kind}_id WHERE f.customer_id IS DISTINCT FROM t.customer_id"
+    )
+    assert others == []
