@@ -7,7 +7,7 @@ import pytest
 from projections.web.console.pages import OF_ONE_CUSTOMER
 from tests.projections.console.conftest import browsing
 from tests.projections.console.test_pages import links
-from tests.projections.troubles import detect, tell
+from tests.projections.troubles import detect, disclosure, tell
 from tests.projections.world import World, at
 
 
@@ -78,3 +78,16 @@ def test_what_is_found_about_a_thing_of_one_customer_touches_that_customer(every
         f"ON f.subject = '{kind}:' || t.{kind}_id WHERE f.customer_id IS DISTINCT FROM t.customer_id"
     )
     assert others == []
+
+
+def test_what_happened_to_a_thing_of_several_customers_says_with_whom(world: World) -> None:
+    detect(world, "X-1", 0, "C-1", "C-2")
+    for customer_id in ("C-1", "C-2"):
+        tell(world, "disclosure.make", 1, **disclosure("X-1", customer_id, f"D-{customer_id}"))
+    tell(world, "problem.resolve", 2, problem_id="X-1", root_cause_addressed=True, text="It is tight.")
+    tell(world, "problem.verify", 3, problem_id="X-1", customer_id="C-2", works=True)
+    world.make(1)
+    world.catch_up()
+    with browsing(world) as browser:
+        assert "problem.resolution_verified C-2 u-1" in browser.said("stream/problem:X-1")
+        assert "promise.made u-1" in browser.said("stream/promise:P-1")
