@@ -276,8 +276,9 @@ class Console:
 
     def card(self, query: Mapping[str, str]) -> Page:
         """The scorecard of a period."""
-        asked = Asked.read({"known_at": query.get("known_at", "")})
+        asked = Asked.read(query)
         start, stop, by = moment(query.get("from", "")), moment(query.get("to", "")), query.get("by") or None
+        stop = asked.as_of if stop is None else stop
         if by is not None and by not in get_args(By):
             raise Unclear(f"there is no card by {by!r}: {', '.join(get_args(By))}")
         if start is not None and stop is not None and start > stop:

@@ -91,3 +91,18 @@ def test_what_happened_to_a_thing_of_several_customers_says_with_whom(world: Wor
     with browsing(world) as browser:
         assert "problem.resolution_verified C-2 u-1" in browser.said("stream/problem:X-1")
         assert "promise.made u-1" in browser.said("stream/promise:P-1")
+
+
+def test_the_scorecard_that_a_page_of_then_links_to_is_one_of_then(world: World) -> None:
+    world.make(1, due_at=10)
+    tell(world, "promise.claim_kept", 5, promise_id="P-1")
+    tell(world, "promise.verify", 6, promise_id="P-1", verified_by="C-1")
+    world.catch_up()
+    with browsing(world) as browser:
+        then, to = f"as_of={quote(at(3).isoformat())}", quote(at(3).isoformat())
+        (card,) = (each for each in links(browser.page(f"list/outstanding?{then}")) if each.startswith("scorecard"))
+        shown, wanted, now = (
+            browser.page(path).partition("<table")[2] for path in (card, f"scorecard?to={to}", "scorecard")
+        )
+        assert shown == wanted != now
+        assert 'name="to" value="2026-03-01T15:00:00Z"' in browser.page(card)
