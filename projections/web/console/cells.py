@@ -35,6 +35,8 @@ _AN_ALARM: Final = frozenset({"overdue", "contaminated", "repeated", "late_again
 """What is bad news where it is so at all."""
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 _LONGEST_NAME: Final = 48
+_SMALLEST: Final = frozenset({"amount", "authority_limit"})
+"""Money: a number of the smallest unit of its currency."""
 _GOOD: Final = frozenset({"verified", "kept", "on_time", "told", "confirmed", "ok"})
 _WATCH: Final = frozenset({"warned", "claimed", "medium", "late", "withheld", "suspended"})
 _BAD: Final = frozenset({"overdue", "broken", "high", "undisclosed", "failed", "owed", "failing"})
@@ -104,6 +106,8 @@ def when(moment: datetime) -> Markup:
 
 def label(name: str) -> str:
     """A column's name as people read it."""
+    if name in _SMALLEST:
+        return f"{name.replace('_', ' ')} in the smallest unit (cents)"
     return name.removesuffix("_id").replace("_", " ") if name.endswith("_id") else name.replace("_", " ")
 
 

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from projections.web.console.pages import OF_ONE_CUSTOMER
-from tests.projections.console.conftest import browsing
+from tests.projections.console.conftest import Browser, browsing
 from tests.projections.console.test_pages import links
 from tests.projections.troubles import detect, disclosure, tell
 from tests.projections.world import World, at
@@ -106,3 +106,23 @@ def test_the_scorecard_that_a_page_of_then_links_to_is_one_of_then(world: World)
         )
         assert shown == wanted != now
         assert 'name="to" value="2026-03-01T15:00:00Z"' in browser.page(card)
+
+
+def test_money_says_in_which_unit_it_is(world: World) -> None:
+    granted = {"amount": 12000, "authority_limit": 20000, "currency": "EUR"}
+    tell(world, "goodwill.grant", 1, goodwill_id="G-1", customer_id="C-1", **granted)
+    world.catch_up()
+    with browsing(world) as browser:
+        for path in ("stream/goodwill:G-1", "event/0"):
+            assert "amount in the smallest unit (cents) 12000" in browser.said(path)
+
+
+def test_a_page_says_how_its_evidence_is_taken_away(browser: Browser) -> None:
+    assert "promise-ledger export FOLDER --promise P-1" in browser.said("stream/promise:P-1")
+    assert "promise-ledger export FOLDER --customer C-1" in browser.said("stream/customer:C-1")
+
+
+def test_what_is_no_id_is_offered_as_an_owner_or_a_case(browser: Browser) -> None:
+    (case_id,) = browser.world.ask("SELECT min(case_id) AS case_id FROM audit.promises")[0].values()
+    offered = links(browser.page("search?q=u-1")) | links(browser.page(f"search?q={case_id}"))
+    assert {"list/promises?owner=u-1", "list/disclosures?made_by=u-1", f"list/findings?case_id={case_id}"} <= offered
