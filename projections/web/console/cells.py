@@ -12,7 +12,7 @@ from projections.web.console.asked import Asked
 
 KINDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("promise_id", "about_promise_id", "promises", "steps"), "promise"),
-    **dict.fromkeys(("customer_id", "customers"), "customer"),
+    **dict.fromkeys(("customer_id", "customers", "affected"), "customer"),
     **dict.fromkeys(
         ("disclosure_id", "about_disclosure_id", "based_on", "corrects", "corrected_by", "falsehood"), "disclosure"
     ),
@@ -37,7 +37,8 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 _LONGEST_NAME: Final = 48
 _SMALLEST: Final = frozenset({"amount", "authority_limit"})
 """Money: a number of the smallest unit of its currency."""
-_GOOD: Final = frozenset({"verified", "kept", "on_time", "told", "confirmed", "ok"})
+_GOOD: Final = frozenset({"verified", "kept", "on_time", "confirmed", "ok"})
+"""Not `told`: what somebody was told may be untrue."""
 _WATCH: Final = frozenset({"warned", "claimed", "medium", "late", "withheld", "suspended"})
 _BAD: Final = frozenset({"overdue", "broken", "high", "undisclosed", "failed", "owed", "failing"})
 
@@ -68,7 +69,7 @@ def _plain(name: str, value: Any, asked: Asked) -> Markup:
         return link(f"/console/event/{text}", text)  # the same as of any moment
     if name in STREAMS:
         return link(asked.address(f"stream/{text}"), text)
-    if (kind := KINDS.get(name)) is not None:
+    if isinstance(value, str) and (kind := KINDS.get(name)) is not None:  # a number counts such things
         return link(asked.address(f"stream/{kind}:{text}"), text)
     if name == "code" and text in FINDINGS:
         return link(asked.address("list/findings", code=text), text, FINDINGS[text].rule)

@@ -16,7 +16,6 @@ from typing import Any, Final, LiteralString, get_args
 
 import jinja2
 import psycopg
-from markupsafe import Markup
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -38,8 +37,9 @@ from projections.queries import Part, Row
 from projections.scorecard import By, scorecard
 from projections.site import Damaged, Site
 from projections.web.console.asked import ROWS, Asked, Unclear, moment
-from projections.web.console.cells import LINKED, cell, facts, label, link
-from projections.web.console.lists import CUSTOMER, LISTS, THINGS, Listing, Section
+from projections.web.console.cells import cell, facts, label
+from projections.web.console.lists import CUSTOMER, LISTS, THINGS, Section
+from projections.web.console.narrowing import narrowed, narrowing
 from projections.web.health import Health
 
 KINDS: Final = (
@@ -143,7 +143,7 @@ class Console:
         asked, listing = Asked.read(query), LISTS.get(name)
         if listing is None:
             raise Absent(f"there is no list {name}")
-        where = _narrowed(listing, query)
+        where = narrowed(listing, query)
         with self._snapshot() as connection:
             rows = queries.rows_of(
                 connection, self.open_keyring(), listing.report, where, part=asked.part, **asked.moments
@@ -154,7 +154,7 @@ class Console:
             "list.html",
             asked,
             f"list/{name}",
-            cell=partial(_narrowing, name=name, where=where, asked=asked),
+            cell=partial(narrowing, name=name, where=where, asked=asked),
             listing=listing,
             rows=rows,
             where=where,
@@ -370,23 +370,6 @@ class Console:
         shown = {"cell": partial(cell, asked=asked)} | about
         html = _TEMPLATES.get_template(template).render(asked=asked, path=path, lists=LISTS, most=ROWS, **shown)
         return Page(200, html)
-
-
-def _narrowed(listing: Listing, query: Mapping[str, str]) -> dict[str, str]:
-    """What a list is asked for by column. Raises Unclear for a value that a column never has: "None" would mislead."""
-    where = {column: value for column in listing.filters if (value := query.get(column, "").strip())}
-    for column, value in where.items():
-        if (values := listing.filters[column]) and value not in values:
-            raise Unclear(f"there is no {label(column)} {value!r}: {', '.join(values)}")
-    return where
-
-
-def _narrowing(column: str, value: Any, *, name: str, where: Mapping[str, str], asked: Asked) -> Markup:
-    """A cell of the list `name`; what is no link yet leads to the rows that have the same there."""
-    shown = cell(column, value, asked)
-    if value is None or column not in LISTS[name].filters or column in where or column in LINKED:
-        return shown
-    return link(asked.address(f"list/{name}", **{**where, column: value}), shown)
 
 
 def identifier(text: str) -> str:

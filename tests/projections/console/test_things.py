@@ -126,3 +126,25 @@ def test_what_is_no_id_is_offered_as_an_owner_or_a_case(browser: Browser) -> Non
     (case_id,) = browser.world.ask("SELECT min(case_id) AS case_id FROM audit.promises")[0].values()
     offered = links(browser.page("search?q=u-1")) | links(browser.page(f"search?q={case_id}"))
     assert {"list/promises?owner=u-1", "list/disclosures?made_by=u-1", f"list/findings?case_id={case_id}"} <= offered
+
+
+def test_whom_a_problem_touches_is_linked_and_to_have_been_told_is_not_praised(world: World) -> None:
+    detect(world, "X-1", 0, "C-1", "C-2")
+    tell(world, "disclosure.make", 1, **disclosure("X-1", "C-2", "D-1"))
+    tell(world, "disclosure.falsify", 2, disclosure_id="D-1", known_since=at(2), why="It does not leak.")
+    world.catch_up()
+    with browsing(world) as browser:
+        assert {"stream/customer:C-1", "stream/customer:C-2"} <= links(browser.page("event/0"))
+        assert "stream/customer:2" not in links(browser.page("list/problems"))
+        assert "told" in browser.said("stream/problem:X-1")
+        assert 'class="good"' not in browser.page("stream/problem:X-1")
+
+
+def test_follow_ups_past_due_stand_out_on_the_first_page(world: World) -> None:
+    world.make(1)
+    owed = {"customer_id": "C-1", "about": {"promise_id": "P-1"}, "due_at": at(2), "owner": "u-1"}
+    tell(world, "followup.schedule", 1, followup_id="F-1", **owed)
+    world.catch_up()
+    with browsing(world) as browser:
+        figures = browser.page("").partition(">Follow-ups due</a>: 1")[2].partition("</section>")[0]
+        assert '<span class="bad">overdue</span>' in figures
