@@ -49,7 +49,7 @@ LISTS: Final[Mapping[str, Listing]] = {
         "Whatever was promised, soonest due first, and how it ended: kept late, broken and superseded ones too.",
         queries.PROMISES,
         (
-            *("promise_id", "due_at", "timeliness", "ended_as", "ended_at", "late_against_original"),
+            *("promise_id", "due_at", "original_due_at", "timeliness", "ended_as", "ended_at"),
             *("owner", "customer_id", "kind", "text"),
         ),
         {"customer_id": ANY, "owner": ANY, "case_id": ANY, **_PROMISE_AXES, "ended_as": get_args(EndedAs)},

@@ -48,7 +48,7 @@ def test_a_promise_that_ended_is_on_the_page_of_its_customer_with_how(world: Wor
     world.catch_up()
     with browsing(world) as browser:
         ended = browser.said("stream/customer:C-1").partition("Promises that ended")[2]
-        assert "P-1 2026-03-01 22:00 UTC late kept" in ended
+        assert "P-1 2026-03-01 22:00 UTC 2026-03-01 22:00 UTC late kept" in ended
         assert "P-1" in browser.said("list/promises?ended_as=kept&timeliness=late")
         assert "ended None." in browser.said(f"stream/customer:C-1?as_of={quote(at(15).isoformat())}")
 
