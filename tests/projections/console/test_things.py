@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
+from projections.web.console.asked import ROWS
 from projections.web.console.pages import OF_ONE_CUSTOMER
 from tests.projections.console.conftest import Browser, browsing
 from tests.projections.console.test_pages import links
@@ -148,3 +149,16 @@ def test_follow_ups_past_due_stand_out_on_the_first_page(world: World) -> None:
     with browsing(world) as browser:
         figures = browser.page("").partition(">Follow-ups due</a>: 1")[2].partition("</section>")[0]
         assert '<span class="bad">overdue</span>' in figures
+
+
+def test_what_occurred_early_and_was_recorded_late_is_found_behind_a_page_of_what_came_after(world: World) -> None:
+    again = [world.submission("promise.read_back", at(50), promise_id="P-none", confirmed=True) for _ in range(ROWS)]
+    world.ledger.submit([*again, world.submission("promise.read_back", at(1), promise_id="P-early", confirmed=True)])
+    world.catch_up()
+    with browsing(world) as browser:
+        then = f"as_of={quote(at(2).isoformat())}"
+        first = browser.page(f"stream/source:crm?{then}")
+        assert "None on this page had happened" in first
+        (behind,) = (each for each in links(first) if "page=2" in each)
+        assert "P-early" in browser.said(behind)
+        browser.page(f"stream/source:crm?as_of={quote(at(0).isoformat())}&page=2")
