@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from projections.findings.registry import FINDINGS
 from projections.web.console.asked import Asked
 
-KINDS: Final[Mapping[str, str]] = {
+NAMED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("promise_id", "about_promise_id", "promises", "steps"), "promise"),
     **dict.fromkeys(("customer_id", "customers", "affected"), "customer"),
     **dict.fromkeys(
@@ -26,7 +26,7 @@ KINDS: Final[Mapping[str, str]] = {
 """What an id under such a name is the id of."""
 STREAMS: Final = ("stream", "subject")
 EVENTS: Final = ("leaf_index", "made_leaf_index", "opened_by", "closed_by")
-LINKED: Final = frozenset({*KINDS, *STREAMS, *EVENTS, "code"})
+LINKED: Final = frozenset({*NAMED, *STREAMS, *EVENTS, "code"})
 """Whatever is a link wherever it stands."""
 WORDS: Final = ("text", "condition_text")
 WITHHOLDINGS: Final = ("disclosure.withheld", "problem.customer_withheld")
@@ -69,7 +69,7 @@ def _plain(name: str, value: Any, asked: Asked) -> Markup:
         return link(f"/console/event/{text}", text)  # the same as of any moment
     if name in STREAMS:
         return link(asked.address(f"stream/{text}"), text)
-    if isinstance(value, str) and (kind := KINDS.get(name)) is not None:  # a number counts such things
+    if isinstance(value, str) and (kind := NAMED.get(name)) is not None:  # a number counts such things
         return link(asked.address(f"stream/{kind}:{text}"), text)
     if name == "code" and text in FINDINGS:
         return link(asked.address("list/findings", code=text), text, FINDINGS[text].rule)

@@ -226,3 +226,19 @@ CUSTOMER: Final = (
     ),
     Section("Concerns", queries.CONCERNS, "customer_id", LISTS["concerns"].columns),
 )
+SEARCHED: Final = (
+    *("promise", "customer", "disclosure", "problem", "concern", "followup", "outage", "contact", "need", "survey"),
+    *(
+        "apology",
+        "goodwill",
+        "offering",
+        "assumption",
+        "withholding",
+        "policy",
+        "calendar",
+        "exposure",
+        "hold",
+        "source",
+    ),
+)
+"""Kinds of streams, in the order in which a search shows what it found."""

@@ -38,26 +38,10 @@ from projections.scorecard import By, scorecard
 from projections.site import Damaged, Site
 from projections.web.console.asked import ROWS, Asked, Unclear, moment
 from projections.web.console.cells import cell, facts, label
-from projections.web.console.lists import CUSTOMER, LISTS, THINGS, Section
+from projections.web.console.lists import CUSTOMER, LISTS, SEARCHED, THINGS, Section
 from projections.web.console.narrowing import narrowed, narrowing
 from projections.web.health import Health
 
-KINDS: Final = (
-    *("promise", "customer", "disclosure", "problem", "concern", "followup", "outage", "contact", "need", "survey"),
-    *(
-        "apology",
-        "goodwill",
-        "offering",
-        "assumption",
-        "withholding",
-        "policy",
-        "calendar",
-        "exposure",
-        "hold",
-        "source",
-    ),
-)
-"""Of streams, in the order in which a search shows what it found."""
 _FIRST_ON_A_PAGE: Final = Part(ROWS + 1)
 _LONGEST_QUESTION: Final = 300
 _STREAM: Final = re.compile(r"[a-z]+(:[A-Za-z0-9._:-]{1,140})?")
@@ -333,7 +317,7 @@ class Console:
         found: list[str] = []
         if re.fullmatch(ID_PATTERN, question) is not None:
             with self._snapshot() as connection:
-                found = [f"stream/{stream}" for stream in queries.streams_of(connection, KINDS, question)]
+                found = [f"stream/{stream}" for stream in queries.streams_of(connection, SEARCHED, question)]
                 if (
                     question.isdigit()
                     and len(question) < 18

@@ -15,8 +15,8 @@ from projections.web import tiles
 from projections.web.app import create_app
 from projections.web.console.access import Access
 from projections.web.console.asked import ROWS, Unclear, moment
-from projections.web.console.lists import LISTS
-from projections.web.console.pages import KINDS, Console
+from projections.web.console.lists import LISTS, SEARCHED
+from projections.web.console.pages import Console
 from projections.web.console.routes import routes
 from projections.web.health import health
 from projections.web.tiles import open_pool
@@ -354,7 +354,7 @@ def test_a_search_shows_everything_of_one_name_and_says_where_there_is_nothing(b
 
 def test_every_kind_of_stream_can_be_found(browser: Browser) -> None:
     kinds = browser.world.ask("SELECT DISTINCT split_part(originator_id, ':', 1) AS kind FROM ledger.events")
-    assert {row["kind"] for row in kinds} <= set(KINDS)
+    assert {row["kind"] for row in kinds} <= set(SEARCHED)
 
 
 def test_a_database_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
