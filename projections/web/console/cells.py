@@ -75,7 +75,7 @@ def _plain(name: str, value: Any, asked: Asked) -> Markup:
         return link(asked.address("list/findings", code=text), text, FINDINGS[text].rule)
     if name in WORDS:
         return words(text)
-    return when(datetime.fromisoformat(text)) if _MOMENT.fullmatch(text) else _toned(text)
+    return _moment(text) or _toned(text)
 
 
 def _members(name: str, value: Mapping[str, Any], asked: Asked) -> Markup:
@@ -103,6 +103,14 @@ def when(moment: datetime) -> Markup:
     return Markup('<time datetime="{0}" title="{0}">{1} UTC</time>').format(
         at.isoformat().replace("+00:00", "Z"), f"{at:%Y-%m-%d %H:%M}"
     )
+
+
+def _moment(text: str) -> Markup | None:
+    """The moment that `text` spells; None where it is none: an id may read `2026-99-99T99:99:99Z`."""
+    try:
+        return when(datetime.fromisoformat(text)) if _MOMENT.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def label(name: str) -> str:
