@@ -22,6 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ledger.domain.model import ID_PATTERN, WANTED
 from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
+from ledger.erasure.sealing import SealBroken
 from ledger.key_provider import KeyProblem
 from ledger.recovery.records import records
 from ledger.storage.entries import MalformedEntry
@@ -380,6 +381,8 @@ def trouble(error: Exception) -> Page:
             status, sentence = 500, str(error)
         case Malformed() | MalformedEntry():
             status, sentence = 500, f"what is stored is no log ({error}): run `promise-ledger verify`"
+        case SealBroken():
+            status, sentence = 500, f"{error}: run `promise-ledger verify`"
         case _:
             raise error
     return Page(
