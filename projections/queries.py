@@ -51,7 +51,7 @@ DISCLOSURES = Report("disclosures", "made_at, disclosure_id", "disclosures_as_of
 FALSEHOODS = DISCLOSURES._replace(only="(falsified_at IS NOT NULL OR contaminated)")
 FINDINGS = Report(
     "findings",
-    "array_position(ARRAY['high', 'medium', 'low'], severity), opened_at, code, subject, customer_id",
+    "array_position(ARRAY['high', 'medium', 'low'], severity), opened_at, code, subject, customer_id, opened_by",
     "findings_as_of",
 )
 CONCERNS = Report("concerns", "raised_at, concern_id", "concerns_as_of")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.projections.console.conftest import browsing
-from tests.projections.world import World
+from tests.projections.world import World, at
 
 
 @pytest.mark.parametrize("owner", ["2026-99-99T99:99:99Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:60Z"])
@@ -31,3 +31,17 @@ def test_a_sealed_text_that_does_not_open_is_said_and_spoils_no_other_page(world
             assert "does not open under its key: run `promise-ledger verify`" in said
         browser.page("event/1")
         browser.page("stream/promise:P-2")
+
+
+def test_rows_that_are_alike_in_all_that_orders_them_are_each_on_one_page(world: World) -> None:
+    """Notes of one outage, customer and moment: findings of the same code, subject and moment."""
+    assert world.tell("outage.declare", 1, outage_id="O-1", tool="crm") == "recorded"
+    taken = {"outage_id": "O-1", "captured_at": at(1), "customer_id": "C-1", "read_back": False, "text": "Call me."}
+    world.ledger.submit([world.submission("note.take", at(1), capture_id=f"N-{n}", **taken) for n in range(450)])
+    world.catch_up()
+    opened = {row["opened_by"] for row in world.ask("SELECT opened_by FROM audit.findings")}
+    assert len(opened) >= 450
+    with browsing(world) as browser:
+        pages = [browser.page(f"list/findings?code=note-not-read-back&page={page}") for page in range(1, 6)]
+    shown = [int(leaf) for page in pages for leaf in re.findall(r'href="/console/event/(\d+)"', page)]
+    assert sorted(shown) == sorted(opened)
