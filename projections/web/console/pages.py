@@ -78,6 +78,10 @@ class Absent(LookupError):
     """There is nothing of that name, or was nothing then; the text says what."""
 
 
+class Busy(Exception):
+    """So many ask that no more can wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What is answered: a status, and the HTML."""
@@ -371,6 +375,8 @@ def trouble(error: Exception) -> Page:
             status, sentence = 400, str(error)
         case Absent():
             status, sentence = 404, str(error)
+        case Busy():
+            status, sentence = 503, "too many ask at once: ask again in a moment"
         case psycopg.errors.QueryCanceled():
             status, sentence = 503, "this took longer than 10 s: narrow it down, or ask in SQL"
         case psycopg.errors.UndefinedColumn() | psycopg.errors.UndefinedFunction() | psycopg.errors.UndefinedTable():

@@ -1,6 +1,8 @@
 """The console over HTTP: it only reads, for whoever shows the token, and no page can do anything but be read."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,7 +10,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from projections.web.console.access import COOKIE, Access, password_in
-from projections.web.console.pages import Absent, Console, Page, enter_page, trouble
+from projections.web.console.pages import Absent, Busy, Console, Page, enter_page, trouble
+from projections.web.tiles import POOL_SIZE
 
 _STYLE: Final = Path(__file__).with_name("style.css").read_bytes()
 _HEADERS: Final = {
@@ -21,6 +24,9 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """Nothing runs, nothing is fetched from elsewhere, nothing is kept by a browser after an erasure."""
+WAITING: Final = 12
+"""Who may wait for a turn, each on a thread of the server: it has 40, and /health and the log need some."""
+PATIENCE_SECONDS: Final = 10.0
 _READ: Final = ["GET", "HEAD"]
 Answer = Page | Response
 
@@ -28,15 +34,32 @@ Answer = Page | Response
 def routes(console: Console, access: Access) -> APIRouter:
     """Everything below /console/."""
     router = APIRouter(prefix="/console")
+    turns, places = threading.BoundedSemaphore(POOL_SIZE), threading.BoundedSemaphore(POOL_SIZE + WAITING)
 
     def answered(request: Request, ask: Callable[[], Answer]) -> Response:
         if not access.allows(request.headers, request.cookies):
             return _html(enter_page(closed=not access.open))
         try:
-            answer = ask()
+            with in_turn():
+                answer = ask()
         except Exception as error:
             answer = trouble(error)
         return _html(answer) if isinstance(answer, Page) else _guarded(answer)
+
+    @contextmanager
+    def in_turn() -> Iterator[None]:
+        """A few pages are made at once, some who ask wait for theirs; Busy for everybody else."""
+        if not places.acquire(blocking=False):
+            raise Busy
+        try:
+            if not turns.acquire(timeout=PATIENCE_SECONDS):
+                raise Busy
+            try:
+                yield
+            finally:
+                turns.release()
+        finally:
+            places.release()
 
     @router.api_route("", methods=_READ)
     def get_root() -> Response:
