@@ -264,10 +264,9 @@ class Console:
         return self._page("blast.html", asked, f"blast/{disclosure_id}", found=found, items=items)
 
     def card(self, query: Mapping[str, str]) -> Page:
-        """The scorecard of a period."""
-        asked = Asked.read(query)
-        start, stop, by = moment(query.get("from", "")), moment(query.get("to", "")), query.get("by") or None
-        stop = asked.as_of if stop is None else stop
+        """The scorecard of a period, which ends at the moment that a link asks as of."""
+        asked, start, by = Asked.read(query), moment(query.get("from", "")), query.get("by") or None
+        stop = moment(query.get("to", "")) or asked.as_of
         if by is not None and by not in get_args(By):
             raise Unclear(f"there is no card by {by!r}: {', '.join(get_args(By))}")
         if start is not None and stop is not None and start > stop:
@@ -275,7 +274,14 @@ class Console:
         with self._snapshot() as connection:
             measures = scorecard(connection, start=start, stop=stop, by=by, known_at=asked.known_at)  # type: ignore[arg-type]
         return self._page(
-            "scorecard.html", asked, "scorecard", measures=measures, start=start, stop=stop, by=by, groups=get_args(By)
+            "scorecard.html",
+            asked,
+            "scorecard",
+            measures=measures[asked.part.offset :][: ROWS + 1],
+            start=start,
+            stop=stop,
+            by=by,
+            groups=get_args(By),
         )
 
     def event(self, leaf_index: int) -> Page:
