@@ -283,12 +283,17 @@ def schemas(live: Mapping[str, int]) -> list[str]:
 
 def status(url: str, definitions: Sequence[Definition]) -> list[ProjectionStatus]:
     """How each live projection stands, by name. Raises NotInstalled before `migrate`."""
-    digests = {definition.name: definition.digest for definition in definitions}
     with connect(url, "status") as connection:
-        try:
-            rows = connection.execute(QUERIES["status"]).fetchall()
-        except psycopg.errors.UndefinedTable as error:
-            raise NotInstalled(NOT_THERE) from error
+        return standing(connection, definitions)
+
+
+def standing(connection: Connection[Any], definitions: Sequence[Definition]) -> list[ProjectionStatus]:
+    """The same over a connection whose rows are tuples, as of its transaction."""
+    digests = {definition.name: definition.digest for definition in definitions}
+    try:
+        rows = connection.execute(QUERIES["status"]).fetchall()
+    except psycopg.errors.UndefinedTable as error:
+        raise NotInstalled(NOT_THERE) from error
     found = []
     for name, number, position, lag, digest, stopped_at, reason in rows:
         old = digest != digests.get(name)

@@ -35,8 +35,10 @@ from projections.blast import blast_radius
 from projections.findings.registry import FINDINGS
 from projections.proving import NotSigned, proof_of
 from projections.queries import Part, Row
+from projections.reports import ALL
 from projections.scorecard import By, scorecard
 from projections.site import Damaged, Site
+from projections.versions import NotInstalled, outdated, standing
 from projections.web.console.asked import ROWS, Asked, Unclear, moment
 from projections.web.console.cells import cell, facts, label
 from projections.web.console.lists import CUSTOMER, LISTS, SEARCHED, THINGS, Section
@@ -137,7 +139,7 @@ class Console:
             rows = queries.rows_of(
                 connection, self.open_keyring(), listing.report, where, part=asked.part, **asked.moments
             )
-            meanings = queries.meanings(connection, listing.report)
+            meanings, behind = queries.meanings(connection, listing.report), _behind(connection)
         rule = FINDINGS.get(where.get("code", "")) if name == "findings" else None
         return self._page(
             "list.html",
@@ -149,6 +151,7 @@ class Console:
             where=where,
             meanings=meanings,
             rule=rule,
+            behind=behind,
         )
 
     def stream(self, name: str, query: Mapping[str, str]) -> Page:
@@ -184,6 +187,7 @@ class Console:
             sections=sections,
             closed=closed,
             timeline=timeline,
+            behind=_behind(connection),
         )
 
     def _thing(self, connection: Connection[Any], name: str, kind: str, about: str, asked: Asked) -> Page:
@@ -220,6 +224,7 @@ class Console:
             closed=closed,
             trail=trail,
             more=len(events) > ROWS,
+            behind=_behind(connection),
         )
 
     def _sections(
@@ -252,6 +257,7 @@ class Console:
         asked = Asked.read(query)
         with self._snapshot() as connection:
             found = blast_radius(connection, identifier(disclosure_id), **asked.moments)
+            behind = _behind(connection)
         if found is None:
             raise Absent(
                 f"there is no disclosure {disclosure_id}"
@@ -261,7 +267,7 @@ class Console:
         items = [
             item._asdict() | {f"{item.kind}_id": item.id} for item in found.items[(asked.page - 1) * ROWS :][: ROWS + 1]
         ]
-        return self._page("blast.html", asked, f"blast/{disclosure_id}", found=found, items=items)
+        return self._page("blast.html", asked, f"blast/{disclosure_id}", found=found, items=items, behind=behind)
 
     def card(self, query: Mapping[str, str]) -> Page:
         """The scorecard of a period, which ends at the moment that a link asks as of."""
@@ -273,6 +279,7 @@ class Console:
             raise Unclear("the period begins later than it ends: nothing lies between them")
         with self._snapshot() as connection:
             measures = scorecard(connection, start=start, stop=stop, by=by, known_at=asked.known_at)  # type: ignore[arg-type]
+            behind = _behind(connection)
         return self._page(
             "scorecard.html",
             asked,
@@ -282,6 +289,7 @@ class Console:
             stop=stop,
             by=by,
             groups=get_args(By),
+            behind=behind,
         )
 
     def event(self, leaf_index: int) -> Page:
@@ -361,10 +369,25 @@ class Console:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield connection
 
-    def _page(self, template: str, asked: Asked, path: str, **about: Any) -> Page:
+    def _page(self, template: str, asked: Asked, path: str, *, behind: Sequence[str] = (), **about: Any) -> Page:
         shown = {"cell": partial(cell, asked=asked)} | about
-        html = _TEMPLATES.get_template(template).render(asked=asked, path=path, lists=LISTS, most=ROWS, **shown)
+        html = _TEMPLATES.get_template(template).render(
+            asked=asked, path=path, lists=LISTS, most=ROWS, behind=behind, **shown
+        )
         return Page(200, html)
+
+
+def _behind(connection: Connection[Any]) -> list[str]:
+    """Why a page may not have all that was recorded, a sentence each. Raises NotInstalled."""
+    found = standing(connection, ALL)
+    old = [each.name for each in found if each.outdated]
+    said = [f"answered as before an update of the program: {outdated(*old)}"] if old else []
+    return said + [
+        f"projection {each.name} stopped at leaf {each.stopped_at}: what was recorded since is not in its answers, see "
+        "`promise-ledger health`"
+        for each in found
+        if each.stopped_at is not None and not each.outdated
+    ]
 
 
 def identifier(text: str) -> str:
@@ -385,6 +408,8 @@ def trouble(error: Exception) -> Page:
             status, sentence = 503, "too many ask at once: ask again in a moment"
         case psycopg.errors.QueryCanceled():
             status, sentence = 503, "this took longer than 10 s: narrow it down, or ask in SQL"
+        case NotInstalled():
+            status, sentence = 503, str(error)
         case psycopg.errors.UndefinedColumn() | psycopg.errors.UndefinedFunction() | psycopg.errors.UndefinedTable():
             status, sentence = 503, "the read tables are of another release: `promise-ledger health` says what to do"
         case psycopg.Error() | PoolTimeout():
@@ -398,7 +423,10 @@ def trouble(error: Exception) -> Page:
         case _:
             raise error
     return Page(
-        status, _TEMPLATES.get_template("trouble.html").render(sentence=sentence, asked=Asked(), lists=LISTS, path="")
+        status,
+        _TEMPLATES.get_template("trouble.html").render(
+            sentence=sentence, asked=Asked(), lists=LISTS, path="", behind=()
+        ),
     )
 
 

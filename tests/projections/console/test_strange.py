@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from projections.web.console.lists import LISTS
 from tests.projections.console.conftest import browsing
 from tests.projections.world import World, at
 
@@ -45,3 +46,29 @@ def test_rows_that_are_alike_in_all_that_orders_them_are_each_on_one_page(world:
         pages = [browser.page(f"list/findings?code=note-not-read-back&page={page}") for page in range(1, 6)]
     shown = [int(leaf) for page in pages for leaf in re.findall(r'href="/console/event/(\d+)"', page)]
     assert sorted(shown) == sorted(opened)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            "digest = 'older'",
+            "Answered as before an update of the program: the tables of findings were made by another",
+        ),
+        ("stopped_at = 0, reason = 'odd'", "Projection findings stopped at leaf 0: what was recorded since is not in"),
+    ],
+)
+def test_every_page_from_the_read_tables_says_where_these_were_left_behind(
+    world: World, change: str, sentence: str
+) -> None:
+    world.make(1)
+    told = {"disclosure_id": "D-1", "customer_id": "C-1", "about": {"promise_id": "P-1"}, "text": "So it is."}
+    manner = {"owner": "u-1", "apology": False, "channel": "email", "basis": "known"}
+    assert world.tell("disclosure.make", 1, **told, **manner) == "recorded"
+    world.catch_up()
+    paths = [f"list/{name}" for name in LISTS]
+    with browsing(world) as browser:
+        paths += ["stream/customer:C-1", "stream/promise:P-1", "blast/D-1", "scorecard"]
+        assert not any(sentence in browser.said(path) for path in paths)
+        world.connection.execute(f"UPDATE projection.versions SET {change} WHERE name = 'findings'".encode())
+        assert all(sentence in browser.said(path) for path in paths)
