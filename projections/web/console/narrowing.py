@@ -14,6 +14,8 @@ def narrowed(listing: Listing, query: Mapping[str, str]) -> dict[str, str]:
     """What a list is asked for by column. Raises Unclear for a value that a column never has: "None" would mislead."""
     where = {column: value for column in listing.filters if (value := query.get(column, "").strip())}
     for column, value in where.items():
+        if "\x00" in value:
+            raise Unclear("nothing has a value with a NUL character in it")
         if (values := listing.filters[column]) and value not in values:
             raise Unclear(f"there is no {label(column)} {value!r}: {', '.join(values)}")
     return where

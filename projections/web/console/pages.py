@@ -106,8 +106,8 @@ class Console:
         """How the ledger gets on, what was signed last, and how much of what there is to look at."""
         asked = Asked.read(query)
         with self._snapshot() as connection:
-            figures = {name: self._counts(connection, name, asked) for name in _FIGURES}
             signed = self._signed(connection)
+            figures = {name: self._counts(connection, name, asked) for name in _FIGURES}
         return self._page(
             "overview.html",
             asked,
@@ -172,7 +172,7 @@ class Console:
         closed = queries.closed_findings(
             connection, {"customer_id": customer_id}, part=_FIRST_ON_A_PAGE, **asked.moments
         )
-        if not timeline and not any(rows for _, rows in sections):
+        if asked.page == 1 and not timeline and not any(rows for _, rows in sections):
             raise Absent(
                 f"there is no customer {customer_id}"
                 if asked.now
@@ -252,9 +252,9 @@ class Console:
             for section in sections
         ]
 
-    def blast(self, disclosure_id: str, query: Mapping[str, str]) -> Page:
-        """What rests on a disclosure, who was told it, and which corrections are owed."""
-        asked = Asked.read(query)
+    def blast(self, name: str, query: Mapping[str, str]) -> Page:
+        """What rests on a disclosure, by its id or stream; who was told it, and which corrections are owed."""
+        asked, disclosure_id = Asked.read(query), name.removeprefix("disclosure:")
         with self._snapshot() as connection:
             found = blast_radius(connection, identifier(disclosure_id), **asked.moments)
             behind = _behind(connection)
@@ -267,7 +267,9 @@ class Console:
         items = [
             item._asdict() | {f"{item.kind}_id": item.id} for item in found.items[(asked.page - 1) * ROWS :][: ROWS + 1]
         ]
-        return self._page("blast.html", asked, f"blast/{disclosure_id}", found=found, items=items, behind=behind)
+        return self._page(
+            "blast.html", asked, f"blast/disclosure:{disclosure_id}", found=found, items=items, behind=behind
+        )
 
     def card(self, query: Mapping[str, str]) -> Page:
         """The scorecard of a period, which ends at the moment that a link asks as of."""

@@ -101,9 +101,9 @@ def routes(console: Console, access: Access) -> APIRouter:
     def get_stream(request: Request, name: str) -> Response:
         return answered(request, lambda: console.stream(name, request.query_params))
 
-    @router.api_route("/blast/{disclosure_id}", methods=_READ)
-    def get_blast(request: Request, disclosure_id: str) -> Response:
-        return answered(request, lambda: console.blast(disclosure_id, request.query_params))
+    @router.api_route("/blast/{name}", methods=_READ)
+    def get_blast(request: Request, name: str) -> Response:
+        return answered(request, lambda: console.blast(name, request.query_params))
 
     @router.api_route("/scorecard", methods=_READ)
     def get_scorecard(request: Request) -> Response:

@@ -1,11 +1,13 @@
 """Ids that look like something else, rows that open to nothing: each spoils what it is about, and no other page."""
 
 import re
+from urllib.parse import quote, urljoin
 
 import pytest
 
+from projections.web.console.asked import ROWS
 from projections.web.console.lists import LISTS
-from tests.projections.console.conftest import browsing
+from tests.projections.console.conftest import Browser, browsing
 from tests.projections.world import World, at
 
 
@@ -72,3 +74,47 @@ def test_every_page_from_the_read_tables_says_where_these_were_left_behind(
         assert not any(sentence in browser.said(path) for path in paths)
         world.connection.execute(f"UPDATE projection.versions SET {change} WHERE name = 'findings'".encode())
         assert all(sentence in browser.said(path) for path in paths)
+
+
+def test_no_address_on_a_page_is_another_to_a_browser(world: World) -> None:
+    """An id may be `..`, which a browser takes for the folder above where it is a part of a path."""
+    for name in ("..", "."):
+        told = {"disclosure_id": name, "customer_id": name, "about": {"promise_id": name}, "text": "So it is."}
+        world.make(1, promise_id=name, customer_id=name)
+        manner = {"owner": "u-1", "apology": False, "channel": "email", "basis": "known"}
+        assert world.tell("disclosure.make", 1, **told, **manner) == "recorded"
+    world.catch_up()
+    with browsing(world) as browser:
+        pages = [
+            f"{path}:{name}"
+            for path in ("stream/promise", "stream/disclosure", "blast/disclosure")
+            for name in ("..", ".")
+        ]
+        for path in ("", "list/outstanding", *pages):
+            found = re.findall(r'(?:href|action)="([^"]*)"', browser.page(path))
+            assert [each for each in found if urljoin("http://x/", each) != f"http://x{each}"] == ["#main"], path
+
+
+def test_a_search_is_asked_as_of_the_moments_of_the_page(browser: Browser) -> None:
+    html = browser.page("list/outstanding?as_of=2026-03-01&known_at=2026-03-02")
+    (form,) = re.findall(r'<form[^>]*role="search">.*?</form>', html, re.DOTALL)
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
+    assert hidden == {"as_of": "2026-03-01T00:00:00Z", "known_at": "2026-03-02T00:00:00Z"}
+    found = browser.get("/console/search?q=P-1&as_of=2026-03-01").headers["location"]
+    assert found == "/console/stream/promise:P-1?as_of=2026-03-01T00%3A00%3A00Z"
+
+
+def test_a_value_with_spaces_around_it_is_the_value(browser: Browser) -> None:
+    assert browser.page("list/outstanding?owner=%20u-1%20") == browser.page("list/outstanding?owner=u-1")
+    assert "Nothing has a value with a NUL character in it" in browser.said("list/outstanding?owner=%00", 400)
+
+
+def test_what_happened_first_may_be_far_down_a_long_stream(world: World) -> None:
+    """Of refusals, which come in any order: the first hundred happened later than the moment asked about."""
+    for number in range(ROWS + 1):
+        late = 50 if number < ROWS else 0
+        world.now = at(60)
+        assert world.tell("promise.claim_kept", late, promise_id="P-none", text="Done.") != "recorded"
+    with browsing(world) as browser:
+        first = browser.said(f"stream/source:crm?as_of={quote(at(1).isoformat())}")
+        assert "the next page" in first
