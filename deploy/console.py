@@ -43,6 +43,9 @@ def make_token(settings: Settings, *, anew: bool = False) -> str:
             fresh.unlink(missing_ok=True)
             with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
                 file.write(f"{token}\n")
+                if os.geteuid() == 0:  # who serves the console reads it, and that is who owns the directory
+                    owner = path.parent.stat()
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             fresh.replace(path)
         except OSError as error:
             raise SetupError(f"{path} cannot be written: {error.strerror}") from error

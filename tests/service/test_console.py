@@ -1,5 +1,6 @@
 """The token of the console: where it comes from, what is refused as one, and which part is told it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_a_token_may_come_from_the_environment(settings: Settings) -> None:
     assert "ttt" not in repr(given)
     with pytest.raises(SetupError, match="put another one there"):
         make_token(given, anew=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for others")
+def test_a_token_that_root_makes_is_for_whoever_has_the_ledger(settings: Settings) -> None:
+    os.chown(settings.data_dir, 65534, 65534)
+    make_token(settings, anew=True)
+    made = (settings.data_dir / "console-token").stat()
+    assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (65534, 65534, 0o600)
 
 
 @pytest.mark.parametrize("token", ["q" * (MIN_TOKEN - 1), "", " " * 40, "ü" * 40, f"{'q' * 40}\n{'q' * 40}"])
