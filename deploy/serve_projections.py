@@ -24,7 +24,6 @@ from ledger.erasure.keyring import Keyring
 from ledger.settings import Settings
 from ledger.storage import keys
 from ledger.tlog.policy import Policy
-from projections import queries
 from projections.findings.disclosure_check import Checker
 from projections.runner import Runner
 from projections.site import Site
@@ -45,6 +44,7 @@ def serve_projections(settings: Settings) -> None:
     assert settings.broker_url is not None
     url, checks = settings.database_url, checking.Progress(answered_at=time.time())
     refuse_others(url, "ledger_projector")
+    secrets = keys.secrets_of(settings)
     listening = _listening(settings.http_port)
     collect_rarely()
     stop = threading.Event()
@@ -53,7 +53,7 @@ def serve_projections(settings: Settings) -> None:
     pool = open_pool(url)
     pages = open_pool(url, "console")  # of its own: nobody who looks at pages keeps a witness from the log
     policy = None if settings.witness_policy is None else read_policy(settings.witness_policy)
-    app = create_app(url, pool, policy, console_routes(_console(settings, url, pages, policy), _access(settings)))
+    app = create_app(url, pool, policy, console_routes(_console(secrets, url, pages, policy), _access(settings)))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     threads = [
         threading.Thread(target=beat, args=(url, "projections", dict, stop)),
@@ -65,7 +65,7 @@ def serve_projections(settings: Settings) -> None:
     answering = ThreadPoolExecutor(1, "checks")
     answered = answering.submit(running.run, _serve_checks(settings.broker_url, url, stop, checks))
     try:
-        Runner(url, keys.secrets_of(settings)).run(stop)
+        Runner(url, secrets).run(stop)
     finally:
         stop.set()
         server.should_exit = True
@@ -79,11 +79,10 @@ def serve_projections(settings: Settings) -> None:
 
 
 def _console(
-    settings: Settings, url: str, pool: ConnectionPool[Connection[TupleRow]], policy: Policy | None
+    secrets: keys.Secrets, url: str, pool: ConnectionPool[Connection[TupleRow]], policy: Policy | None
 ) -> Console:
-    def open_keyring() -> Keyring:
-        kek = keys.key_encryption_key(settings)
-        return queries.keyring(None if kek is None else kek.secret)
+    def open_keyring() -> Keyring:  # one for each page, and of the keys as they are now: it may outlive a rotation
+        return Keyring(secrets.kek, reread=secrets.key_encryption_keys)
 
     sites = [Site(policy), Site()] if policy is not None else [Site()]
     return Console(pool, open_keyring, lambda: health(url), sites)

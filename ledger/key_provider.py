@@ -3,7 +3,7 @@
     LEDGER_KEY_PROVIDER=package.module:factory
 
 `factory(data_dir)` returns a `KeyProvider`. What it does not keep comes from a file or the environment, as without it.
-Its methods are called from two threads at once. Each raises KeyProblem, with one sentence for the operator, where the
+Several threads call its methods at once. Each raises KeyProblem, with one sentence for the operator, where the
 device does not answer or refuses: then nothing was signed or recorded, and the service tries again.
 """
 
