@@ -118,3 +118,16 @@ def test_what_happened_first_may_be_far_down_a_long_stream(world: World) -> None
     with browsing(world) as browser:
         first = browser.said(f"stream/source:crm?as_of={quote(at(1).isoformat())}")
         assert "the next page" in first
+
+
+def test_a_followup_that_was_completed_by_then_is_said_to_be(world: World) -> None:
+    plan = {"followup_id": "F-1", "customer_id": "C-1", "about": {"promise_id": "P-1"}, "due_at": at(9), "owner": "u-1"}
+    world.make(1)
+    assert world.tell("followup.schedule", 1, **plan) == "recorded"
+    assert world.tell("followup.complete", 3, followup_id="F-1", outcome="works") == "recorded"
+    world.catch_up()
+    with browsing(world) as browser:
+        asked = [f"stream/followup:F-1?as_of={quote(at(hours).isoformat())}" for hours in (2, 4)]
+        before, after = map(browser.said, asked)
+        assert ("How it stood" in before, "It was completed" in before) == (True, False)
+        assert ("How it stood" in after, "It was completed, and owed no more." in after) == (False, True)
