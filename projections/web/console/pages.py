@@ -11,36 +11,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, LiteralString, get_args
 
-import jinja2
 import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from ledger.domain.model import ID_PATTERN, WANTED
-from ledger.erasure.keyring import Keyring, KeyUnwrapFailed
-from ledger.erasure.sealing import SealBroken
-from ledger.key_provider import KeyProblem
+from ledger.erasure.keyring import Keyring
 from ledger.recovery.records import records
-from ledger.storage.entries import MalformedEntry
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.errors import Malformed
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.note import Note
 from projections import queries
 from projections.blast import blast_radius
 from projections.findings.registry import FINDINGS
-from projections.proving import NotSigned, proof_of
+from projections.proving import proof_of
 from projections.queries import Part, Row
 from projections.reports import ALL
 from projections.scorecard import By, scorecard
-from projections.site import Damaged, Site
-from projections.versions import NotInstalled, outdated, standing
+from projections.site import Site
+from projections.versions import outdated, standing
+from projections.web.console.answers import Absent, Page, render
 from projections.web.console.asked import ROWS, Asked, Unclear, moment
-from projections.web.console.cells import cell, facts, label
+from projections.web.console.cells import cell, facts
 from projections.web.console.lists import CUSTOMER, LISTS, SEARCHED, THINGS, Section
 from projections.web.console.narrowing import narrowed, narrowing
 from projections.web.health import Health
@@ -66,30 +61,6 @@ OF_ONE_CUSTOMER: Final = ("promise", "disclosure", "followup", "concern")
 """Kinds of which each, and all that is about it, is one customer's: asked for by customer, which is what is indexed."""
 _SEVERITIES: Final = ("high", "medium", "low")
 _COUNT_QUICKLY: Final = "SET LOCAL statement_timeout = '2s'"
-_TEMPLATES: Final = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_TEMPLATES.filters["label"] = label
-
-
-class Absent(LookupError):
-    """There is nothing of that name, or was nothing then; the text says what."""
-
-
-class Busy(Exception):
-    """So many ask that no more can wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What is answered: a status, and the HTML."""
-
-    status: int
-    html: str
 
 
 @dataclass(frozen=True)
@@ -372,11 +343,8 @@ class Console:
             yield connection
 
     def _page(self, template: str, asked: Asked, path: str, *, behind: Sequence[str] = (), **about: Any) -> Page:
-        shown = {"cell": partial(cell, asked=asked)} | about
-        html = _TEMPLATES.get_template(template).render(
-            asked=asked, path=path, lists=LISTS, most=ROWS, behind=behind, **shown
-        )
-        return Page(200, html)
+        shown: dict[str, Any] = {"cell": partial(cell, asked=asked), "most": ROWS, "behind": behind} | about
+        return render(template, asked=asked, path=path, **shown)
 
 
 def _behind(connection: Connection[Any]) -> list[str]:
@@ -397,41 +365,3 @@ def identifier(text: str) -> str:
     if re.fullmatch(ID_PATTERN, text) is None:
         raise Absent(f"{text!r} is no id: {WANTED[ID_PATTERN]}")
     return text
-
-
-def trouble(error: Exception) -> Page:
-    """The page that says what was wrong. Raises what is nobody's fault but ours."""
-    match error:
-        case Unclear():
-            status, sentence = 400, str(error)
-        case Absent():
-            status, sentence = 404, str(error)
-        case Busy():
-            status, sentence = 503, "too many ask at once: ask again in a moment"
-        case psycopg.errors.QueryCanceled():
-            status, sentence = 503, "this took longer than 10 s: narrow it down, or ask in SQL"
-        case NotInstalled():
-            status, sentence = 503, str(error)
-        case psycopg.errors.UndefinedColumn() | psycopg.errors.UndefinedFunction() | psycopg.errors.UndefinedTable():
-            status, sentence = 503, "the read tables are of another release: `promise-ledger health` says what to do"
-        case psycopg.Error() | PoolTimeout():
-            status, sentence = 503, "the database does not answer"
-        case KeyProblem() | KeyUnwrapFailed() | Damaged() | NotSigned():
-            status, sentence = 500, str(error)
-        case Malformed() | MalformedEntry():
-            status, sentence = 500, f"what is stored is no log ({error}): run `promise-ledger verify`"
-        case SealBroken():
-            status, sentence = 500, f"{error}: run `promise-ledger verify`"
-        case _:
-            raise error
-    return Page(
-        status,
-        _TEMPLATES.get_template("trouble.html").render(
-            sentence=sentence, asked=Asked(), lists=LISTS, path="", behind=()
-        ),
-    )
-
-
-def enter_page(*, closed: bool) -> Page:
-    """What whoever has not shown the token is shown."""
-    return Page(401, _TEMPLATES.get_template("enter.html").render(closed=closed))

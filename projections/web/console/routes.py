@@ -1,16 +1,19 @@
 """The console over HTTP: it only reads, for whoever shows the token, and no page can do anything but be read."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from projections.web.console.access import COOKIE, Access, password_in
-from projections.web.console.pages import Absent, Busy, Console, Page, enter_page, trouble
+from projections.web.console.answers import Absent, Busy, Page, enter_page, trouble
+from projections.web.console.asked import Asked, Unclear
+from projections.web.console.pages import Console
 from projections.web.tiles import POOL_SIZE
 
 _STYLE: Final = Path(__file__).with_name("style.css").read_bytes()
@@ -43,7 +46,8 @@ def routes(console: Console, access: Access) -> APIRouter:
             with in_turn():
                 answer = ask()
         except Exception as error:
-            answer = trouble(error)
+            path = quote(request.url.path.removeprefix("/console/"), safe="/:")
+            answer = trouble(error, _moments(request.query_params), path)
         return _html(answer) if isinstance(answer, Page) else _guarded(answer)
 
     @contextmanager
@@ -137,6 +141,14 @@ def routes(console: Console, access: Access) -> APIRouter:
         return answered(request, ask)
 
     return router
+
+
+def _moments(query: Mapping[str, str]) -> Asked:
+    """What was asked, where that can be read: for links on a page that says why it was not answered."""
+    try:
+        return Asked.read(query)
+    except Unclear:
+        return Asked()
 
 
 def _leaf(text: str) -> int:

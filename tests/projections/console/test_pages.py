@@ -180,6 +180,8 @@ def test_a_promise_as_it_stands_and_as_it_stood(world: World) -> None:
             assert "Not as of now" in then
         earlier = browser.said(f"stream/promise:P-1?as_of={quote(at(-1).isoformat())}", 404)
         assert "There was no promise:P-1 then" in earlier
+        back = links(browser.page(f"stream/promise:P-1?as_of={quote(at(-1).isoformat())}", 404))
+        assert "stream/promise:P-1" in back
 
 
 def test_the_words_of_an_erased_customer_are_on_no_page(world: World) -> None:
