@@ -1,6 +1,10 @@
 """Rebuild: the next version of a projection is derived beside the live one, then shown instead of it in one step."""
 
 from collections.abc import Sequence
+from functools import partial
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from ledger.collecting import rare_collections
 from ledger.storage.keys import Secrets
@@ -11,6 +15,7 @@ from projections.versions import (
     Definition,
     NotInstalled,
     add_indexes,
+    among_readers,
     connect,
     create,
     drop_unfinished,
@@ -44,13 +49,15 @@ def rebuild(
         fill(url, log, secrets, numbers, dict.fromkeys(definitions, log.size()), progress, size)  # what came meanwhile
         applier = Applier(writer, log, secrets, numbers)
         for definition in definitions:
-            with writer.transaction(), writer.cursor() as cursor:
-                live = lock(cursor, definition.name)  # its runner waits, so that the new one is not behind it
-                if live is None:
-                    raise NotInstalled(
-                        f"the projection {definition.name} does not exist yet: run `promise-ledger migrate`"
-                    )
-                while applier.advance(definition, min(live.position, log.size())):  # shorter where its tail was lost
-                    pass
-                switch(cursor, definition, live.number, numbers[definition.name])
+            among_readers(partial(_show, writer, log, applier, definition, numbers[definition.name]))
     return numbers
+
+
+def _show(writer: Connection[TupleRow], log: Log, applier: Applier, definition: Definition, number: int) -> None:
+    with writer.transaction(), writer.cursor() as cursor:
+        live = lock(cursor, definition.name)  # its runner waits, so that the new one is not behind it
+        if live is None:
+            raise NotInstalled(f"the projection {definition.name} does not exist yet: run `promise-ledger migrate`")
+        while applier.advance(definition, min(live.position, log.size())):  # shorter where its tail was lost
+            pass
+        switch(cursor, definition, live.number, number)

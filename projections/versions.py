@@ -7,9 +7,10 @@ dropped by the next rebuild.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import Connection, Cursor
@@ -25,6 +26,8 @@ NOT_THERE: Final = "the read side does not exist yet: run `promise-ledger migrat
 LACKING = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable)
 """What PostgreSQL says where views and tables of different releases meet."""
 
+_TRIES: Final = 20
+T = TypeVar("T")
 Fold = Callable[[Cursor[Any], Batch], None]
 """Writes what a batch means into the tables that the cursor's search_path names."""
 
@@ -213,7 +216,24 @@ def install(url: str, definitions: Sequence[Definition]) -> list[str]:
 
     Returns the projections whose live tables are those of another release: they stay as they are until a rebuild.
     """
-    with connect(url, "install") as connection, connection.transaction(), connection.cursor() as cursor:
+    with connect(url, "install") as connection:
+        return among_readers(lambda: _install_all(connection, definitions))
+
+
+def among_readers(change: Callable[[], T]) -> T:
+    """What `change`, a transaction that replaces views, gives.
+
+    Whoever reads a view that rests on another, or several in one transaction, may be in the way of that, and it in
+    theirs: where PostgreSQL ends ours for it, it is tried again.
+    """
+    for _ in range(_TRIES):
+        with suppress(psycopg.errors.DeadlockDetected):
+            return change()
+    return change()
+
+
+def _install_all(connection: Connection[Any], definitions: Sequence[Definition]) -> list[str]:
+    with connection.transaction(), connection.cursor() as cursor:
         changing(cursor)
         cursor.execute(QUERIES["create"])
         live = {name: (number, digest) for name, number, digest in cursor.execute(QUERIES["live"]).fetchall()}
