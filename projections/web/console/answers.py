@@ -63,6 +63,8 @@ def trouble(error: Exception, asked: Asked, path: str) -> Page:
             status, sentence = 503, str(error)
         case psycopg.errors.QueryCanceled():
             status, sentence = 503, "this took longer than 10 s: narrow it down, or ask in SQL"
+        case psycopg.errors.DeadlockDetected():
+            status, sentence = 503, "the read tables were made anew in that moment: ask again"
         case psycopg.OperationalError():
             status, sentence = 503, "the database does not answer"
         case psycopg.Error() if isinstance(error, LACKING):
