@@ -104,9 +104,10 @@ def reading(data_dir: Path | None) -> Iterator[tuple[psycopg.Connection[Any], Ke
 
     with at_hand(data_dir) as settings, connect(settings) as connection:
         old = versions.left_behind(connection, ALL)
-        kek = keys.key_encryption_key(settings)
+        held = (keys.key_encryption_key(settings), keys.key_encryption_key_before(settings))
+        keks = [each.secret for each in held if each is not None]
         try:
-            yield connection, queries.keyring(None if kek is None else kek.secret)
+            yield connection, Keyring(keks[0] if keks else None, reread=lambda: keks)
         except versions.LACKING as error:
             raise (versions.outdated(*old) if old else versions.NotInstalled(NOT_MIGRATED)) from error
         if old:

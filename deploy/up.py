@@ -131,7 +131,10 @@ def _start(settings: Settings, nats_port: int, parts: list[Part]) -> Settings:
     settings = settings.model_copy(update=where)
     for _ in make_ready(settings):
         pass
-    make_token(settings)
+    try:
+        make_token(settings)
+    except SetupError as error:  # nobody reads pages until it is mended, and nothing else waits for that
+        say(str(error))
     _write_run_file(settings)
     environment = os.environ | {
         "LEDGER_DATA_DIR": str(data_dir),

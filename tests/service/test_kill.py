@@ -150,8 +150,10 @@ def test_a_killed_up_takes_everything_along_and_the_next_starts_again_whatever_i
     """The last test of this service: stopped at the end, it leaves nothing behind."""
     children = up.children()
     up.kill()
+    (up.data_dir / "console-token").chmod(0o644)  # which closes the console and nothing else
     again = Up(up.data_dir)
     try:
+        assert "console-token is readable for others" in again.errors.read_text()
         assert not any(alive(pid) for pid in children)
         first = again.children()
         assert len(first) == 5
