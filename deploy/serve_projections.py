@@ -44,8 +44,8 @@ def serve_projections(settings: Settings) -> None:
     assert settings.broker_url is not None
     url, checks = settings.database_url, checking.Progress(answered_at=time.time())
     refuse_others(url, "ledger_projector")
-    secrets = keys.secrets_of(settings)
     listening = _listening(settings.http_port)
+    secrets = keys.secrets_of(settings)
     collect_rarely()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
