@@ -35,7 +35,12 @@ def name_of(path: Path) -> str:
 
 def nodes_of(path: Path) -> Iterator[ast.AST]:
     """Every node of the syntax tree."""
-    return ast.walk(ast.parse(path.read_bytes(), filename=str(path)))
+    return ast.walk(_tree(path))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), filename=str(path))
 
 
 @cache
