@@ -22,11 +22,14 @@ from projections.web.console.lists import LISTS
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
+    auto_reload=False,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
 _TEMPLATES.filters["label"] = label
+for _name in _TEMPLATES.list_templates():  # now: a page is of the release that runs, whatever is installed meanwhile
+    _TEMPLATES.get_template(_name)
 
 
 class Absent(LookupError):
