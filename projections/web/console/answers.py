@@ -71,7 +71,7 @@ def trouble(error: Exception, asked: Asked, path: str) -> Page:
         case psycopg.OperationalError():
             status, sentence = 503, "the database does not answer"
         case psycopg.Error() if isinstance(error, LACKING):
-            status, sentence = 503, "the read tables are of another release: `promise-ledger health` says what to do"
+            status, sentence = 503, "the views here are not those of this release: run `promise-ledger migrate`"
         case psycopg.Error():
             status, sentence = 500, f"the database refuses this ({type(error).__name__})"
         case KeyProblem() | KeyUnwrapFailed() | Damaged() | NotSigned():

@@ -5,6 +5,7 @@ from urllib.parse import quote, urljoin
 
 import pytest
 
+from projections.runner import install
 from projections.web.console.asked import ROWS
 from projections.web.console.lists import LISTS
 from tests.projections.console.conftest import Browser, browsing
@@ -74,6 +75,18 @@ def test_every_page_from_the_read_tables_says_where_these_were_left_behind(
         assert not any(sentence in browser.said(path) for path in paths)
         world.connection.execute(f"UPDATE projection.versions SET {change} WHERE name = 'findings'".encode())
         assert all(sentence in browser.said(path) for path in paths)
+
+
+def test_views_that_are_not_there_are_said_with_the_command_that_makes_them(world: World) -> None:
+    """Nothing else would say so: tables as this release has them are all that `promise-ledger health` looks at."""
+    world.make(1)
+    world.catch_up()
+    world.connection.execute("DROP VIEW audit.outstanding_promises")
+    with browsing(world) as browser:
+        for path in ("", "list/outstanding", "stream/customer:C-1"):
+            assert "are not those of this release: run `promise-ledger migrate`" in browser.said(path, 503), path
+        install(world.url)
+        assert "P-1" in browser.said("list/outstanding")
 
 
 def test_no_address_on_a_page_is_another_to_a_browser(world: World) -> None:
