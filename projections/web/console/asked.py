@@ -30,7 +30,7 @@ class Asked:
     def read(cls, query: Mapping[str, str]) -> "Asked":
         """Raises Unclear with what to write instead."""
         page = query.get("page", "1")
-        if not (page.isascii() and page.isdigit() and 1 <= int(page[:9]) <= _FURTHEST // ROWS):
+        if not (page.isascii() and page.isdigit() and len(page) < 10 and 1 <= int(page) <= _FURTHEST // ROWS):
             raise Unclear(f"{page!r} is no page: a number from 1 to {_FURTHEST // ROWS}")
         return cls(moment(query.get("as_of", "")), moment(query.get("known_at", "")), int(page))
 

@@ -264,6 +264,7 @@ def test_what_is_asked_is_no_markup_either(browser: Browser, path: str) -> None:
         ),
         ("list/outstanding?page=0", 400, "'0' is no page: a number from 1 to 10000"),
         ("list/outstanding?page=99999999999999999999", 400, "is no page: a number from 1 to 10000"),
+        ("list/outstanding?page=000000001999999999999999999999", 400, "is no page: a number from 1 to 10000"),
         ("scorecard?by=phase", 400, "There is no card by 'phase': owner, kind, customer"),
         (
             "scorecard?from=2026-03-02&to=2026-03-01",
