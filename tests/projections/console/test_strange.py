@@ -9,6 +9,7 @@ from projections.runner import install
 from projections.web.console.asked import ROWS
 from projections.web.console.lists import LISTS
 from tests.projections.console.conftest import Browser, browsing
+from tests.projections.console.test_pages import links
 from tests.projections.world import World, at
 
 
@@ -87,6 +88,13 @@ def test_views_that_are_not_there_are_said_with_the_command_that_makes_them(worl
             assert "are not those of this release: run `promise-ledger migrate`" in browser.said(path, 503), path
         install(world.url)
         assert "P-1" in browser.said("list/outstanding")
+
+
+def test_a_list_that_ends_before_the_page_is_not_said_to_be_empty(browser: Browser) -> None:
+    """A link to the page was handed on, and the list is shorter meanwhile."""
+    said, html = browser.said("list/outstanding?page=2"), browser.page("list/outstanding?owner=u-1&page=2")
+    assert "None on this page." in said
+    assert "list/outstanding?page=1&owner=u-1" in links(html)
 
 
 def test_no_address_on_a_page_is_another_to_a_browser(world: World) -> None:
