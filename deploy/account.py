@@ -12,6 +12,7 @@ from rich.text import Text
 
 from deploy import story
 from deploy.console import console_address, http_url
+from deploy.places import SetupError
 from deploy.tables import show
 from ledger.app import Submission
 from ledger.clock import system_clock
@@ -65,7 +66,7 @@ def give(out: Console, settings: Settings, url: str, vkey: str) -> None:
     out.rule("verification")
     _verified(out, url, vkey, settings, secrets)
     out.print("the same as pages, for whoever opens this address:")
-    out.print(Text(f"  {console_address(settings, http_url(settings))}", "cyan"))
+    out.print(Text(f"  {pages_at(settings)}", "cyan"))
     out.print(f"health and metrics: {http_url(settings)}/health and /metrics")
     out.print("ask on, each with .venv/bin/promise-ledger before it:")
     grid = Table.grid(padding=(0, 2))
@@ -73,6 +74,14 @@ def give(out: Console, settings: Settings, url: str, vkey: str) -> None:
         grid.add_row(Text(f"  {command}", "cyan"), why)
     out.print(grid)
     out.print("Ctrl-C stops everything; the next `make run` goes on with this ledger.")
+
+
+def pages_at(settings: Settings) -> str:
+    """The address of the console, or why nobody is let in there: the story was told all the same."""
+    try:
+        return console_address(settings, http_url(settings))
+    except SetupError as error:
+        return str(error)
 
 
 def _rows(connection: psycopg.Connection[Any], query: LiteralString, *parameters: str) -> list[Row]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from deploy.account import pages_at
 from deploy.console import MIN_TOKEN, console_address, make_token, token_of
 from deploy.places import SetupError
 from deploy.up import SERVICES, _spared
@@ -73,6 +74,13 @@ def test_a_token_that_others_may_read_or_nobody_is_refused(settings: Settings) -
         token_of(settings)
     with pytest.raises(SetupError, match="cannot be written: Is a directory"):
         make_token(settings, anew=True)
+
+
+def test_the_account_of_the_demo_says_why_there_are_no_pages(settings: Settings) -> None:
+    make_token(settings)
+    assert pages_at(settings).startswith("http://127.0.0.1:")
+    (settings.data_dir / "console-token").chmod(0o644)
+    assert pages_at(settings).endswith("chmod 600 it")
 
 
 def test_only_the_part_that_serves_the_console_is_told_its_token() -> None:
