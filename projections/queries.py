@@ -126,7 +126,7 @@ def closed_findings(
     FROM audit.finding_history
     WHERE NOT prevented AND closed_at <= coalesce(%s::timestamptz, %s::timestamptz, now())
       AND greatest(opened_recorded_at, closed_recorded_at) <= coalesce(%s, 'infinity'::timestamptz) AND {}
-    ORDER BY closed_at DESC, code, subject, opened_by LIMIT %s OFFSET %s
+    ORDER BY closed_at DESC, code, subject, customer_id, opened_by LIMIT %s OFFSET %s
     """).format(_having(wanted))
     return _rows(connection, query, [as_of, known_at, known_at, *wanted.values(), *part])
 

@@ -5,11 +5,14 @@ from urllib.parse import quote, urljoin
 
 import pytest
 
+from projections import queries
+from projections.queries import Part
 from projections.runner import install
 from projections.web.console.asked import ROWS
 from projections.web.console.lists import LISTS
 from tests.projections.console.conftest import Browser, browsing
 from tests.projections.console.test_pages import links
+from tests.projections.troubles import detect, disclosure
 from tests.projections.world import World, at
 
 
@@ -50,6 +53,17 @@ def test_rows_that_are_alike_in_all_that_orders_them_are_each_on_one_page(world:
         pages = [browser.page(f"list/findings?code=note-not-read-back&page={page}") for page in range(1, 6)]
     shown = [int(leaf) for page in pages for leaf in re.findall(r'href="/console/event/(\d+)"', page)]
     assert sorted(shown) == sorted(opened)
+
+
+def test_closed_findings_that_are_alike_but_for_the_customer_have_an_order(world: World) -> None:
+    customers = [f"C-{number:03}" for number in range(150)]
+    detect(world, "B-1", 1, *reversed(customers))
+    world.now = at(200)
+    told = [disclosure("B-1", customer_id, f"D-{customer_id}") for customer_id in customers[::-1]]
+    world.ledger.submit([world.submission("disclosure.make", at(100), **each) for each in told])
+    world.catch_up()
+    found = queries.closed_findings(world.connection, {"code": "undisclosed-problem"}, part=Part(ROWS + 1))
+    assert [row["customer_id"] for row in found] == customers[: ROWS + 1]
 
 
 @pytest.mark.parametrize(
