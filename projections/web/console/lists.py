@@ -156,6 +156,7 @@ class Thing(NamedTuple):
     sections: tuple[Section, ...] = ()
 
 
+_TOUCHED: Final = ("known_since", "disclosure", "told_at", "withheld_until", "verified_at", "failed_at")
 _FOLLOWED_UP: Final = ("followup_id", "due_at", "overdue", "owner", "attempts")
 
 THINGS: Final[Mapping[str, Thing]] = {
@@ -177,7 +178,7 @@ THINGS: Final[Mapping[str, Thing]] = {
                 "Whom it touches",
                 queries.AFFECTED_CUSTOMERS,
                 "problem_id",
-                ("customer_id", "known_since", "disclosure", "told_at", "withheld_until", "verified_at", "failed_at"),
+                ("customer_id", *_TOUCHED),
             ),
             Section("Concerns about it", queries.CONCERNS, "problem_id", LISTS["concerns"].columns),
         ),
@@ -222,23 +223,13 @@ CUSTOMER: Final = (
         "Problems that touch them",
         queries.AFFECTED_CUSTOMERS,
         "customer_id",
-        ("problem_id", "known_since", "disclosure", "told_at", "withheld_until", "verified_at", "failed_at"),
+        ("problem_id", *_TOUCHED),
     ),
     Section("Concerns", queries.CONCERNS, "customer_id", LISTS["concerns"].columns),
 )
 SEARCHED: Final = (
     *("promise", "customer", "disclosure", "problem", "concern", "followup", "outage", "contact", "need", "survey"),
-    *(
-        "apology",
-        "goodwill",
-        "offering",
-        "assumption",
-        "withholding",
-        "policy",
-        "calendar",
-        "exposure",
-        "hold",
-        "source",
-    ),
+    *("apology", "goodwill", "offering", "assumption", "withholding", "policy", "calendar", "exposure", "hold"),
+    "source",
 )
 """Kinds of streams, in the order in which a search shows what it found."""

@@ -144,11 +144,7 @@ class Console:
             connection, {"customer_id": customer_id}, part=_FIRST_ON_A_PAGE, **asked.moments
         )
         if asked.page == 1 and not timeline and not any(rows for _, rows in sections):
-            raise Absent(
-                f"there is no customer {customer_id}"
-                if asked.now
-                else f"of customer {customer_id} nothing was known then"
-            )
+            raise _absent(f"customer {customer_id}", asked)
         return self._page(
             "customer.html",
             asked,
@@ -166,7 +162,7 @@ class Console:
         events = queries.trail(connection, keys, name, part=asked.part)
         trail = [row | {"data": facts(row["type"], row["data"])} for row in events[:ROWS] if asked.keeps(row)]
         if not trail and asked.page == 1 and len(events) <= ROWS:  # what is recorded late may have occurred early
-            raise Absent(f"there is no {name}" if asked.now else f"there was no {name} then")
+            raise _absent(name, asked)
         state, meanings = None, {}
         if thing is not None:
             found = queries.rows_of(
@@ -230,11 +226,7 @@ class Console:
             found = blast_radius(connection, identifier(disclosure_id), **asked.moments)
             behind = _behind(connection)
         if found is None:
-            raise Absent(
-                f"there is no disclosure {disclosure_id}"
-                if asked.now
-                else f"there was no disclosure {disclosure_id} then"
-            )
+            raise _absent(f"disclosure {disclosure_id}", asked)
         items = [
             item._asdict() | {f"{item.kind}_id": item.id} for item in found.items[(asked.page - 1) * ROWS :][: ROWS + 1]
         ]
@@ -268,10 +260,8 @@ class Console:
     def event(self, leaf_index: int) -> Page:
         """One event: what was recorded, the bytes that are hashed, and under which checkpoint it can be proved."""
         with self._snapshot() as connection:
-            row = queries.event(connection, self.open_keyring(), leaf_index)
+            row = _there(queries.event(connection, self.open_keyring(), leaf_index), leaf_index)
             signed = self._signed(connection)
-        if row is None:
-            raise Absent(f"there is no event {leaf_index}: the log is not that long")
         entry = row.pop("entry")
         del row["text" if row["words"] is not None else "words"]
         return self._page(
@@ -287,10 +277,7 @@ class Console:
     def entry(self, leaf_index: int) -> bytes:
         """The bytes of an event that are hashed. Raises Absent."""
         with self._snapshot() as connection:
-            row = queries.event(connection, queries.keyring(None), leaf_index)
-        if row is None:
-            raise Absent(f"there is no event {leaf_index}: the log is not that long")
-        entry: bytes = row["entry"]
+            entry: bytes = _there(queries.event(connection, queries.keyring(None), leaf_index), leaf_index)["entry"]
         return entry
 
     def proof(self, leaf_index: int) -> bytes:
@@ -358,6 +345,16 @@ def _behind(connection: Connection[Any]) -> list[str]:
         for each in found
         if each.stopped_at is not None and not each.outdated
     ]
+
+
+def _there(row: Row | None, leaf_index: int) -> Row:
+    if row is None:
+        raise Absent(f"there is no event {leaf_index}: the log is not that long")
+    return row
+
+
+def _absent(thing: str, asked: Asked) -> Absent:
+    return Absent(f"there is no {thing}" if asked.now else f"there was no {thing} then")
 
 
 def identifier(text: str) -> str:
